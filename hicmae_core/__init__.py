@@ -1,0 +1,1 @@
+"""HiCMAE: the method. Knows no orchestrator."""

@@ -1,0 +1,392 @@
+"""The one door for configuration: ``params.yaml`` as frozen, typed, documented models.
+
+Every field carries its meaning, unit and range; unknown keys are refused; `load_params` reports every
+problem of a file at once, before any work starts. Defaults are the published recipe (paper section 4,
+and the authors' release); ``params.yaml`` overrides them for the demo.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SAMPLE_RATE_HZ = 16_000
+NUM_MEL_BINS = 128
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Modality = Literal["both", "video", "audio"]
+Task = Literal["classification", "regression", "unlabelled"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ComputeParams(_Section):
+    """Where things run. Not tracked by DVC: none of it changes what is computed, rounding aside."""
+
+    device: str = "auto"
+    """``auto`` (CUDA if present), ``cpu``, ``cuda`` or ``cuda:N``."""
+    num_workers: int = Field(default=0, ge=0, le=256)
+    """Processes that decode clips for training; 0 decodes in the training process."""
+    num_processes: int = Field(default=0, ge=0, le=1024)
+    """Processes that prepare clips (corpus, faces, audio); 0 means one per CPU core."""
+    compile: bool = False
+    """Compile the model with ``torch.compile``."""
+
+
+class CorpusParams(_Section):
+    """The demo corpus: generated talking faces."""
+
+    num_speakers: int = Field(default=12, ge=4, le=99)
+    """Speakers with labelled clips."""
+    num_takes: int = Field(default=4, ge=1, le=99)
+    """Labelled clips of each speaker in each of the 4 emotions."""
+    num_unlabelled_speakers: int = Field(default=24, ge=1, le=999)
+    """Further speakers, for pre-training only."""
+    num_unlabelled_clips: int = Field(default=192, ge=2, le=100_000)
+    """Clips of the unlabelled speakers in all."""
+    min_seconds: float = Field(default=2.0, ge=1, le=10)
+    """Shortest clip, seconds."""
+    max_seconds: float = Field(default=4.0, ge=1, le=10)
+    """Longest clip, seconds."""
+
+    @model_validator(mode="after")
+    def _check(self) -> CorpusParams:
+        if self.max_seconds < self.min_seconds:
+            raise ValueError(f"max_seconds {self.max_seconds} is below min_seconds {self.min_seconds}")
+        return self
+
+
+class DatasetParams(_Section):
+    """One dataset: where its raw files are and how its labels and folds are read."""
+
+    corpus: str
+    """Corpus adapter that reads the raw folder, such as ``csv``."""
+    root: Path
+    """Folder of the raw files."""
+    task: Task = "classification"
+    """What is predicted; ``unlabelled`` datasets serve pre-training only."""
+    classes: tuple[str, ...] = ()
+    """Class names in class-id order (classification)."""
+    targets: tuple[str, ...] = ()
+    """Names of the continuous targets (regression)."""
+    num_folds: int = Field(default=0, ge=0, le=100)
+    """Cross-validation folds; 0 for unlabelled datasets."""
+    max_reject_fraction: Fraction = 0.1
+    """Share of clips that may be rejected before a preparation stage fails."""
+    num_shards: int = Field(default=4, ge=1, le=65_536)
+    """Files that faces and features are spread over; about 1 GB each is comfortable."""
+
+    @model_validator(mode="after")
+    def _check(self) -> DatasetParams:
+        if self.task == "classification" and len(self.classes) < 2:
+            raise ValueError("a classification dataset needs `classes`: at least two names in class-id order")
+        if self.task == "regression" and not self.targets:
+            raise ValueError("a regression dataset needs `targets`: at least one name")
+        if self.task != "unlabelled" and self.num_folds < 1:
+            raise ValueError("a labelled dataset needs `num_folds` >= 1")
+        if len(set(self.classes)) != len(self.classes) or len(set(self.targets)) != len(self.targets):
+            raise ValueError("`classes` and `targets` must not repeat a name")
+        return self
+
+    @property
+    def num_outputs(self) -> int:
+        """Width of the classifier's head."""
+        return len(self.classes if self.task == "classification" else self.targets)
+
+
+class FacesParams(_Section):
+    """Face detection, tracking and cropping."""
+
+    detector: Literal["centerface", "sfd", "retinaface", "scrfd", "yunet"] = "centerface"
+    """``centerface`` needs no download; the others are ``face_alignment`` detectors and need `weights`."""
+    weights: Path | None = None
+    """Weights file of a ``face_alignment`` detector."""
+    detect_size: int = Field(default=416, ge=128, le=2048)
+    """Long side of the frame shown to the detector, pixels."""
+    stride: int = Field(default=4, ge=1, le=25)
+    """Detect on every n-th frame; frames between are looked at only where the face moved."""
+    min_score: Fraction = 0.5
+    """Detections below this confidence are ignored."""
+    preset: Literal["voxceleb", "openface"] = "voxceleb"
+    """Crop geometry: the detector's square box, or OpenFace's tighter aligned crop."""
+    size: int = Field(default=160, ge=32, le=512)
+    """Side of the stored face crop, pixels."""
+    jpeg_quality: int = Field(default=92, ge=50, le=100)
+    """JPEG quality of the stored crops."""
+    min_coverage: Fraction = 0.5
+    """Clips whose face is seen in a smaller share of frames are flagged ``low_coverage`` (and kept)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> FacesParams:
+        if self.detector != "centerface" and self.weights is None:
+            raise ValueError(f"detector {self.detector} needs `weights`: the path of its weights file")
+        return self
+
+
+class ModelParams(_Section):
+    """Model size and input geometry, the same for pre-training and fine-tuning."""
+
+    size: Literal["demo", "tiny", "small", "base"] = "base"
+    """Widths and depths (hicmae_core/model/sizes.py)."""
+    image_size: int = Field(default=160, ge=32, le=512, multiple_of=16)
+    """Side of the face the model sees, pixels."""
+    num_frames: int = Field(default=16, ge=2, le=64, multiple_of=2)
+    """Frames of a clip."""
+    frame_stride: int = Field(default=4, ge=1, le=16)
+    """Distance between a clip's frames, in video frames."""
+    num_audio_frames: int = Field(default=256, ge=16, le=2048, multiple_of=16)
+    """Log-mel frames of a clip, 10 ms each."""
+
+
+class _Optimisation(_Section):
+    """What both trainings share: AdamW with linear warm-up and cosine decay, per step."""
+
+    epochs: int = Field(default=100, ge=1, le=10_000)
+    """Passes over the training clips."""
+    warmup_epochs: int = Field(default=5, ge=0, le=1000)
+    """Epochs of linear warm-up."""
+    batch_size: int = Field(default=160, ge=1, le=65_536)
+    """Global batch: clips per optimizer step over all processes."""
+    base_lr: float = Field(default=3e-4, gt=0, le=1)
+    """Learning rate at a global batch of 256; it scales linearly with the batch."""
+    min_lr: float = Field(default=1e-5, ge=0, le=1)
+    """Learning rate at the end, at a global batch of 256; it scales likewise."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    """AdamW's betas."""
+    weight_decay: float = Field(default=0.05, ge=0, le=1)
+    """Decoupled weight decay; none on biases, norms and one-dimensional weights."""
+    clip_grad: float | None = Field(default=None, gt=0)
+    """Largest gradient norm; null does not clip."""
+    precision: Precision = "float32"
+    """Autocast type of the forward pass."""
+    checkpoint_every_epochs: int = Field(default=1, ge=1, le=1000)
+    """Epochs between the checkpoints from which a killed run resumes."""
+
+    @model_validator(mode="after")
+    def _check_schedule(self) -> _Optimisation:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs} must be below epochs {self.epochs}")
+        if self.min_lr > self.base_lr:
+            raise ValueError(f"min_lr {self.min_lr} must not exceed base_lr {self.base_lr}")
+        return self
+
+
+class PretrainParams(_Optimisation):
+    """Self-supervised pre-training (paper section 3)."""
+
+    datasets: tuple[Name, ...] = ("voxceleb2",)
+    """Datasets whose clips are used; their labels are not."""
+    video_mask_ratio: float = Field(default=0.9, gt=0, lt=1)
+    """Share of spatial positions hidden (tube masking)."""
+    audio_mask_ratio: float = Field(default=0.8, gt=0, lt=1)
+    """Share of spectrogram patches hidden (random masking)."""
+    contrastive_weight: float = Field(default=0.0025, ge=0, le=10)
+    """Weight of the summed contrastive losses."""
+    temperature: float = Field(default=0.07, gt=0, le=10)
+    """Temperature of the contrastive logits."""
+    frame_difference: bool = True
+    """Reconstruct the second frame of each tubelet as its difference to the first."""
+    crop_scales: tuple[Fraction, ...] = (1.0, 0.875, 0.75, 0.66)
+    """Scales of the multi-scale corner crops."""
+    audio_gain: bool = True
+    """Random waveform gain Beta(10, 10) + 0.5."""
+
+
+class AugmentationParams(_Section):
+    """Augmentation of the fine-tuning clips; never applied in evaluation."""
+
+    randaugment_num_ops: int = Field(default=4, ge=0, le=10)
+    """RandAugment operations per clip; 0 turns it off."""
+    randaugment_magnitude: float = Field(default=7, ge=0, le=10)
+    """RandAugment magnitude."""
+    randaugment_std: float = Field(default=0.5, ge=0, le=10)
+    """Standard deviation of the magnitude."""
+    crop_scale: tuple[Fraction, Fraction] = (0.08, 1.0)
+    """Area range of the random resized crop."""
+    crop_ratio: tuple[float, float] = (0.75, 1.3333)
+    """Aspect range of the random resized crop."""
+    flip: bool = True
+    """Horizontal flip of half of the clips."""
+    erasing: Fraction = 0.25
+    """Probability of random erasing."""
+    mixup: float = Field(default=0.8, ge=0, le=10)
+    """Beta parameter of mixup; 0 turns it off."""
+    cutmix: float = Field(default=1.0, ge=0, le=10)
+    """Beta parameter of cutmix; 0 turns it off."""
+    mix_audio: bool = True
+    """Mix the sound with the same lambda; false reproduces the release, which does not."""
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    """Label smoothing."""
+    audio_gain: bool = True
+    """Random waveform gain Beta(10, 10) + 0.5."""
+
+
+class FinetuneParams(_Optimisation):
+    """Supervised fine-tuning of one fold."""
+
+    epochs: int = Field(default=50, ge=1, le=10_000)
+    """Passes over the training clips."""
+    batch_size: int = Field(default=56, ge=1, le=65_536)
+    """Global batch: clips per optimizer step over all processes."""
+    base_lr: float = Field(default=1e-3, gt=0, le=1)
+    """Learning rate at a global batch of 256; it scales linearly with the batch."""
+    min_lr: float = Field(default=1e-6, ge=0, le=1)
+    """Learning rate at the end, at a global batch of 256; it scales likewise."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """AdamW's betas."""
+    init: Literal["pretrained", "scratch"] = "pretrained"
+    """Start from pre-trained weights, or from random ones."""
+    checkpoint: Path | None = None
+    """Pre-trained weights: a model.safetensors of this project or a published .pth; null takes the pretrain stage's."""
+    modality: Modality = "both"
+    """Train and evaluate on both modalities or on one alone."""
+    layer_decay: float = Field(default=0.75, gt=0, le=1)
+    """Factor of the learning rate from each layer to the one below."""
+    drop_path: float = Field(default=0.1, ge=0, lt=1)
+    """Stochastic depth at the last block."""
+    output_activation: Literal["none", "sigmoid", "relu", "tanh"] = "none"
+    """Activation after the head (regression)."""
+    selection: Literal["last", "validation"] = "last"
+    """Keep the last epoch's weights, or the best on held-out training speakers. Never the test fold."""
+    validation_fraction: float = Field(default=0.15, gt=0, lt=0.5)
+    """Share of training speakers (or clips, where speakers are unknown) held out when selection is ``validation``."""
+    augmentation: AugmentationParams = AugmentationParams()
+    """Augmentation of the training clips."""
+
+
+class EvaluateParams(_Section):
+    """The one look at a fold's test clips."""
+
+    num_segments: int = Field(default=2, ge=1, le=20)
+    """Temporal segments whose logits are averaged."""
+    batch_size: int = Field(default=16, ge=1, le=4096)
+    """Clips per forward pass."""
+
+
+class SummariseParams(_Section):
+    """Aggregation over folds."""
+
+    bootstrap_samples: int = Field(default=2000, ge=100, le=100_000)
+    """Bootstrap resamples over subjects."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Level of the intervals."""
+
+
+class Params(_Section):
+    """All of ``params.yaml``."""
+
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Seed of everything random."""
+    prepared: tuple[Name, ...]
+    """Datasets whose clips are prepared."""
+    evaluated: tuple[Name, ...]
+    """Datasets that are fine-tuned and evaluated, fold by fold."""
+    folds: tuple[Annotated[int, Field(ge=1)], ...]
+    """Folds to run, 1-based."""
+    compute: ComputeParams = ComputeParams()
+    """Where things run."""
+    corpus: CorpusParams = CorpusParams()
+    """The demo corpus."""
+    dataset: dict[Name, DatasetParams]
+    """Datasets by name."""
+    faces: FacesParams = FacesParams()
+    """Face detection, tracking and cropping."""
+    model: ModelParams = ModelParams()
+    """Model size and input geometry."""
+    pretrain: PretrainParams = PretrainParams()
+    """Self-supervised pre-training."""
+    finetune: FinetuneParams = FinetuneParams()
+    """Supervised fine-tuning of one fold."""
+    evaluate: EvaluateParams = EvaluateParams()
+    """The one look at a fold's test clips."""
+    summarise: SummariseParams = SummariseParams()
+    """Aggregation over folds."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Params:
+        problems = []
+        for name in self.prepared:
+            if name not in self.dataset:
+                problems.append(f"prepared names `{name}`, which is not under `dataset`")
+        for key, names in (("evaluated", self.evaluated), ("pretrain.datasets", self.pretrain.datasets)):
+            for name in names:
+                if name not in self.prepared:
+                    problems.append(f"{key} names `{name}`, which is not among `prepared`")
+        for name in self.evaluated:
+            dataset = self.dataset.get(name)
+            if dataset is None:
+                continue
+            if dataset.task == "unlabelled":
+                problems.append(f"evaluated names `{name}`, whose task is unlabelled")
+            elif self.folds and max(self.folds) > dataset.num_folds:
+                problems.append(
+                    f"folds goes up to {max(self.folds)}, but dataset `{name}` has {dataset.num_folds} folds"
+                )
+        if len(set(self.folds)) != len(self.folds):
+            problems.append("folds repeats a fold")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check a parameter file.
+
+    Args:
+        path: A YAML file of the shape of `Params`.
+
+    Raises:
+        ValueError: Naming the file and every unknown key, wrong type, value out of range and
+            contradiction in it.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; run from the project's root, where params.yaml is") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {error}") from None
+    return parse_params(values, str(path))
+
+
+def parse_params(values: Any, source: str) -> Params:
+    """Check parameters that are already in memory; `source` names them in errors.
+
+    Raises:
+        ValueError: As `load_params`.
+    """
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{source}: {error.error_count()} problem(s)"]
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "extra_forbidden":
+                message = "unknown key" + _suggestion(problem["loc"])
+            elif problem["type"] != "missing" and not isinstance(problem["input"], dict):
+                message += f" (got {problem['input']!r})"
+            lines.append(f"  {key}: {message}")
+        raise ValueError("\n".join(lines)) from None
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    """The nearest known key to an unknown one, as `` (did you mean `x`?)``."""
+    import difflib
+
+    section: Any = Params
+    for part in location[:-1]:
+        if section is Params and part == "dataset":
+            section = DatasetParams
+            continue
+        fields = getattr(section, "model_fields", {})
+        if part in fields:
+            section = fields[part].annotation
+    near = difflib.get_close_matches(str(location[-1]), getattr(section, "model_fields", {}), n=1)
+    return f" (did you mean `{near[0]}`?)" if near else ""

@@ -1,0 +1,1 @@
+"""Manifests, folds, clip shards, sampling, augmentation."""

@@ -1,0 +1,1 @@
+"""Metrics, predictions, statistics over folds, figures."""

@@ -1,0 +1,1 @@
+"""Video and sound: decoding, faces, features."""

@@ -1,0 +1,1 @@
+"""The HiCMAE model (paper section 3)."""

@@ -1,0 +1,1 @@
+"""Losses, optimisation and the two training loops."""

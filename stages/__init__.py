@@ -1,0 +1,1 @@
+"""The pipeline steps: read files, one call into the library, write files."""
