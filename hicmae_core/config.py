@@ -64,12 +64,10 @@ class CorpusParams(_Section):
 
 
 class DatasetParams(_Section):
-    """One dataset: where its raw files are and how its labels and folds are read."""
+    """One dataset: how its raw folder, ``data/raw/<name>``, is read, and what is predicted."""
 
     corpus: str
     """Corpus adapter that reads the raw folder, such as ``csv``."""
-    root: Path
-    """Folder of the raw files."""
     task: Task = "classification"
     """What is predicted; ``unlabelled`` datasets serve pre-training only."""
     classes: tuple[str, ...] = ()
@@ -78,10 +76,6 @@ class DatasetParams(_Section):
     """Names of the continuous targets (regression)."""
     num_folds: int = Field(default=0, ge=0, le=100)
     """Cross-validation folds; 0 for unlabelled datasets."""
-    max_reject_fraction: Fraction = 0.1
-    """Share of clips that may be rejected before a preparation stage fails."""
-    num_shards: int = Field(default=4, ge=1, le=65_536)
-    """Files that faces and features are spread over; about 1 GB each is comfortable."""
 
     @model_validator(mode="after")
     def _check(self) -> DatasetParams:
@@ -99,6 +93,15 @@ class DatasetParams(_Section):
     def num_outputs(self) -> int:
         """Width of the classifier's head."""
         return len(self.classes if self.task == "classification" else self.targets)
+
+
+class PreparationParams(_Section):
+    """What manifest, faces and audio share."""
+
+    max_reject_fraction: Fraction = 0.1
+    """Share of clips that may be rejected before a preparation stage fails."""
+    num_shards: int = Field(default=4, ge=1, le=65_536)
+    """Files that faces and features are spread over; about 1 GB each is comfortable."""
 
 
 class FacesParams(_Section):
@@ -181,8 +184,8 @@ class _Optimisation(_Section):
 class PretrainParams(_Optimisation):
     """Self-supervised pre-training (paper section 3)."""
 
-    datasets: tuple[Name, ...] = ("voxceleb2",)
-    """Datasets whose clips are used; their labels are not."""
+    dataset: Name = "voxceleb2"
+    """Dataset whose clips are used; its labels are not."""
     video_mask_ratio: float = Field(default=0.9, gt=0, lt=1)
     """Share of spatial positions hidden (tube masking)."""
     audio_mask_ratio: float = Field(default=0.8, gt=0, lt=1)
@@ -243,8 +246,8 @@ class FinetuneParams(_Optimisation):
     """AdamW's betas."""
     init: Literal["pretrained", "scratch"] = "pretrained"
     """Start from pre-trained weights, or from random ones."""
-    checkpoint: Path | None = None
-    """Pre-trained weights: a model.safetensors of this project or a published .pth; null takes the pretrain stage's."""
+    checkpoint: Path = Path("models/pretrain/model.safetensors")
+    """Pre-trained weights: a model.safetensors of this project, or a published .pth."""
     modality: Modality = "both"
     """Train and evaluate on both modalities or on one alone."""
     layer_decay: float = Field(default=0.75, gt=0, le=1)
@@ -296,6 +299,8 @@ class Params(_Section):
     """The demo corpus."""
     dataset: dict[Name, DatasetParams]
     """Datasets by name."""
+    preparation: PreparationParams = PreparationParams()
+    """What manifest, faces and audio share."""
     faces: FacesParams = FacesParams()
     """Face detection, tracking and cropping."""
     model: ModelParams = ModelParams()
@@ -315,7 +320,7 @@ class Params(_Section):
         for name in self.prepared:
             if name not in self.dataset:
                 problems.append(f"prepared names `{name}`, which is not under `dataset`")
-        for key, names in (("evaluated", self.evaluated), ("pretrain.datasets", self.pretrain.datasets)):
+        for key, names in (("evaluated", self.evaluated), ("pretrain.dataset", (self.pretrain.dataset,))):
             for name in names:
                 if name not in self.prepared:
                     problems.append(f"{key} names `{name}`, which is not among `prepared`")
