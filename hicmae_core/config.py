@@ -100,8 +100,8 @@ class PreparationParams(_Section):
 
     max_reject_fraction: Fraction = 0.1
     """Share of clips that may be rejected before a preparation stage fails."""
-    num_shards: int = Field(default=4, ge=1, le=65_536)
-    """Files that faces and features are spread over; about 1 GB each is comfortable."""
+    num_shards: int = Field(default=4, ge=1, le=512)
+    """Files that faces and features are spread over, all open while they are written; 1 to 4 GB each is comfortable."""
 
 
 class FacesParams(_Section):
