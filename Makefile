@@ -1,0 +1,63 @@
+# `make demo` and `make test` set everything up by themselves: an environment in .venv from requirements.lock.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+READY := .venv/.ready
+
+# No tool of ours phones home.
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export MLFLOW_DISABLE_TELEMETRY := true
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
+export GIT_PYTHON_REFRESH := quiet
+export PATH := $(BIN):$(PATH)
+
+.PHONY: help setup demo compare test test-all lint bench mlflow lock clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+setup: $(READY) ## the environment alone
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {sys.version.split()[0]}: run make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing: apt-get install -y python3-venv"; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo "Installing the locked dependencies into .venv (several GB; minutes)"
+	@$(BIN)/pip install --disable-pip-version-check --no-input --quiet --progress-bar on -r requirements.lock
+	@$(BIN)/python -m stages.system_check
+	@touch $@
+
+demo: $(READY) ## the whole graph on the embedded demo corpus
+	@$(BIN)/dvc repro
+	@$(BIN)/python -m stages.show
+
+compare: $(READY) ## the demo without pre-training, on sound alone and on video alone (3 more studies)
+	@$(BIN)/python -m pipelines.compare
+
+test: $(READY) ## the default tests: offline, minutes
+	@$(BIN)/python -m pytest -m "not slow and not e2e and not gpu"
+
+test-all: $(READY) ## the default tests and the slow ones, the real pipeline end to end among them
+	@$(BIN)/python -m pytest -m "not gpu"
+
+lint: $(READY) ## format, style, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY) ## preparation speed against the plain way of doing it, as ratios
+	@$(BIN)/python -m benchmarks.prepare
+
+mlflow: $(READY) ## the MLflow UI on http://127.0.0.1:5000
+	@$(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+
+lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
+	@$(BIN)/pip install --quiet uv
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--index-strategy unsafe-best-match --constraint constraints.txt --custom-compile-command "make lock" -o requirements.lock
+
+clean: ## everything generated but the environment and the runs in MLflow
+	rm -rf data models results reports checkpoints

@@ -1,0 +1,19 @@
+"""Stage `corpus`: generate the demo corpus of talking faces."""
+
+from hicmae_core.config import load_params
+from hicmae_core.demo.corpus import generate_corpus
+from hicmae_core.files import write_json
+from stages import layout
+from stages.command import parser, run
+
+
+def main() -> None:
+    """Write the labelled and the unlabelled demo clips."""
+    parser("Generate the demo corpus.", "python -m stages.corpus").parse_args()
+    params = load_params()
+    summary = generate_corpus(params.corpus, params.seed, layout.RAW, params.compute.num_processes)
+    write_json(layout.preparation_metrics("corpus", "demo"), summary)
+
+
+if __name__ == "__main__":
+    run(main)
