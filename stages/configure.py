@@ -1,0 +1,105 @@
+"""Lay published recipes over params.yaml."""
+
+from __future__ import annotations
+
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from hicmae_core.config import Params, parse_params
+from hicmae_core.files import write_text
+from stages.command import parser, run
+
+PRESETS = Path(__file__).resolve().parent.parent / "presets"
+EXAMPLES = """
+python -m stages.configure --list
+python -m stages.configure pretrain_voxceleb2_base finetune_crema_d
+git checkout params.yaml    # back to the demo
+"""
+
+
+def overlay(base: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Lay `changes` over `base` in place: sections are merged, anything else is replaced."""
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            overlay(base[key], value)
+        else:
+            base[key] = value
+
+
+def apply_presets(text: str, names: list[str]) -> str:
+    """Lay presets over the text of a params.yaml, keeping its comments.
+
+    `prepared` becomes the pre-training dataset and the evaluated ones.
+
+    Raises:
+        ValueError: For an unknown preset, or if the result is not valid.
+    """
+    yaml = YAML()
+    yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    values = yaml.load(text)
+    for name in names:
+        path = PRESETS / f"{name}.yaml"
+        if not path.is_file():
+            raise ValueError(f"no preset `{name}`; there are: {', '.join(preset_names())}")
+        overlay(values, yaml.load(path.read_text(encoding="utf-8")))
+    values["prepared"] = list(dict.fromkeys([values["pretrain"]["dataset"], *values["evaluated"]]))
+    stream = StringIO()
+    yaml.dump(values, stream)
+    parse_params(YAML(typ="safe").load(stream.getvalue()), f"params.yaml with {' and '.join(names)}")
+    return stream.getvalue()
+
+
+def preset_names() -> list[str]:
+    """All presets, sorted."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def _describe(name: str) -> str:
+    first_line = (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+    return f"{name:28} {first_line.removeprefix('# ')}"
+
+
+def main() -> None:
+    """List the presets, or lay some over params.yaml."""
+    arguments = parser("Lay published recipes over params.yaml.", EXAMPLES)
+    arguments.add_argument("preset", nargs="*", help="names of presets, later ones win")
+    arguments.add_argument("--list", action="store_true", help="show the presets")
+    arguments.add_argument("--explain", metavar="SECTION", help="print a section's keys, meanings and defaults")
+    chosen = arguments.parse_args()
+    if chosen.explain:
+        print(explain(chosen.explain))
+    elif chosen.list or not chosen.preset:
+        print("\n".join(_describe(name) for name in preset_names()))
+    else:
+        path = Path("params.yaml")
+        write_text(path, apply_presets(path.read_text(encoding="utf-8"), chosen.preset))
+        print(f"{path} now holds {', '.join(chosen.preset)}; see `git diff {path}`", file=sys.stderr)
+
+
+def explain(section: str) -> str:
+    """The keys of a section with their meanings and defaults.
+
+    Raises:
+        ValueError: For an unknown section.
+    """
+    field = Params.model_fields.get(section)
+    model = getattr(field, "annotation", None)
+    if section == "dataset":
+        from hicmae_core.config import DatasetParams as model
+    if not hasattr(model, "model_fields"):
+        sections = [name for name, entry in Params.model_fields.items() if hasattr(entry.annotation, "model_fields")]
+        raise ValueError(f"no section `{section}`; there are: {', '.join([*sections, 'dataset'])}")
+    lines = []
+    for name, entry in model.model_fields.items():
+        default = "required" if entry.is_required() else f"default {entry.get_default(call_default_factory=True)!r}"
+        lines.append(f"{section}.{name}: {entry.description} ({default})")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run(main)
