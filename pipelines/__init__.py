@@ -1,1 +1,5 @@
 """Prefect flows that drive the DVC graph."""
+
+from stages import environment
+
+environment.prepare()

@@ -1,18 +1,18 @@
-"""The environment that every command runs in: nothing phones home."""
+"""The process environment in which no tool of the workflow phones home or starts what nobody asked for."""
 
 import os
 
-_SETTINGS = {
+QUIET = {
     "DVC_NO_ANALYTICS": "1",
-    "DO_NOT_TRACK": "true",  # MLflow ignores "1"
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "GIT_PYTHON_REFRESH": "quiet",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
 
 
 def prepare() -> None:
-    """Switch off the telemetry of DVC, Prefect and MLflow, unless the user has set otherwise."""
-    for name, value in _SETTINGS.items():
+    """Set what the user has not set. MLflow and Prefect read it while they are imported."""
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
