@@ -1,0 +1,26 @@
+"""Print the results and where to look next."""
+
+from pathlib import Path
+
+from hicmae_core.config import load_params
+from stages import layout
+from stages.command import parser, run
+
+
+def main() -> None:
+    """Print each evaluated dataset's results table, and the commands that open the UIs."""
+    parser("Print the results.", "python -m stages.show").parse_args()
+    for dataset in load_params().evaluated:
+        report = layout.REPORTS / dataset / "results.md"
+        if not report.is_file():
+            raise ValueError(f"{report}: no results yet; run `dvc repro`")
+        print(report.read_text(encoding="utf-8"))
+        print(f"Report and figures: {report.parent}/")
+    print("Runs, fold by fold:   make mlflow           then open http://127.0.0.1:5000")
+    print("Orchestration:        prefect server start  then open http://127.0.0.1:4200 (activate .venv first)")
+    if Path("data/raw/demo/contact_sheet.png").is_file():
+        print("The demo's clips:     data/raw/demo/contact_sheet.png, data/raw/demo/spectrograms.png")
+
+
+if __name__ == "__main__":
+    run(main)

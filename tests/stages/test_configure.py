@@ -1,0 +1,64 @@
+"""Published recipes as overlays on params.yaml."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hicmae_core.config import parse_params
+from stages.configure import apply_presets, explain, preset_names
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = (ROOT / "params.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_each_preset_alone_is_valid(name):
+    parse_params(yaml.safe_load(apply_presets(DEMO, [name])), name)
+
+
+def test_pretraining_and_finetuning_recipes_combine_to_the_paper_s():
+    params = parse_params(
+        yaml.safe_load(apply_presets(DEMO, ["pretrain_voxceleb2_base", "finetune_crema_d"])), "params.yaml"
+    )
+    assert params.prepared == ("voxceleb2", "crema_d")
+    assert params.model.size == "base"
+    assert params.model.image_size == 160
+    assert (params.pretrain.epochs, params.pretrain.batch_size, params.pretrain.base_lr) == (100, 160, 3e-4)
+    assert (params.finetune.epochs, params.finetune.batch_size, params.finetune.base_lr) == (50, 56, 1e-3)
+    assert params.finetune.layer_decay == 0.75
+    assert params.finetune.augmentation.mixup == 0.8
+
+
+def test_comments_survive():
+    assert "# or scratch" in apply_presets(DEMO, ["finetune_mafw"])
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"no preset `finetune_nothing`; there are: finetune_crema_d"):
+        apply_presets(DEMO, ["finetune_nothing"])
+
+
+def test_explain_prints_meaning_and_default():
+    assert "pretrain.temperature: Temperature of the contrastive logits. (default 0.07)" in explain("pretrain")
+    with pytest.raises(ValueError, match="no section `nothing`"):
+        explain("nothing")
+
+
+def test_the_command_rewrites_params_and_a_mistake_changes_nothing(tmp_path):
+    (tmp_path / "params.yaml").write_text(DEMO)
+
+    def configure(*names: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "stages.configure", *names]
+        return subprocess.run(
+            command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        )
+
+    failed = configure("nothing")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: no preset")
+    assert (tmp_path / "params.yaml").read_text() == DEMO
+    assert configure("finetune_mafw").returncode == 0
+    assert yaml.safe_load((tmp_path / "params.yaml").read_text())["evaluated"] == ["mafw"]

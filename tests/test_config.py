@@ -1,0 +1,79 @@
+"""params.yaml: one door, every problem at once."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from hicmae_core.config import FacesParams, Params, load_params, parse_params
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def values() -> dict:
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def test_the_shipped_parameters_are_the_demo():
+    params = load_params(ROOT / "params.yaml")
+    assert params.evaluated == ("demo",)
+    assert params.dataset["demo"].num_outputs == 4
+
+
+def test_all_problems_are_reported_together_each_under_its_key(values):
+    values["pretrain"]["epoch"] = 3
+    values["finetune"]["base_lr"] = "fast"
+    values["model"]["image_size"] = 81
+    values["datset"] = {}
+    with pytest.raises(ValueError, match=r"params\.yaml: 4 problem\(s\)") as caught:
+        parse_params(values, "params.yaml")
+    message = str(caught.value)
+    assert "pretrain.epoch: unknown key (did you mean `epochs`?)" in message
+    assert "finetune.base_lr" in message
+    assert "model.image_size" in message
+    assert "datset: unknown key (did you mean `dataset`?)" in message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.update(folds=[1, 5]), "folds goes up to 5, but dataset `demo` has 4 folds"),
+        (lambda v: v.update(folds=[1, 1]), "repeats a fold"),
+        (lambda v: v.update(evaluated=["crema_d"]), "evaluated names `crema_d`, which is not among `prepared`"),
+        (lambda v: v.update(evaluated=["demo_unlabelled"]), "whose task is unlabelled"),
+        (lambda v: v.update(prepared=["demo", "nowhere"]), "`nowhere`, which is not under `dataset`"),
+        (lambda v: v["finetune"].update(warmup_epochs=99), "warmup_epochs 99 must be below epochs"),
+        (lambda v: v["finetune"].update(min_lr=0.9), "min_lr 0.9 must not exceed base_lr"),
+        (lambda v: v["dataset"]["demo"].update(classes=["anger"]), "at least two names"),
+        (lambda v: v["dataset"]["demo"].update(classes=["a", "a"]), "must not repeat"),
+        (lambda v: v["faces"].update(detector="sfd"), "detector sfd needs `weights`"),
+    ],
+)
+def test_contradictions_are_refused_with_the_mend(values, change, message):
+    change(values)
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        parse_params(values, "params.yaml")
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere\.yaml: no such file"):
+        load_params(tmp_path / "nowhere.yaml")
+    (tmp_path / "broken.yaml").write_text("seed: [")
+    with pytest.raises(ValueError, match=r"broken\.yaml: not valid YAML"):
+        load_params(tmp_path / "broken.yaml")
+
+
+def test_parameters_cannot_be_changed():
+    params = load_params(ROOT / "params.yaml")
+    with pytest.raises(ValidationError, match="frozen"):
+        params.seed = 1
+
+
+def test_every_field_of_every_section_is_documented():
+    sections = [Params, FacesParams, *(f.annotation for f in Params.model_fields.values())]
+    models = [section for section in sections if hasattr(section, "model_fields")]
+    undocumented = [f"{m.__name__}.{name}" for m in models for name, f in m.model_fields.items() if not f.description]
+    assert len(models) >= 9
+    assert undocumented == []
