@@ -1,0 +1,89 @@
+"""What a tracked run is: the settings that determine its results, a key made of them, a readable name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hicmae_core.config import Params
+from stages import layout
+
+
+@dataclass(frozen=True)
+class Study:
+    """A pre-training, or the folds of one dataset under one recipe."""
+
+    experiment: str
+    """Where its runs are kept: a dataset's name, or ``pretraining``."""
+    name: str
+    """What people read, such as ``demo both pretrained``."""
+    dataset: str
+    """The dataset whose clips are used."""
+    settings: Mapping[str, Any]
+    """The parameters that determine its results, as nested plain values."""
+
+    @property
+    def key(self) -> str:
+        """The same for the same settings, in any process."""
+        return key_of({"experiment": self.experiment, "settings": self.settings})
+
+    def fold_key(self, fold: int) -> str:
+        """As `key`, of one fold."""
+        return key_of({"study": self.key, "fold": fold})
+
+
+def pretraining(params: Params) -> Study:
+    """The pre-training that `params` describe."""
+    name = params.pretrain.dataset
+    sections = ("model", "faces", "pretrain")
+    return Study("pretraining", f"{name} {params.model.size}", name, _settings(params, name, sections))
+
+
+def cross_validation(params: Params, dataset: str) -> Study:
+    """The folds of `dataset` under the recipe of `params`.
+
+    Raises:
+        ValueError: If `params` have no such dataset.
+    """
+    if dataset not in params.dataset:
+        raise ValueError(f"no dataset `{dataset}` in params.yaml; there are: {', '.join(params.dataset)}")
+    settings = _settings(params, dataset, ("model", "faces", "finetune", "evaluate"))
+    source = starting_point(params)
+    if source is not None:
+        settings["pretrain"] = {"settings": source.settings["pretrain"], "data": source.settings["dataset"]}
+    name = f"{dataset} {params.finetune.modality} {params.finetune.init}"
+    return Study(dataset, name, dataset, settings)
+
+
+def starting_point(params: Params) -> Study | None:
+    """The pre-training that fine-tuning starts from; None from scratch or from published weights."""
+    ours = params.finetune.init == "pretrained" and params.finetune.checkpoint == layout.PRETRAINED_MODEL
+    return pretraining(params) if ours else None
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as ``finetune.augmentation.mixup`` and the like."""
+    flat: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def key_of(value: Any) -> str:
+    """A short digest of plain values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _settings(params: Params, dataset: str, sections: tuple[str, ...]) -> dict[str, Any]:
+    values = params.model_dump(mode="json")
+    settings = {name: values[name] for name in ("seed", *sections)}
+    settings["dataset"] = {"name": dataset, **values["dataset"][dataset]}
+    if params.dataset[dataset].corpus.startswith("demo"):
+        settings["corpus"] = values["corpus"]
+    return settings

@@ -1,0 +1,265 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+
+from hicmae_core.config import Params, load_params
+from hicmae_core.files import sha256_of
+from hicmae_core.training.tracker import NullTracker
+from stages import environment, studies
+from stages.tracking import project_root, track
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAMS = load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new SQLite store; making one takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project without a store yet."""
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\n")
+    manifests = tmp_path / "data" / "manifests"
+    manifests.mkdir(parents=True)
+    for name in ("demo", "demo_unlabelled"):
+        pd.DataFrame({"clip_id": ["a", "b", name]}).to_parquet(manifests / f"{name}.parquet")
+    for variable in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "RANK"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def project(bare_project: Path, empty_store: Path) -> Path:
+    """A project with an empty store."""
+    shutil.copy(empty_store, bare_project / "mlflow.db")
+    return bare_project
+
+
+def client_of(project: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+
+
+def runs_of(project: Path, experiment: str = "demo") -> dict[str, Run]:
+    client = client_of(project)
+    found = client.get_experiment_by_name(experiment)
+    runs = client.search_runs([found.experiment_id], run_view_type=ViewType.ALL) if found else []
+    assert len({run.info.run_name for run in runs}) == len(runs), "two runs of one name"
+    return {run.info.run_name: run for run in runs}
+
+
+def steps_of(project: Path, run: Run, name: str) -> list[tuple[int, float]]:
+    return sorted(
+        (metric.step, metric.value) for metric in client_of(project).get_metric_history(run.info.run_id, name)
+    )
+
+
+def changed(section: str, **values: object) -> Params:
+    return PARAMS.model_copy(update={section: getattr(PARAMS, section).model_copy(update=values)})
+
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+from hicmae_core.config import load_params
+from stages.tracking import track
+params, fold = load_params(Path(sys.argv[1])), int(sys.argv[2])
+with track("finetune", params, "demo", fold) as tracker:
+    tracker.log_series("train/loss", [(step, 1 / (fold + step)) for step in range(3)])
+    if len(sys.argv) > 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def start_fold(fold: int, *more: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", SCRIPT, str(ROOT / "params.yaml"), str(fold), *more]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+def test_folds_in_separate_processes_meet_under_one_parent_of_a_new_store(bare_project: Path) -> None:
+    folds = [start_fold(fold) for fold in (1, 2, 3)]
+    assert [fold.wait(120) for fold in folds] == [0, 0, 0]
+
+    runs = runs_of(bare_project)
+    assert set(runs) == {"demo both pretrained", "fold 1", "fold 2", "fold 3"}
+    parent = runs.pop("demo both pretrained")
+    assert parent.info.status == "FINISHED"
+    for name, run in runs.items():
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["fold"] == name.removeprefix("fold ")
+        assert run.info.status == "FINISHED"
+        assert len(steps_of(bare_project, run, "train/loss")) == 3
+
+
+def test_a_run_carries_parameters_tags_data_and_system_metrics(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
+    with track("finetune", PARAMS, "demo", 2) as tracker:
+        tracker.log_metrics({"train/lr": 0.25}, step=0)
+        time.sleep(2.5)
+
+    run = runs_of(project)["fold 2"]
+    assert run.data.params["finetune.augmentation.mixup"] == str(PARAMS.finetune.augmentation.mixup)
+    assert run.data.params["dataset.classes"] == '["anger", "happiness", "neutral", "sadness"]'
+    assert run.data.params["model.size"] == "demo"
+    tags = run.data.tags
+    assert (tags["dataset"], tags["fold"], tags["stage"], tags["seed"]) == ("demo", "2", "finetune", "0")
+    assert tags["dvc_lock_sha256"] == sha256_of(project / "dvc.lock")
+    (data,) = run.inputs.dataset_inputs
+    manifest = project / "data" / "manifests" / "demo.parquet"
+    assert data.dataset.name == "demo"
+    assert sha256_of(manifest).startswith(data.dataset.digest)
+    assert str(manifest) in data.dataset.source
+    assert run.data.metrics["train/lr"] == 0.25
+    assert run.data.metrics["system/cpu_utilization_percentage"] >= 0
+
+
+def test_the_commit_is_tagged_and_marked_when_files_differ_from_it(project: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    git("add", "dvc.yaml")
+    git("commit", "-qm", "start")
+    commit = git("rev-parse", "HEAD")
+    with track("pretrain", PARAMS):
+        pass
+    assert runs_of(project, "pretraining")["demo_unlabelled demo"].data.tags["git_commit"] == commit
+    (project / "dvc.yaml").write_text("stages: {} # changed\n")
+    with track("finetune", PARAMS, "demo", 1):
+        pass
+    assert runs_of(project)["fold 1"].data.tags["git_commit"] == f"{commit}-dirty"
+
+
+def test_a_killed_fold_goes_on_in_its_run_without_double_steps(project: Path) -> None:
+    assert start_fold(1, "die").wait(120) == -signal.SIGKILL
+    before = runs_of(project)["fold 1"]
+    assert before.info.status == "RUNNING"
+
+    with track("finetune", PARAMS, "demo", 1) as tracker:
+        tracker.log_series("train/loss", [(step, 10.0) for step in range(1, 5)])
+        tracker.log_metrics({"epoch/loss": 3.0}, step=0)
+    run = runs_of(project)["fold 1"]
+    assert run.info.run_id == before.info.run_id
+    assert run.info.status == "FINISHED"
+    expected = [(0, 1.0), (1, 0.5), (2, 1 / 3), (3, 10.0), (4, 10.0)]
+    assert steps_of(project, run, "train/loss") == expected
+    assert steps_of(project, run, "epoch/loss") == [(0, 3.0)]
+
+
+def test_a_failure_is_on_the_run_and_its_parent_until_the_fold_succeeds(project: Path) -> None:
+    with pytest.raises(ZeroDivisionError), track("finetune", PARAMS, "demo", 1):
+        raise ZeroDivisionError
+    assert {run.info.status for run in runs_of(project).values()} == {"FAILED"}
+    with pytest.raises(KeyboardInterrupt), track("finetune", PARAMS, "demo", 1):
+        raise KeyboardInterrupt
+    assert runs_of(project)["fold 1"].info.status == "KILLED"
+    with track("finetune", PARAMS, "demo", 1):
+        pass
+    assert {run.info.status for run in runs_of(project).values()} == {"FINISHED"}
+
+
+def test_a_study_collects_all_its_stages_and_links_the_pretraining(project: Path) -> None:
+    with track("pretrain", PARAMS) as tracker:
+        pretraining_id = tracker.run_id
+    with track("finetune", PARAMS, "demo", 1):
+        pass
+    picture = project / "confusion.png"
+    picture.write_bytes(b"picture")
+    with track("evaluate", PARAMS, "demo", 1) as tracker:
+        tracker.log_metrics({"test/war": 0.5}, step=0)
+        tracker.log_artifact(picture, "figures")
+    with track("evaluate", PARAMS, "demo", 1) as tracker:
+        tracker.log_metrics({"test/war": 0.75}, step=0)
+    with track("summarise", PARAMS, "demo") as tracker:
+        tracker.log_metrics({"test/war_mean": 0.75}, step=0)
+
+    runs = runs_of(project)
+    assert set(runs) == {"demo both pretrained", "fold 1"}
+    fold, parent = runs["fold 1"], runs["demo both pretrained"]
+    assert fold.data.tags["stage"] == "finetune, evaluate"
+    assert fold.data.metrics["test/war"] == 0.75
+    assert (project / "mlartifacts" / fold.info.run_id / "artifacts" / "figures" / "confusion.png").is_file()
+    assert parent.data.metrics["test/war_mean"] == 0.75
+    assert parent.info.status == "FINISHED"
+    for run in (fold, parent):
+        assert run.data.tags["pretraining_run_id"] == pretraining_id
+        assert pretraining_id in run.data.tags["mlflow.note.content"]
+
+
+def test_training_a_finished_fold_again_starts_a_new_run_and_keeps_the_old_one_readable(project: Path) -> None:
+    for value in (1.0, 2.0):
+        with track("finetune", PARAMS, "demo", 1) as tracker:
+            tracker.log_metrics({"train/loss": value}, step=0)
+    runs = runs_of(project)
+    assert steps_of(project, runs["fold 1"], "train/loss") == [(0, 2.0)]
+    assert steps_of(project, runs["fold 1 (superseded)"], "train/loss") == [(0, 1.0)]
+    with track("evaluate", PARAMS, "demo", 1) as tracker:
+        assert tracker.run_id == runs["fold 1"].info.run_id
+
+
+def test_only_what_determines_the_result_makes_another_study() -> None:
+    key = studies.cross_validation(PARAMS, "demo").key
+    assert key != studies.cross_validation(changed("finetune", epochs=30), "demo").key
+    assert key != studies.cross_validation(changed("pretrain", epochs=30), "demo").key
+    assert key == studies.cross_validation(changed("compute", device="cpu"), "demo").key
+    assert key == studies.cross_validation(PARAMS.model_copy(update={"folds": (1,)}), "demo").key
+    scratch = {"init": "scratch"}
+    longer = changed("pretrain", epochs=30)
+    alone = longer.model_copy(update={"finetune": longer.finetune.model_copy(update=scratch)})
+    assert (
+        studies.cross_validation(changed("finetune", **scratch), "demo").key
+        == studies.cross_validation(alone, "demo").key
+    )
+
+
+def test_an_unknown_dataset_is_named() -> None:
+    with pytest.raises(ValueError, match=r"no dataset `nowhere`.*demo_unlabelled"):
+        studies.cross_validation(PARAMS, "nowhere")
+
+
+def test_only_the_first_process_of_a_distributed_training_tracks(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with track("finetune", PARAMS, "demo", 1) as tracker:
+        assert isinstance(tracker, NullTracker)
+    assert runs_of(project) == {}
+
+
+def test_the_store_is_in_the_project_whatever_the_working_directory(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.chdir(project / "data" / "manifests")
+    assert project_root() == project
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    with track("finetune", PARAMS, "demo", 1):
+        pass
+    assert "fold 1" in runs_of(project)
+    assert list(Path.cwd().glob("ml*")) == []
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    with pytest.raises(ValueError, match=r"no dvc\.yaml"):
+        project_root()
+
+
+def test_nothing_phones_home_unless_the_user_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    monkeypatch.setenv("DO_NOT_TRACK", "false")
+    environment.prepare()
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["DO_NOT_TRACK"] == "false"
