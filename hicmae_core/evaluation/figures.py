@@ -1,0 +1,110 @@
+"""Figures of results: confusion, agreement, metrics per fold. Colours tell apart under colour blindness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from hicmae_core.evaluation.markdown import title
+from hicmae_core.files import atomic_path
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+"""From Okabe and Ito's palette."""
+_MAX_ANNOTATED_CLASSES = 15
+_DOTS_PER_INCH = 110
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG, whole or not at all; the same figure gives the same bytes."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH, bbox_inches="tight", metadata={"Software": None})
+
+
+def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], path: Path) -> None:
+    """Draw a confusion matrix `[C, C]` (rows actual) twice: counts, and percent of each row."""
+    percent = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    num_classes = len(classes)
+    side = 1.6 + (0.55 if num_classes <= _MAX_ANNOTATED_CLASSES else 0.2) * max(num_classes, 4)
+    figure = Figure(figsize=(2 * side + 0.8, side + 0.5), layout="compressed")
+    panels = figure.subplots(1, 2)
+    for axes, name, values, top in (
+        (panels[0], "clips", confusion, max(int(confusion.max()), 1)),
+        (panels[1], "% of the actual class", percent, 100),
+    ):
+        image = axes.imshow(values, cmap="Blues", vmin=0, vmax=top)
+        axes.set_title(name, fontsize=11)
+        axes.set_xlabel("predicted")
+        axes.set_xticks(range(num_classes), classes, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
+        axes.set_yticks(range(num_classes), classes, fontsize=9)
+        axes.tick_params(length=0)
+        if num_classes <= _MAX_ANNOTATED_CLASSES:
+            _annotate(axes, values, top)
+        else:
+            figure.colorbar(image, ax=axes, shrink=0.7)
+    panels[0].set_ylabel("actual")
+    save_figure(figure, path)
+
+
+def _annotate(axes: Axes, values: NDArray[np.float64] | NDArray[np.int64], top: float) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        colour = "white" if value > 0.6 * top else "black"
+        axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=9)
+
+
+def plot_agreement(pairs: pd.DataFrame, path: Path) -> None:
+    """Draw predicted against actual values, a panel per target (`fold_results.actual_and_predicted`)."""
+    targets = list(dict.fromkeys(pairs["target"]))
+    figure = Figure(figsize=(3.2 * len(targets) + 0.4, 3.6), layout="compressed")
+    for axes, target in zip(np.atleast_1d(figure.subplots(1, len(targets))), targets, strict=True):
+        values = pairs.loc[pairs["target"] == target, ["actual", "predicted"]]
+        low, high = float(values.to_numpy().min()), float(values.to_numpy().max())
+        axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle="--", label="equal")
+        axes.scatter(values["actual"], values["predicted"], s=9, alpha=0.4, color=BLUE, linewidths=0)
+        axes.set_title(target, fontsize=11)
+        axes.set_xlabel("actual")
+        axes.set_aspect("equal")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("predicted")
+    figure.axes[0].legend(frameon=False, fontsize=9)
+    save_figure(figure, path)
+
+
+def plot_folds(table: pd.DataFrame, metrics: Sequence[str], path: Path) -> None:
+    """Draw metrics per fold with their mean, and the pooled value with its interval.
+
+    Args:
+        table: Rows and metrics as fractions (`report.results_table`).
+        metrics: Names of the metrics, a panel each.
+        path: PNG to write.
+    """
+    rows = table.set_index("row") * 100
+    folds = [row for row in rows.index if row.startswith("fold ")]
+    figure = Figure(figsize=(7.4, 3.6), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
+    positions, beside = np.arange(len(folds)), len(folds) + 0.2
+    for axes, metric in zip(panels, metrics, strict=True):
+        values = rows[metric]
+        axes.axhline(values["mean"], color=ORANGE, linestyle="--", linewidth=1.5, label="mean over folds")
+        axes.plot(positions, values[folds], "o", color=BLUE, markersize=7, label="fold")
+        if "low" in values:
+            ends = [[values["pooled"] - values["low"]], [values["high"] - values["pooled"]]]
+            axes.errorbar(beside, values["pooled"], yerr=ends, color=GREEN, capsize=5, linewidth=1.8, fmt="none")
+        axes.plot(beside, values["pooled"], "D", color=GREEN, markersize=7, label="pooled, with its interval")
+        axes.set_title(f"{title(metric)}, %", fontsize=11)
+        axes.set_xticks([*positions, beside], [*(row.removeprefix("fold ") for row in folds), "pooled"])
+        axes.set_xlim(-0.6, beside + 0.6)
+        axes.set_xlabel("fold")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        axes.yaxis.grid(visible=True, color="#DDDDDD", linewidth=0.7)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    save_figure(figure, path)

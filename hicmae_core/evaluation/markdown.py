@@ -1,0 +1,157 @@
+"""Reports as Markdown, rendered from results records (`report.results_record`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Record = Mapping[str, Any]
+
+_TITLES = {"uar": "UAR", "war": "WAR", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
+_IN_TARGET_UNITS = ("rmse", "mae")
+
+
+def title(metric: str) -> str:
+    """How a metric is called in reports: ``pcc_arousal`` is ``PCC arousal``."""
+    for key, name in _TITLES.items():
+        if metric.startswith(key):
+            return f"{name} {metric[len(key) + 1 :]}".strip()
+    return " ".join([metric.split("_")[0].upper(), *metric.split("_")[1:]])
+
+
+def show(metric: str, value: float) -> str:
+    """A metric's value as reports print it: percent, or target units for errors."""
+    return f"{value:.3f}" if metric.split("_")[0] in _IN_TARGET_UNITS else f"{100 * value:.2f}"
+
+
+def results_markdown(record: Record) -> str:
+    """The report of one dataset."""
+    parts = [f"# Results on {record['dataset']}", _introduction(record), _metrics_table(record), _interval_note(record)]
+    if record["confusion"]:
+        parts += ["## Confusion", "Pooled test clips: rows are actual classes, columns predicted ones."]
+        parts.append(_confusion_table(record))
+    else:
+        parts += ["## Per target", "Pooled test clips, with their intervals.", _target_table(record)]
+    parts += ["![Actual against predicted](confusion.png)", "![Metrics per fold](folds.png)"]
+    parts += ["## Published numbers", _published_section(record)]
+    return "\n\n".join(parts) + "\n"
+
+
+def overview_markdown(records: Sequence[Record]) -> str:
+    """The report over datasets: a row each, with the metrics that were published for it, or its first two."""
+    header = ["dataset", "folds", "clips", "metrics", "over folds", "pooled", "published"]
+    rows = []
+    for record in records:
+        published = record["published"][0] if record["published"] else None
+        metrics = [name for name in (published["percent"] if published else ()) if name in record["pooled"]]
+        metrics = metrics or record["headline"][:2]
+        rows.append(
+            [
+                f"[{record['dataset']}]({record['dataset']}/results.md)",
+                f"{len(record['folds'])} of {record['num_folds']}",
+                f"{record['num_clips']:,}",
+                " / ".join(title(name) for name in metrics),
+                " / ".join(_mean_and_deviation(record, name) for name in metrics),
+                " / ".join(_pooled_and_interval(record, name) for name in metrics),
+                f"{' / '.join(_percent(published, name) for name in metrics)} ({published['system']})"
+                if published
+                else "none",
+            ]
+        )
+    introduction = "Mean ± standard deviation over folds, and pooled test clips with their bootstrap interval, in %."
+    return "\n\n".join(["# Results", introduction, _table(header, rows)]) + "\n"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _introduction(record: Record) -> str:
+    subjects = f"{record['num_subjects']:,} known subjects" if record["num_subjects"] else "unknown subjects"
+    folds = f"{len(record['folds'])} of {record['num_folds']} folds"
+    text = f"{record['num_clips']:,} test clips of {subjects} in {folds}. "
+    if record["task"] == "classification":
+        num_classes = len(record["classes"])
+        return text + f"Metrics in %; guessing among {num_classes} classes has a UAR of {100 / num_classes:.2f}."
+    return text + "Means over the targets: PCC and CCC in %, RMSE and MAE in units of the targets."
+
+
+def _metrics_table(record: Record) -> str:
+    names = record["headline"]
+    rows = [
+        [f"fold {fold}", f"{record['clips_by_fold'][fold]:,}", *(show(name, metrics[name]) for name in names)]
+        for fold, metrics in record["folds"].items()
+    ]
+    over_folds = "mean ± standard deviation over folds" if record["std"] else "mean over folds"
+    rows.append([over_folds, "", *(_mean_and_deviation(record, name) for name in names)])
+    rows.append(["pooled", f"{record['num_clips']:,}", *(show(name, record["pooled"][name]) for name in names)])
+    if record["low"]:
+        rows.append([f"{_level(record)} interval of pooled", "", *(_interval(record, name) for name in names)])
+    return _table(["", "clips", *(title(name) for name in names)], rows)
+
+
+def _interval_note(record: Record) -> str:
+    if not record["low"]:
+        return "No interval: a single subject says nothing about others."
+    units = "subjects (of clips, where the subject is unknown)" if record["num_subjects"] else "clips"
+    return f"The {_level(record)} interval is that of {record['bootstrap_samples']:,} bootstrap resamples of {units}."
+
+
+def _level(record: Record) -> str:
+    return f"{100 * record['confidence']:g} %"
+
+
+def _mean_and_deviation(record: Record, name: str) -> str:
+    mean = show(name, record["mean"][name])
+    return f"{mean} ± {show(name, record['std'][name])}" if record["std"] else mean
+
+
+def _interval(record: Record, name: str) -> str:
+    return f"{show(name, record['low'][name])} – {show(name, record['high'][name])}"
+
+
+def _pooled_and_interval(record: Record, name: str) -> str:
+    value = show(name, record["pooled"][name])
+    return f"{value} ({_interval(record, name)})" if record["low"] else value
+
+
+def _confusion_table(record: Record) -> str:
+    rows = []
+    for index, (name, counts) in enumerate(zip(record["classes"], record["confusion"], strict=True)):
+        recall = f"{100 * counts[index] / sum(counts):.2f}" if sum(counts) else "–"
+        rows.append([name, *(f"{count:,}" for count in counts), recall])
+    return _table(["actual", *record["classes"], "recall, %"], rows)
+
+
+def _target_table(record: Record) -> str:
+    rows = [
+        [name, *(_pooled_and_interval(record, f"{metric}_{name}") for metric in record["headline"])]
+        for name in record["targets"]
+    ]
+    return _table(["target", *(title(metric) for metric in record["headline"])], rows)
+
+
+def _published_section(record: Record) -> str:
+    if not record["published"]:
+        return f"There are no published numbers for `{record['dataset']}`."
+    metrics = list(dict.fromkeys(name for result in record["published"] for name in result["percent"]))
+    ours = {"ours, pooled": _pooled_and_interval, "ours, over folds": _mean_and_deviation}
+    rows = [
+        [label, "", "", "", *(cell(record, name) if name in record["pooled"] else "–" for name in metrics), ""]
+        for label, cell in ours.items()
+    ]
+    for result in record["published"]:
+        millions = "–" if result["parameters_millions"] is None else f"{result['parameters_millions']:g}"
+        source = f"{result['source']} ({result['note']})" if result["note"] else result["source"]
+        values = [_percent(result, name) for name in metrics]
+        rows.append([result["system"], str(result["year"]), result["modality"], millions, *values, source])
+        for fold, fold_values in enumerate(zip(*result["folds"].values(), strict=True), start=1):
+            by_name = dict(zip(result["folds"], fold_values, strict=True))
+            cells = [_percent({"percent": by_name}, name) for name in metrics]
+            rows.append([f"{result['system']}, fold {fold}", "", "", "", *cells, ""])
+    return _table(["system", "year", "modality", "parameters, M", *(title(name) for name in metrics), "source"], rows)
+
+
+def _percent(result: Record, name: str) -> str:
+    return f"{result['percent'][name]:.2f}" if name in result["percent"] else "–"

@@ -1,0 +1,150 @@
+"""The metrics of the paper (section 4.1), each from sums that add up over clips.
+
+A confusion matrix, or a table of moments, is all a metric needs. Both add up over clips, so pooled values are
+metrics of a sum over folds, and a bootstrap resample is a weighted sum over subjects (`statistics`): every
+function here that takes such sums takes any number of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+NUM_MOMENTS = 7
+_ZERO_VARIANCE = 1e-12
+"""A variance below this share of the mean square is rounding, not spread."""
+
+
+def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> NDArray[np.int64]:
+    """Count clips by actual class (rows) and predicted class (columns).
+
+    Args:
+        labels: Class ids, `[num_clips]`.
+        predictions: Class ids, `[num_clips]`.
+        num_classes: Number of classes C.
+
+    Returns:
+        `[C, C]` counts.
+
+    Raises:
+        ValueError: If there are no clips, the lengths differ, or an id is outside 0 .. C-1.
+    """
+    cells = confusion_cells(labels, predictions, num_classes)
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes).astype(np.int64)
+
+
+def confusion_cells(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> NDArray[np.int64]:
+    """Cell of the flattened confusion matrix that each clip falls into, `[num_clips]`; raises as `confusion_matrix`."""
+    actual, predicted = np.asarray(labels), np.asarray(predictions)
+    if actual.ndim != 1 or actual.shape != predicted.shape or actual.size == 0:
+        raise ValueError(
+            f"labels of shape {actual.shape} and predictions of shape {predicted.shape}: "
+            "metrics need two equally long lists of at least one clip"
+        )
+    for name, ids in (("labels", actual), ("predictions", predicted)):
+        if not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(f"{name} must be whole class ids, not {ids.dtype}")
+        if ids.min() < 0 or ids.max() >= num_classes:
+            raise ValueError(
+                f"{name} hold ids from {ids.min()} to {ids.max()}; {num_classes} classes have 0 to {num_classes - 1}"
+            )
+    return actual.astype(np.int64) * num_classes + predicted.astype(np.int64)
+
+
+def metrics_from_confusion(confusion: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """Classification metrics of one or many confusion matrices `[..., C, C]`, as fractions of shape `[...]`.
+
+    - ``uar``: unweighted average recall, the mean recall of the classes that occur.
+    - ``war``: weighted average recall, which is accuracy.
+    - ``weighted_f1``: F1 weighted by the number of clips of each class.
+    - ``macro_f1``: mean F1 of the classes that occur or are predicted.
+    """
+    counts = np.asarray(confusion, dtype=np.float64)
+    correct = np.diagonal(counts, axis1=-2, axis2=-1)
+    actual, predicted = counts.sum(-1), counts.sum(-2)
+    recall = _ratio(correct, actual)
+    f1 = _ratio(2 * correct, actual + predicted)
+    return {
+        "uar": _ratio(recall.sum(-1), (actual > 0).sum(-1)),
+        "war": _ratio(correct.sum(-1), actual.sum(-1)),
+        "weighted_f1": _ratio((f1 * actual).sum(-1), actual.sum(-1)),
+        "macro_f1": _ratio(f1.sum(-1), (actual + predicted > 0).sum(-1)),
+    }
+
+
+def classification_metrics(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> dict[str, float]:
+    """UAR, WAR, weighted and macro F1 of class ids `[num_clips]`; raises as `confusion_matrix`."""
+    values = metrics_from_confusion(confusion_matrix(labels, predictions, num_classes))
+    return {name: float(value) for name, value in values.items()}
+
+
+def regression_moments(targets: ArrayLike, outputs: ArrayLike) -> NDArray[np.float64]:
+    """What regression metrics need of each clip: 1, t, o, t², o², t·o and |t - o|.
+
+    Args:
+        targets: Actual values t, `[num_clips, num_targets]`.
+        outputs: Predicted values o, `[num_clips, num_targets]`.
+
+    Returns:
+        `[num_clips, 7, num_targets]`, to be summed over clips.
+
+    Raises:
+        ValueError: If there are no clips or the shapes differ.
+    """
+    t, o = np.asarray(targets, dtype=np.float64), np.asarray(outputs, dtype=np.float64)
+    if t.ndim != 2 or t.shape != o.shape or t.size == 0:
+        raise ValueError(
+            f"targets of shape {t.shape} and outputs of shape {o.shape}: "
+            "metrics need two equal [num_clips, num_targets] tables of at least one clip"
+        )
+    return np.stack([np.ones_like(t), t, o, t * t, o * o, t * o, np.abs(t - o)], axis=1)
+
+
+def metrics_from_moments(moments: ArrayLike, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Regression metrics of one or many summed moment tables `[..., 7, num_targets]`, each of shape `[...]`.
+
+    ``pcc`` (Pearson's correlation), ``ccc`` (Lin's concordance), ``rmse`` and ``mae`` are means over the targets;
+    ``pcc_<name>`` and so on are those of one target. Variances and covariance divide by n - 1, as the authors' do.
+    A correlation with something constant counts as 0.
+    """
+    sums = np.asarray(moments, dtype=np.float64)
+    count = sums[..., 0, :]
+    mean_t, mean_o, square_t, square_o, product, absolute_error = (
+        _ratio(sums[..., moment, :], count) for moment in range(1, NUM_MOMENTS)
+    )
+    unbiased = _ratio(count, count - 1)
+    variance_t, variance_o = unbiased * _variance(square_t, mean_t), unbiased * _variance(square_o, mean_o)
+    covariance = np.where((variance_t > 0) & (variance_o > 0), unbiased * (product - mean_t * mean_o), 0.0)
+    per_target = {
+        "pcc": _ratio(covariance, np.sqrt(variance_t * variance_o)),
+        "ccc": _ratio(2 * covariance, variance_t + variance_o + (mean_t - mean_o) ** 2),
+        "rmse": np.sqrt(np.maximum(square_t - 2 * product + square_o, 0.0)),
+        "mae": absolute_error,
+    }
+    metrics = {metric: values.mean(-1) for metric, values in per_target.items()}
+    for metric, values in per_target.items():
+        metrics |= {f"{metric}_{name}": values[..., index] for index, name in enumerate(names)}
+    return metrics
+
+
+def regression_metrics(targets: ArrayLike, outputs: ArrayLike, names: Sequence[str]) -> dict[str, float]:
+    """PCC, CCC, RMSE and MAE of `[num_clips, num_targets]` values, averaged and per target name.
+
+    Raises:
+        ValueError: As `regression_moments`.
+    """
+    values = metrics_from_moments(regression_moments(targets, outputs).sum(axis=0), names)
+    return {name: float(value) for name, value in values.items()}
+
+
+def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
+    """Quotient that is 0 where the denominator is."""
+    top, bottom = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
+    return np.divide(top, bottom, out=np.zeros(top.shape), where=bottom != 0)
+
+
+def _variance(mean_square: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    variance = mean_square - mean**2
+    return np.where(variance > _ZERO_VARIANCE * mean_square, variance, 0.0)

@@ -1,0 +1,85 @@
+"""Reports of a summary: Markdown for people, CSV and JSON for machines, figures for both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hicmae_core.evaluation.figures import plot_agreement, plot_confusion, plot_folds
+from hicmae_core.evaluation.fold_results import actual_and_predicted
+from hicmae_core.evaluation.markdown import overview_markdown, results_markdown
+from hicmae_core.evaluation.summary import Summary
+from hicmae_core.files import atomic_path, write_json, write_text
+
+_STATISTICS = ("mean", "std", "pooled", "low", "high")
+
+
+def write_reports(summary: Summary, out_dir: Path) -> None:
+    """Write ``results.md``, ``.csv`` and ``.json``, ``metrics.json``, ``confusion.png`` and ``folds.png``.
+
+    ``metrics.json`` holds the headline metrics, which ``dvc metrics show`` compares. For regression
+    ``confusion.png`` shows predicted against actual values.
+    """
+    record = results_record(summary)
+    write_json(out_dir / "results.json", record)
+    headline = {
+        row: {name: record[row][name] for name in summary.headline} for row in _STATISTICS if record[row] is not None
+    }
+    write_json(out_dir / "metrics.json", headline)
+    with atomic_path(out_dir / "results.csv") as temporary:
+        results_table(record).to_csv(temporary, index=False)
+    write_text(out_dir / "results.md", results_markdown(record))
+    if summary.dataset.task == "classification":
+        plot_confusion(summary.confusion, summary.dataset.classes, out_dir / "confusion.png")
+    else:
+        plot_agreement(actual_and_predicted(summary.predictions, summary.dataset), out_dir / "confusion.png")
+    plot_folds(results_table(record), summary.headline[:2], out_dir / "folds.png")
+
+
+def write_overview(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write one Markdown table over datasets, from the contents of their ``results.json``.
+
+    Raises:
+        ValueError: If there is no record.
+    """
+    if not records:
+        raise ValueError("there are no results to show; run the summarise stage of at least one dataset first")
+    write_text(path, overview_markdown(records))
+
+
+def results_record(summary: Summary) -> dict[str, Any]:
+    """All of a summary but the predictions, ready for JSON; our metrics are fractions, published ones percent."""
+    subjects_and_folds = summary.predictions[["subject", "fold"]]
+    deviations = {name: value.std for name, value in summary.over_folds.items() if value.std is not None}
+    intervals = summary.intervals or {}
+    return {
+        "dataset": summary.name,
+        "task": summary.dataset.task,
+        "classes": list(summary.dataset.classes),
+        "targets": list(summary.dataset.targets),
+        "headline": list(summary.headline),
+        "num_folds": summary.dataset.num_folds,
+        "num_clips": len(subjects_and_folds),
+        "num_subjects": int(subjects_and_folds["subject"].nunique()),
+        "clips_by_fold": {str(fold): int((subjects_and_folds["fold"] == fold).sum()) for fold in summary.folds},
+        "folds": {str(fold): metrics for fold, metrics in summary.folds.items()},
+        "mean": {name: value.mean for name, value in summary.over_folds.items()},
+        "std": deviations or None,
+        "pooled": summary.pooled,
+        "confidence": summary.settings.confidence,
+        "bootstrap_samples": summary.settings.bootstrap_samples,
+        "low": {name: interval.low for name, interval in intervals.items()} or None,
+        "high": {name: interval.high for name, interval in intervals.items()} or None,
+        "confusion": summary.confusion.tolist() if summary.dataset.task == "classification" else None,
+        "published": [result._asdict() for result in summary.published],
+    }
+
+
+def results_table(record: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per fold, then mean, std, pooled, low and high (where there are); one column per metric."""
+    rows = [{"row": f"fold {fold}", **metrics} for fold, metrics in record["folds"].items()]
+    rows += [{"row": row, **record[row]} for row in _STATISTICS if record[row] is not None]
+    return pd.DataFrame(rows)

@@ -1,0 +1,128 @@
+"""Means over folds, and intervals by bootstrap over subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from hicmae_core.config import DatasetParams
+from hicmae_core.evaluation.metrics import (
+    NUM_MOMENTS,
+    confusion_cells,
+    metrics_from_confusion,
+    metrics_from_moments,
+    regression_moments,
+)
+
+_RESAMPLES_AT_ONCE = 100
+
+Metrics = dict[str, NDArray[np.float64]]
+
+
+class MeanAndDeviation(NamedTuple):
+    """A metric over folds."""
+
+    mean: float
+    std: float | None
+    """Sample standard deviation (n - 1); None with a single fold."""
+
+
+class Interval(NamedTuple):
+    """Ends of a confidence interval."""
+
+    low: float
+    high: float
+
+
+def over_folds(metrics: Sequence[Mapping[str, float]]) -> dict[str, MeanAndDeviation]:
+    """Mean and sample standard deviation of each metric over the folds, each fold counting once."""
+    summary = {}
+    for name in metrics[0]:
+        values = np.array([fold[name] for fold in metrics])
+        std = float(values.std(ddof=1)) if len(values) > 1 else None
+        summary[name] = MeanAndDeviation(float(values.mean()), std)
+    return summary
+
+
+class UnitSums(NamedTuple):
+    """The sums that metrics are made of, one row per resampling unit."""
+
+    sums: NDArray[np.float64] | csr_array
+    """`[num_units, num_sums]`."""
+    metrics_of: Callable[[NDArray[np.float64]], Metrics]
+    """Metrics of any number of rows of sums `[..., num_sums]`."""
+
+
+def resampling_units(predictions: pd.DataFrame) -> NDArray[np.int64]:
+    """Number the units that the bootstrap draws, `[num_clips]`: a subject, or a clip whose subject is unknown."""
+    known = predictions["subject"].notna()
+    names = ("subject " + predictions["subject"].astype(str)).where(known, "clip " + predictions["clip_id"].astype(str))
+    return pd.factorize(names)[0].astype(np.int64)
+
+
+def unit_sums(predictions: pd.DataFrame, dataset: DatasetParams) -> UnitSums:
+    """Sum up a table of predictions (`prediction.predict`) within each resampling unit.
+
+    Raises:
+        ValueError: As `metrics.confusion_matrix` or `metrics.regression_moments`.
+    """
+    units = resampling_units(predictions)
+    clips, num_units = np.arange(len(units)), int(units.max()) + 1
+    if dataset.task == "classification":
+        num_classes = len(dataset.classes)
+        cells = confusion_cells(predictions["label"], predictions["prediction"], num_classes)
+        counts = csr_array((np.ones(len(units)), (units, cells)), shape=(num_units, num_classes**2))
+        return UnitSums(
+            counts, lambda sums: metrics_from_confusion(sums.reshape(*sums.shape[:-1], num_classes, num_classes))
+        )
+    targets = predictions[[f"target_{name}" for name in dataset.targets]]
+    outputs = predictions[[f"output_{name}" for name in dataset.targets]]
+    members = csr_array((np.ones(len(units)), (units, clips)), shape=(num_units, len(units)))
+    moments = members @ regression_moments(targets, outputs).reshape(len(units), -1)
+    return UnitSums(
+        moments, lambda sums: metrics_from_moments(sums.reshape(*sums.shape[:-1], NUM_MOMENTS, -1), dataset.targets)
+    )
+
+
+def pooled(units: UnitSums) -> dict[str, float]:
+    """Metrics of all clips taken together."""
+    values = units.metrics_of(np.asarray(units.sums.sum(axis=0)))
+    return {name: float(value) for name, value in values.items()}
+
+
+def bootstrap_intervals(
+    units: UnitSums, num_samples: int, confidence: float, rng: np.random.Generator
+) -> dict[str, Interval] | None:
+    """Percentile intervals of the pooled metrics, by drawing whole units with replacement.
+
+    Clips of one subject are alike, so subjects are drawn, not clips: each resample has as many units as there are.
+
+    Args:
+        units: Sums per unit, from `unit_sums`.
+        num_samples: Resamples.
+        confidence: Level, such as 0.95.
+        rng: Source of the draws.
+
+    Returns:
+        Interval per metric, or None with a single unit, which says nothing about other subjects.
+    """
+    num_units = units.sums.shape[0]
+    if num_units < 2:
+        return None
+    batches: list[Metrics] = []
+    for start in range(0, num_samples, _RESAMPLES_AT_ONCE):
+        size = min(_RESAMPLES_AT_ONCE, num_samples - start)
+        drawn = rng.integers(num_units, size=(size, num_units))
+        flat = drawn + num_units * np.arange(size)[:, None]
+        times_drawn = np.bincount(flat.ravel(), minlength=size * num_units).reshape(size, num_units)
+        batches.append(units.metrics_of(np.asarray(times_drawn.astype(np.float64) @ units.sums)))
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    return {
+        name: Interval(*(float(end) for end in np.quantile(np.concatenate([batch[name] for batch in batches]), tails)))
+        for name in batches[0]
+    }

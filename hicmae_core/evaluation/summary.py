@@ -1,0 +1,107 @@
+"""One dataset's results over its folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hicmae_core.config import DatasetParams, SummariseParams
+from hicmae_core.evaluation.fold_results import metrics_of
+from hicmae_core.evaluation.metrics import confusion_matrix
+from hicmae_core.evaluation.published import PublishedResult, published_results
+from hicmae_core.evaluation.statistics import (
+    Interval,
+    MeanAndDeviation,
+    bootstrap_intervals,
+    over_folds,
+    pooled,
+    unit_sums,
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A dataset's metrics per fold, over folds and pooled, as fractions (errors of regression: in target units)."""
+
+    name: str
+    """Dataset name in ``params.yaml``."""
+    dataset: DatasetParams
+    """How the dataset is read and what is predicted."""
+    settings: SummariseParams
+    """Bootstrap resamples and level of the intervals."""
+    folds: dict[int, dict[str, float]]
+    """Metrics by fold."""
+    over_folds: dict[str, MeanAndDeviation]
+    """Mean and standard deviation over folds, each fold counting once."""
+    pooled: dict[str, float]
+    """Metrics of all test clips together."""
+    intervals: dict[str, Interval] | None
+    """Bootstrap intervals of the pooled metrics; None where a single subject was tested."""
+    predictions: pd.DataFrame
+    """Predictions of all folds, with a ``fold`` column."""
+    published: tuple[PublishedResult, ...]
+    """Published numbers for this dataset."""
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """Pooled counts by actual (rows) and predicted class (columns), `[C, C]`; classification only."""
+        return confusion_matrix(
+            self.predictions["label"], self.predictions["prediction"], num_classes=len(self.dataset.classes)
+        )
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Names of the metrics reported first."""
+        if self.dataset.task == "classification":
+            return ("uar", "war", "weighted_f1", "macro_f1")
+        return ("pcc", "ccc", "rmse", "mae")
+
+
+def summarise(
+    name: str,
+    dataset: DatasetParams,
+    fold_predictions: Mapping[int, pd.DataFrame],
+    settings: SummariseParams,
+    seed: int,
+) -> Summary:
+    """Aggregate the test predictions of a dataset's folds.
+
+    Args:
+        name: Dataset name.
+        dataset: Its parameters.
+        fold_predictions: Table of `prediction.predict` by 1-based fold; folds may be missing.
+        settings: Bootstrap resamples and level of the intervals.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ValueError: If there is no fold, or a clip was tested in more than one.
+    """
+    if not fold_predictions:
+        raise ValueError(f"dataset {name}: no fold has been evaluated")
+    order = sorted(fold_predictions)
+    predictions = pd.concat([fold_predictions[fold].assign(fold=fold) for fold in order], ignore_index=True)
+    repeated = predictions.loc[predictions["clip_id"].duplicated(), "clip_id"]
+    if len(repeated):
+        raise ValueError(
+            f"dataset {name}: {len(repeated)} clips were tested in more than one fold, such as {repeated.iloc[0]}; "
+            "check the folds of its manifest"
+        )
+    folds = {fold: metrics_of(fold_predictions[fold], dataset) for fold in order}
+    units = unit_sums(predictions, dataset)
+    return Summary(
+        name=name,
+        dataset=dataset,
+        settings=settings,
+        folds=folds,
+        over_folds=over_folds(list(folds.values())),
+        pooled=pooled(units),
+        intervals=bootstrap_intervals(
+            units, settings.bootstrap_samples, settings.confidence, np.random.default_rng(seed)
+        ),
+        predictions=predictions,
+        published=published_results(name),
+    )

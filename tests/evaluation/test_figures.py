@@ -1,0 +1,52 @@
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from hicmae_core.evaluation.figures import plot_confusion
+from hicmae_core.evaluation.training_figures import plot_history, plot_reconstruction
+
+
+def pixels(path):
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def test_many_classes_stay_small(tmp_path):
+    classes = [f"emotion {index}" for index in range(43)]
+    plot_confusion(np.diag(np.arange(43)), classes, tmp_path / "confusion.png")
+    assert (tmp_path / "confusion.png").stat().st_size < 400_000
+
+
+def test_history_from_a_file_leaves_out_what_is_not_a_number(tmp_path):
+    history = pd.DataFrame({"epoch": range(6), "total": np.arange(6.0), "note": "x", "empty": np.nan})
+    history.to_csv(tmp_path / "history.csv", index=False)
+    plot_history(tmp_path / "history.csv", tmp_path / "file.png")
+    plot_history(history[["epoch", "total"]], tmp_path / "table.png")
+    assert (tmp_path / "file.png").read_bytes() == (tmp_path / "table.png").read_bytes()
+
+
+def test_history_without_curves_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="epoch"):
+        plot_history(pd.DataFrame({"epoch": [1, 2]}), tmp_path / "history.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_reconstruction_shows_what_it_is_given(tmp_path):
+    video = {name: np.zeros((4, 32, 32, 3)) + colour for name, colour in zip("omp", np.eye(3), strict=True)}
+    audio = np.random.default_rng(0).normal(size=(64, 32))
+    hidden = np.where(np.arange(64)[:, None] < 32, np.nan, audio)
+    plot_reconstruction(
+        {
+            "video_original": video["o"],
+            "video_masked": video["m"],
+            "video_predicted": video["p"],
+            "audio_original": audio,
+            "audio_masked": hidden,
+            "audio_predicted": audio,
+        },
+        tmp_path / "reconstruction.png",
+    )
+    picture = pixels(tmp_path / "reconstruction.png")
+    rows_of = [np.flatnonzero((picture == 255 * colour).all(-1).any(1)) for colour in np.eye(3, dtype=int)]
+    assert rows_of[0].max() < rows_of[1].min() < rows_of[1].max() < rows_of[2].min()
+    assert (picture == 0xCC).all(-1).sum() > 1000

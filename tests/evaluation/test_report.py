@@ -1,0 +1,96 @@
+import json
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from hicmae_core.config import DatasetParams, SummariseParams
+from hicmae_core.evaluation.report import results_record, write_overview, write_reports
+from hicmae_core.evaluation.summary import Summary, summarise
+
+
+def summary_of(name: str, dataset: DatasetParams, predictions_of, num_folds: int = 3) -> Summary:
+    folds = {fold: predictions_of(dataset, fold) for fold in range(1, num_folds + 1)}
+    return summarise(name, dataset, folds, SummariseParams(bootstrap_samples=100), seed=0)
+
+
+def test_files_of_a_classification(emotions, predictions_of, tmp_path):
+    summary = summary_of("demo", emotions, predictions_of)
+    write_reports(summary, tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"results.md", "results.csv", "results.json", "metrics.json", "confusion.png", "folds.png"}
+    record = json.loads((tmp_path / "results.json").read_text())
+    assert record == json.loads(json.dumps(results_record(summary)))
+    assert record["pooled"]["uar"] == summary.pooled["uar"]
+    assert sum(map(sum, record["confusion"])) == 120
+    table = pd.read_csv(tmp_path / "results.csv", index_col="row")
+    assert list(table.index) == ["fold 1", "fold 2", "fold 3", "mean", "std", "pooled", "low", "high"]
+    assert table.loc["fold 2", "war"] == pytest.approx(summary.folds[2]["war"], abs=1e-12)
+    assert set(json.loads((tmp_path / "metrics.json").read_text())["pooled"]) == set(summary.headline)
+    for name in ("confusion.png", "folds.png"):
+        image = Image.open(tmp_path / name)
+        assert min(image.size) > 300
+        assert (tmp_path / name).stat().st_size < 100_000
+
+
+def test_markdown_says_the_numbers(emotions, predictions_of, tmp_path):
+    summary = summary_of("demo", emotions, predictions_of)
+    write_reports(summary, tmp_path)
+    text = (tmp_path / "results.md").read_text()
+    uar, interval = summary.pooled["uar"], summary.intervals["uar"]
+    assert f"| pooled | 120 | {100 * uar:.2f} |" in text
+    assert f"{100 * interval.low:.2f} – {100 * interval.high:.2f}" in text
+    assert "There are no published numbers for `demo`." in text
+
+
+def test_published_numbers_stand_beside_ours(predictions_of, tmp_path):
+    classes = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
+    dataset = DatasetParams(corpus="csv", classes=classes, num_folds=5)
+    summary = summary_of("crema_d", dataset, predictions_of)
+    write_reports(summary, tmp_path)
+    text = (tmp_path / "results.md").read_text()
+    assert "in 3 of 5 folds" in text
+    assert "| HiCMAE-B | 2024 | both | 81 | 84.91 | 84.89 | Sun et al." in text
+    assert "| HiCMAE-B, fold 3 |  |  |  | 87.23 | 87.19 |" in text
+    assert f"| ours, pooled |  |  |  | {100 * summary.pooled['uar']:.2f} (" in text
+
+
+def test_files_of_a_regression(affect, predictions_of, tmp_path):
+    write_reports(summary_of("werewolf_xl", affect, predictions_of), tmp_path)
+    text = (tmp_path / "results.md").read_text()
+    assert "| target | PCC | CCC | RMSE | MAE |" in text
+    assert "PCC arousal" in text
+    assert (tmp_path / "confusion.png").stat().st_size > 5000
+    assert json.loads((tmp_path / "results.json").read_text())["confusion"] is None
+
+
+def test_one_fold_and_one_subject(emotions, predictions_of, tmp_path):
+    folds = {1: predictions_of(emotions).assign(subject="s")}
+    write_reports(summarise("demo", emotions, folds, SummariseParams(), seed=0), tmp_path)
+    text = (tmp_path / "results.md").read_text()
+    assert "| mean over folds |" in text
+    assert "No interval" in text
+    assert set(json.loads((tmp_path / "metrics.json").read_text())) == {"mean", "pooled"}
+
+
+def test_same_summary_same_bytes(emotions, predictions_of, tmp_path):
+    for folder in ("first", "second"):
+        write_reports(summary_of("demo", emotions, predictions_of), tmp_path / folder)
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+
+
+def test_overview(emotions, affect, predictions_of, tmp_path):
+    summaries = [summary_of("demo", emotions, predictions_of), summary_of("werewolf_xl", affect, predictions_of)]
+    records = [json.loads(json.dumps(results_record(summary))) for summary in summaries]
+    write_overview(records, tmp_path / "results.md")
+    rows = (tmp_path / "results.md").read_text().splitlines()
+    demo = next(row for row in rows if row.startswith("| [demo](demo/results.md)"))
+    assert "UAR / WAR" in demo
+    assert demo.endswith("| none |")
+    assert any("33.74" in row and "HiCMAE-B" in row for row in rows)
+
+
+def test_overview_of_nothing(tmp_path):
+    with pytest.raises(ValueError, match="summarise"):
+        write_overview([], tmp_path / "results.md")
