@@ -12,9 +12,9 @@ def pixels(path):
 
 
 def test_many_classes_stay_small(tmp_path):
-    classes = [f"emotion {index}" for index in range(43)]
-    plot_confusion(np.diag(np.arange(43)), classes, tmp_path / "confusion.png")
-    assert (tmp_path / "confusion.png").stat().st_size < 400_000
+    classes = [f"emotion {index}" for index in range(20)]
+    plot_confusion(np.diag(np.arange(20)), classes, tmp_path / "confusion.png")
+    assert (tmp_path / "confusion.png").stat().st_size < 200_000
 
 
 def test_history_from_a_file_leaves_out_what_is_not_a_number(tmp_path):
