@@ -1,0 +1,81 @@
+"""Models as single files: weights, architecture and notes in one ``.safetensors``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from hicmae_core.files import atomic_path
+from hicmae_core.model.architecture import ClassifierArchitecture, PretrainingArchitecture
+from hicmae_core.model.classifier import Classifier
+from hicmae_core.model.pretraining import PretrainingModel
+from hicmae_core.model.weights import load_weights
+
+_HEADER_KEY = "hicmae"
+"""One header entry that holds all: several would be written in random order."""
+
+
+def save_model(path: Path, model: PretrainingModel | Classifier, metadata: dict[str, Any]) -> None:
+    """Write a model, whole or not at all; equal models give equal bytes.
+
+    Args:
+        path: Target, ``*.safetensors``.
+        model: The model; its training mode and device are not kept.
+        metadata: What JSON can hold, given back by `load_model`.
+    """
+    header = {
+        "kind": "pretraining" if isinstance(model, PretrainingModel) else "classifier",
+        "architecture": asdict(model.architecture),
+        "metadata": metadata,
+    }
+    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(weights, temporary, {_HEADER_KEY: json.dumps(header)})
+
+
+def load_model(path: Path) -> tuple[PretrainingModel | Classifier, dict[str, Any]]:
+    """Read a model that `save_model` wrote.
+
+    Returns:
+        The model, on the CPU in eval mode, and its metadata.
+
+    Raises:
+        ValueError: If there is no such file, it is not a model of this project, or naming every weight that is
+            missing, unexpected or mis-shaped.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {}).get(_HEADER_KEY, "null"))
+            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a readable .safetensors file: {error}") from error
+    if header is None:
+        raise ValueError(f"{path}: a .safetensors file, but not one that this project wrote")
+    model = _built(header["kind"], header["architecture"])
+    load_weights(model, weights, f"{path}: the weights do not fit the architecture in the file")
+    return model.eval(), header["metadata"]
+
+
+def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
+    """As `load_model`, for a classifier.
+
+    Raises:
+        ValueError: Also if the file holds a pre-training model.
+    """
+    model, metadata = load_model(path)
+    if not isinstance(model, Classifier):
+        raise ValueError(f"{path}: holds a pre-training model, but a classifier is wanted")
+    return model, metadata
+
+
+def _built(kind: str, values: dict[str, Any]) -> PretrainingModel | Classifier:
+    if kind == "pretraining":
+        return PretrainingModel(PretrainingArchitecture(**(values | {"levels": tuple(values["levels"])})))
+    return Classifier(ClassifierArchitecture(**values))

@@ -1,0 +1,115 @@
+"""The fine-tuned model: hierarchical feature fusion and a linear head (paper section 3.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from hicmae_core.model.architecture import AUDIO_PATCH, VIDEO_PATCH, ClassifierArchitecture
+from hicmae_core.model.encoder import Encoder
+from hicmae_core.model.fusion import FusionEncoder
+from hicmae_core.model.layers import initialise, layer_norm
+from hicmae_core.model.weights import load_weights
+
+HEAD_SCALE = 0.001
+_ENCODERS = ("encoder", "encoder_audio", "encoder_fusion")
+_ACTIVATIONS = {"none": nn.Identity, "sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+class Classifier(nn.Module):
+    """Audio-visual classifier or regressor. Parameters carry the names of the published checkpoints.
+
+    With one modality, only its encoder exists: the other encoder and the fusion encoder are not built.
+    """
+
+    def __init__(self, architecture: ClassifierArchitecture) -> None:
+        super().__init__()
+        a = self.architecture = architecture
+        feature_dim = 0
+        if a.modality != "audio":
+            self.encoder = Encoder(
+                a.video_shape, VIDEO_PATCH, a.video_dim, a.video_depth, a.video_num_heads, a.drop_path
+            )
+            self.video_layer_weights = nn.Parameter(torch.full((a.video_depth,), 1 / a.video_depth))
+            feature_dim += a.video_dim
+        if a.modality != "video":
+            self.encoder_audio = Encoder(
+                a.audio_shape, AUDIO_PATCH, a.audio_dim, a.audio_depth, a.audio_num_heads, a.drop_path
+            )
+            self.audio_layer_weights = nn.Parameter(torch.full((a.audio_depth,), 1 / a.audio_depth))
+            feature_dim += a.audio_dim
+        if a.modality == "both":
+            self.encoder_fusion = FusionEncoder(
+                a.video_dim, a.audio_dim, a.fusion_depth, a.fusion_num_heads, a.drop_path
+            )
+            feature_dim *= 2
+        self.fc_norm = layer_norm(feature_dim)
+        self.head = nn.Linear(feature_dim, a.num_outputs)
+        self.activation = _ACTIVATIONS[a.output_activation]()
+        self.apply(initialise)
+        self.head.weight.data.mul_(HEAD_SCALE)
+
+    def forward(self, video: Tensor | None, audio: Tensor | None) -> Tensor:
+        """Classify or regress clips.
+
+        Args:
+            video: ImageNet-normalised clips ``[B, 3, T, H, W]``; ignored by an audio model.
+            audio: Normalised log-mel spectrograms ``[B, 1, time, mel]``; ignored by a video model.
+
+        Returns:
+            ``[B, num_outputs]``: logits, or the activated outputs of a regressor.
+
+        Raises:
+            ValueError: If an input that the model reads is None or has another shape than it was built for.
+        """
+        return self.activation(self.head(self.features(video, audio)))
+
+    def features(self, video: Tensor | None, audio: Tensor | None) -> Tensor:
+        """The vector after the last LayerNorm, ``[B, 4D]`` (``[B, D]`` with one modality); inputs as `forward`."""
+        a = self.architecture
+        parts, last = [], []
+        if a.modality != "audio":
+            tokens, levels = self.encoder(_present("video", video), range(a.video_depth))
+            parts.append(layer_fusion(levels, self.video_layer_weights))
+            last.append(tokens)
+        if a.modality != "video":
+            tokens, levels = self.encoder_audio(_present("audio", audio), range(a.audio_depth))
+            parts.append(layer_fusion(levels, self.audio_layer_weights))
+            last.append(tokens)
+        if a.modality == "both":
+            parts += [tokens.mean(dim=1) for tokens in self.encoder_fusion(*last)]
+        return self.fc_norm(torch.cat(parts, dim=-1))
+
+
+def layer_means(levels: list[Tensor]) -> Tensor:
+    """Token means of every block's normed output: L of ``[B, N, D]`` to ``[B, L, D]``."""
+    return torch.stack([tokens.mean(dim=1) for tokens in levels], dim=1)
+
+
+def layer_fusion(levels: list[Tensor], layer_weights: Tensor) -> Tensor:
+    """Mean of the blocks' token means ``[B, D]``, weighted by the softmax of ``[L]`` learned scalars."""
+    return (layer_weights.softmax(dim=0)[:, None] * layer_means(levels)).sum(dim=1)
+
+
+def initialise_from_pretraining(classifier: Classifier, state_dict: Mapping[str, Tensor]) -> None:
+    """Copy the encoders, and the fusion encoder where there is one, from a pre-trained model's weights.
+
+    Args:
+        classifier: The model to fill; its layer weights, last norm and head stay as they are.
+        state_dict: Weights of a `PretrainingModel`, under its own or the published names.
+
+    Raises:
+        ValueError: Naming every encoder key that is missing, superfluous or of another shape.
+    """
+    encoders = {name: module for name, module in classifier.named_children() if name in _ENCODERS}
+    wanted = nn.ModuleDict(encoders)
+    given = {key: value for key, value in state_dict.items() if key.split(".")[0] in encoders}
+    load_weights(wanted, given, "these pre-trained weights do not fit the classifier")
+
+
+def _present(name: str, x: Tensor | None) -> Tensor:
+    if x is None:
+        raise ValueError(f"this model reads {name}, but {name} is None; build it with the other modality alone instead")
+    return x

@@ -1,0 +1,46 @@
+"""The decoder of one modality."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hicmae_core.model.layers import Block, CrossBlock, layer_norm
+from hicmae_core.model.masking import take
+from hicmae_core.model.patches import sinusoid_positions
+
+
+class Decoder(nn.Module):
+    """Reconstructs masked patches, looking back at the encoder's levels (paper section 3.4)."""
+
+    def __init__(self, num_tokens: int, dim: int, depth: int, num_heads: int, patch_values: int) -> None:
+        super().__init__()
+        cross_blocks = (CrossBlock(dim, dim, num_heads) for _ in range(depth - 1))
+        self.blocks = nn.ModuleList([Block(dim, num_heads), *cross_blocks])
+        self.norm = layer_norm(dim)
+        self.head = nn.Linear(dim, patch_values)
+        self.positions: Tensor
+        self.register_buffer("positions", sinusoid_positions(num_tokens, dim), persistent=False)
+
+    def forward(
+        self, tokens: Tensor, contexts: list[Tensor], mask_token: Tensor, visible: Tensor, masked: Tensor
+    ) -> Tensor:
+        """Predict the masked patches.
+
+        Args:
+            tokens: Visible tokens ``[B, V, D]``.
+            contexts: At least one ``[B, V, D]`` for each block but the first; the second block reads the last.
+            mask_token: ``[1, 1, D]``.
+            visible: Indices ``[B, V]`` of the visible tokens.
+            masked: Indices ``[B, M]`` of the masked tokens.
+
+        Returns:
+            ``[B, M, patch values]``.
+        """
+        positions = self.positions.expand(len(tokens), -1, -1)
+        visible_positions = take(positions, visible)
+        first, *cross_blocks = self.blocks
+        tokens = first(torch.cat((tokens + visible_positions, mask_token + take(positions, masked)), dim=1))
+        for block, context in zip(cross_blocks, reversed(contexts), strict=False):
+            tokens = block(tokens, context + visible_positions)
+        return self.head(self.norm(tokens[:, visible.shape[1] :]))

@@ -1,0 +1,113 @@
+"""Transformer blocks: attention within a modality and across modalities."""
+
+from __future__ import annotations
+
+import torch
+from timm.layers import DropPath
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MLP_RATIO = 4
+NORM_EPSILON = 1e-6
+
+
+def layer_norm(dim: int) -> nn.LayerNorm:
+    """The LayerNorm used everywhere in the model."""
+    return nn.LayerNorm(dim, eps=NORM_EPSILON)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, num_heads: int) -> Tensor:
+    """Scaled dot-product attention of ``[B, N, D]`` queries over ``[B, M, D]`` keys and values, by head."""
+    heads = (x.unflatten(-1, (num_heads, -1)).transpose(1, 2) for x in (query, key, value))
+    return F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+
+
+class Attention(nn.Module):
+    """Self-attention with learned query and value biases; the key bias is zero."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(dim))
+        self.v_bias = nn.Parameter(torch.zeros(dim))
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
+        query, key, value = F.linear(x, self.qkv.weight, bias).chunk(3, dim=-1)
+        return self.proj(_attend(query, key, value, self.num_heads))
+
+
+class CrossAttention(nn.Module):
+    """Attention from one sequence to another, with learned query and value biases."""
+
+    def __init__(self, dim: int, context_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = nn.Linear(dim, dim, bias=False)
+        self.kv = nn.Linear(context_dim, 2 * dim, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(dim))
+        self.v_bias = nn.Parameter(torch.zeros(dim))
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        query = F.linear(x, self.q.weight, self.q_bias)
+        bias = torch.cat((torch.zeros_like(self.v_bias), self.v_bias))
+        key, value = F.linear(context, self.kv.weight, bias).chunk(2, dim=-1)
+        return self.proj(_attend(query, key, value, self.num_heads))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a GELU between them."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, MLP_RATIO * dim)
+        self.fc2 = nn.Linear(MLP_RATIO * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block with stochastic depth."""
+
+    def __init__(self, dim: int, num_heads: int, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.norm1 = layer_norm(dim)
+        self.attn = Attention(dim, num_heads)
+        self.norm2 = layer_norm(dim)
+        self.mlp = FeedForward(dim)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class CrossBlock(Block):
+    """A block that first attends to a context sequence (paper section 3.3)."""
+
+    def __init__(self, dim: int, context_dim: int, num_heads: int, drop_path: float = 0.0) -> None:
+        super().__init__(dim, num_heads, drop_path)
+        self.cross_norm1 = layer_norm(dim)
+        self.cross_norm2 = layer_norm(context_dim)
+        self.cross_attn = CrossAttention(dim, context_dim, num_heads)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:  # type: ignore[override]
+        x = x + self.drop_path(self.cross_attn(self.cross_norm1(x), self.cross_norm2(context)))
+        return super().forward(x)
+
+
+def drop_path_rates(last: float, depth: int) -> list[float]:
+    """Stochastic depth of each block, growing linearly from 0 to `last`."""
+    return [last * index / max(depth - 1, 1) for index in range(depth)]
+
+
+def initialise(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases for linear layers and patch embeddings, for `nn.Module.apply`."""
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
+        nn.init.xavier_uniform_(module.weight.data.flatten(1))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,127 @@
+"""The pre-training model: two masked autoencoders tied by contrast and fusion (paper section 3)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hicmae_core.model.architecture import AUDIO_PATCH, NUM_COLOURS, VIDEO_PATCH, PretrainingArchitecture
+from hicmae_core.model.decoder import Decoder
+from hicmae_core.model.encoder import Encoder
+from hicmae_core.model.fusion import FusionEncoder
+from hicmae_core.model.gathering import rows_of_all_processes
+from hicmae_core.model.layers import initialise
+from hicmae_core.model.masking import split_tokens
+
+
+class PretrainingOutput(NamedTuple):
+    """What the pre-training losses need.
+
+    Attributes:
+        video: Predictions of the masked video patches, ``[B, masked, 1536]``.
+        audio: Predictions of the masked audio patches, ``[B, masked, 256]``.
+        contrastive_logits: Per level, shallow to deep, ``[B, B]``: video rows, audio columns, divided by tau.
+            B counts the clips of all processes when negatives are gathered.
+    """
+
+    video: Tensor
+    audio: Tensor
+    contrastive_logits: list[Tensor]
+
+
+class PretrainingModel(nn.Module):
+    """Hierarchical contrastive masked autoencoder. Parameters carry the names of the published checkpoints."""
+
+    def __init__(self, architecture: PretrainingArchitecture) -> None:
+        super().__init__()
+        a = self.architecture = architecture
+        self.encoder = Encoder(a.video_shape, VIDEO_PATCH, a.video_dim, a.video_depth, a.video_num_heads)
+        self.encoder_audio = Encoder(a.audio_shape, AUDIO_PATCH, a.audio_dim, a.audio_depth, a.audio_num_heads)
+        self.encoder_fusion = FusionEncoder(a.video_dim, a.audio_dim, a.fusion_depth, a.fusion_num_heads)
+        self.encoder_to_decoder = nn.Linear(a.video_dim, a.video_decoder_dim, bias=False)
+        self.encoder_to_decoder_audio = nn.Linear(a.audio_dim, a.audio_decoder_dim, bias=False)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, a.video_decoder_dim))
+        self.mask_token_audio = nn.Parameter(torch.zeros(1, 1, a.audio_decoder_dim))
+        self.decoder = Decoder(
+            math.prod(self.video_grid),
+            a.video_decoder_dim,
+            a.video_decoder_depth,
+            a.video_decoder_num_heads,
+            NUM_COLOURS * math.prod(VIDEO_PATCH),
+        )
+        self.decoder_audio = Decoder(
+            math.prod(self.audio_grid),
+            a.audio_decoder_dim,
+            a.audio_decoder_depth,
+            a.audio_decoder_num_heads,
+            math.prod(AUDIO_PATCH),
+        )
+        self.apply(initialise)
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+        nn.init.trunc_normal_(self.mask_token_audio, std=0.02)
+
+    @property
+    def video_grid(self) -> tuple[int, ...]:
+        """Video tokens along (time, height, width)."""
+        return self.encoder.patch_embed.grid
+
+    @property
+    def audio_grid(self) -> tuple[int, ...]:
+        """Audio tokens along (time, mel)."""
+        return self.encoder_audio.patch_embed.grid
+
+    def forward(self, video: Tensor, video_mask: Tensor, audio: Tensor, audio_mask: Tensor) -> PretrainingOutput:
+        """Reconstruct the masked patches and contrast the modalities.
+
+        Args:
+            video: ImageNet-normalised clips ``[B, 3, T, H, W]``.
+            video_mask: ``[B, video tokens]``, 1 where masked, equally many in every row.
+            audio: Normalised log-mel spectrograms ``[B, 1, time, mel]``.
+            audio_mask: ``[B, audio tokens]``, likewise.
+
+        Raises:
+            ValueError: If an input or a mask does not have the shape the model was built for, or the rows of
+                a mask differ in their number of masked tokens.
+        """
+        self._check_mask("video_mask", video_mask, len(video), self.video_grid)
+        self._check_mask("audio_mask", audio_mask, len(audio), self.audio_grid)
+        visible, masked = split_tokens(video_mask)
+        visible_audio, masked_audio = split_tokens(audio_mask)
+        tokens, levels = self.encoder(video, self.architecture.levels, visible)
+        tokens_audio, levels_audio = self.encoder_audio(audio, self.architecture.levels, visible_audio)
+        logits = [self._contrast(*pair) for pair in zip(levels, levels_audio, strict=True)]
+        tokens, tokens_audio = self.encoder_fusion(tokens, tokens_audio)
+        project, project_audio = self.encoder_to_decoder, self.encoder_to_decoder_audio
+        return PretrainingOutput(
+            video=self.decoder(project(tokens), [project(level) for level in levels], self.mask_token, visible, masked),
+            audio=self.decoder_audio(
+                project_audio(tokens_audio),
+                [project_audio(level) for level in levels_audio],
+                self.mask_token_audio,
+                visible_audio,
+                masked_audio,
+            ),
+            contrastive_logits=logits,
+        )
+
+    def _contrast(self, video: Tensor, audio: Tensor) -> Tensor:
+        """Cosine of every video with every audio, divided by tau, in full precision (section 3.2.2)."""
+        with torch.autocast(video.device.type, enabled=False):
+            rows, columns = (F.normalize(_in_full(tokens).mean(dim=1), dim=-1) for tokens in (video, audio))
+            if self.architecture.gather_negatives:
+                rows, columns = rows_of_all_processes(rows), rows_of_all_processes(columns)
+            return rows @ columns.T / self.architecture.temperature
+
+    @staticmethod
+    def _check_mask(name: str, mask: Tensor, batch_size: int, grid: tuple[int, ...]) -> None:
+        if tuple(mask.shape) != (batch_size, math.prod(grid)):
+            raise ValueError(f"{name} must have shape {[batch_size, math.prod(grid)]}, got {list(mask.shape)}")
+
+
+def _in_full(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

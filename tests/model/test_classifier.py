@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from hicmae_core.model.classifier import initialise_from_pretraining
+from hicmae_core.model.sizes import classifier, pretraining_model
+
+SMALL = {"image_size": 32, "num_frames": 4, "num_audio_frames": 32, "num_mel_bins": 32}
+
+
+@pytest.fixture
+def clip():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, 3, 4, 32, 32, generator=generator), torch.randn(2, 1, 32, 32, generator=generator)
+
+
+@pytest.mark.parametrize("modality", ["video", "audio"])
+def test_one_modality_alone_is_that_encoder_alone(clip, modality):
+    both = classifier("demo", 4, **SMALL).eval()
+    alone = classifier("demo", 4, modality=modality, **SMALL).eval()
+    names = {name.split(".")[0] for name in alone.state_dict()}
+    encoder = "encoder" if modality == "video" else "encoder_audio"
+    assert names == {f"{modality}_layer_weights", encoder, "fc_norm", "head"}
+
+    getattr(alone, encoder).load_state_dict(getattr(both, encoder).state_dict())
+    index = 0 if modality == "video" else 1
+    inputs = [None, None]
+    inputs[index] = clip[index]
+    feature = alone.features(*inputs)
+    assert feature.shape == (2, 128)
+    joint = []
+    both.fc_norm.register_forward_hook(lambda module, args, output: joint.append(args[0]))
+    both.features(*clip)
+    torch.testing.assert_close(feature, alone.fc_norm(joint[0][:, 128 * index : 128 * (index + 1)]))
+    assert torch.equal(alone(*inputs), alone(*clip))
+
+
+def test_a_missing_input_is_refused(clip):
+    with pytest.raises(ValueError, match="reads audio, but audio is None"):
+        classifier("demo", 4, **SMALL)(clip[0], None)
+
+
+def test_inputs_of_another_shape_are_refused(clip):
+    with pytest.raises(ValueError, match=r"\[B, 3, 4, 32, 32\], got \[2, 3, 4, 16, 32\]"):
+        classifier("demo", 4, **SMALL)(clip[0][:, :, :, :16], clip[1])
+
+
+@pytest.mark.parametrize("modality", ["both", "video", "audio"])
+def test_every_parameter_learns(clip, modality):
+    model = classifier("demo", 4, modality=modality, **SMALL)
+    model(*clip).square().sum().backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize("modality", ["both", "video", "audio"])
+def test_pretrained_encoders_are_copied(modality):
+    pretraining = pretraining_model("demo", **SMALL)
+    model = classifier("demo", 4, modality=modality, **SMALL)
+    head = model.head.weight.clone()
+    source = pretraining.state_dict()
+    initialise_from_pretraining(model, source)
+    copied = [key for key, value in model.state_dict().items() if key in source and torch.equal(value, source[key])]
+    own = set(model.state_dict()) - set(copied)
+    assert {name.split(".")[0] for name in own} <= {"video_layer_weights", "audio_layer_weights", "fc_norm", "head"}
+    assert torch.equal(model.head.weight, head)
+
+
+def test_pretrained_weights_that_do_not_fit_are_named_and_nothing_is_copied():
+    model = classifier("demo", 4, **SMALL)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    source = pretraining_model("demo", audio_depth=5, **SMALL).state_dict()
+    del source["encoder.norm.bias"]
+    source["encoder_fusion.norm.weight"] = torch.zeros(3)
+    with pytest.raises(ValueError, match="do not fit the classifier") as caught:
+        initialise_from_pretraining(model, source)
+    for expected in (
+        "missing encoder.norm.bias [128]",
+        "unexpected encoder_audio.blocks.4.norm1.weight",
+        "encoder_fusion.norm.weight has shape [3] instead of [128]",
+    ):
+        assert expected in str(caught.value)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

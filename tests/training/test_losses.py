@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hicmae_core.model.masking import random_mask, tube_mask
+from hicmae_core.model.pretraining import PretrainingOutput
+from hicmae_core.training.losses import audio_targets, contrastive_loss, pretraining_loss, video_targets
+
+
+@pytest.fixture(scope="module")
+def io(golden):
+    return load_file(golden / "pretrain.io.safetensors")
+
+
+def test_targets_agree_with_the_authors(io):
+    targets = {
+        "target_video": video_targets(io["video"], io["video_mask"]),
+        "target_video_plain": video_targets(io["video"], io["video_mask"], frame_difference=False),
+        "target_audio": audio_targets(io["audio"], io["audio_mask"]),
+    }
+    for name, value in targets.items():
+        torch.testing.assert_close(value, io[name], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("frame_difference", [True, False])
+def test_video_targets_equal_the_plain_version(frame_difference):
+    generator = torch.Generator().manual_seed(0)
+    video = torch.randn(2, 3, 4, 32, 32, generator=generator)
+    mask = tube_mask(2, 2, 4, 0.5, generator, "cpu")
+    targets = video_targets(video, mask, frame_difference).numpy()
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    pixels = video.permute(0, 2, 3, 4, 1).double().numpy() * std + mean
+    for row in range(2):
+        for place, token in enumerate(np.flatnonzero(mask[row])):
+            t, h, w = np.unravel_index(token, (2, 2, 2))
+            cube = pixels[row, 2 * t : 2 * t + 2, 16 * h : 16 * h + 16, 16 * w : 16 * w + 16]
+            cube = (cube - cube.mean((0, 1, 2))) / (cube.std((0, 1, 2), ddof=1) + 1e-6)
+            if frame_difference:
+                cube = np.stack([cube[0], cube[1] - cube[0]])
+            np.testing.assert_allclose(targets[row, place], cube.ravel(), atol=1e-4)
+
+
+def test_targets_of_a_constant_patch_are_finite():
+    mask = torch.tensor([[1, 0, 1, 0]])
+    assert video_targets(torch.full((1, 3, 2, 32, 32), 0.3), mask).isfinite().all()
+    assert audio_targets(torch.zeros(1, 1, 32, 32), mask).abs().max() == 0
+
+
+def test_contrastive_loss_equals_the_plain_version():
+    logits = torch.randn(5, 5, generator=torch.Generator().manual_seed(0))
+    rows = torch.stack([-logits[i].log_softmax(0)[i] for i in range(5)]).mean()
+    columns = torch.stack([-logits[:, i].log_softmax(0)[i] for i in range(5)]).mean()
+    torch.testing.assert_close(contrastive_loss(logits), (rows + columns) / 2)
+    torch.testing.assert_close(
+        contrastive_loss([logits, 2 * logits]), contrastive_loss(logits) + contrastive_loss(2 * logits)
+    )
+    assert contrastive_loss(torch.zeros(5, 5)).item() == pytest.approx(np.log(5))
+
+
+@pytest.mark.parametrize("frame_difference", [True, False])
+def test_perfect_prediction_costs_nothing(frame_difference):
+    generator = torch.Generator().manual_seed(0)
+    video = torch.randn(3, 3, 4, 32, 32, generator=generator)
+    audio = torch.randn(3, 1, 32, 32, generator=generator)
+    video_mask = tube_mask(3, 2, 4, 0.5, generator, "cpu")
+    audio_mask = random_mask(3, 4, 0.5, generator, "cpu")
+    perfect = PretrainingOutput(
+        video_targets(video, video_mask, frame_difference), audio_targets(audio, audio_mask), [1e4 * torch.eye(3)] * 2
+    )
+    losses = pretraining_loss(perfect, video, video_mask, audio, audio_mask, 0.0025, frame_difference)
+    assert {name: loss.item() for name, loss in losses.items()} == {
+        "total": 0.0, "video": 0.0, "audio": 0.0, "contrastive": 0.0,
+    }  # fmt: skip
