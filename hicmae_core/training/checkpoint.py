@@ -16,7 +16,9 @@ from pydantic import BaseModel
 
 from hicmae_core.files import atomic_path, sha256_of
 
-LIBRARY = Path(__file__).resolve().parent.parent
+_LIBRARY = Path(__file__).resolve().parent.parent
+TRAINING_CODE = [_LIBRARY / room for room in ("data", "model", "training")]
+"""The code that determines what a training computes, for `fingerprint`."""
 _NUM_KEPT = 2
 _log = logging.getLogger(__name__)
 

@@ -59,10 +59,13 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 def replicate(model: nn.Module, device: torch.device) -> nn.Module:
-    """`model`, with its gradients averaged over all processes during backward."""
+    """`model`, with its gradients averaged over all processes during backward.
+
+    The graph is declared static, which allows parameters that take no part: a classifier's encoder norms.
+    """
     if world_size() == 1:
         return model
-    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None, static_graph=True)
 
 
 def all_reduce_mean(values: torch.Tensor) -> torch.Tensor:

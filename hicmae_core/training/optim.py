@@ -43,7 +43,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float |
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in named:
         layer = layers[name] if layer_decay is not None else top
-        decays = parameter.ndim > 1 and not name.endswith(("bias", "mask_token"))
+        decays = parameter.ndim > 1 and not name.endswith("bias") and "mask_token" not in name
         scale = 1.0 if layer_decay is None else layer_decay ** (top - layer)
         group = {"params": [], "weight_decay": weight_decay if decays else 0.0, "lr_scale": scale}
         groups.setdefault((layer, decays), group)["params"].append(parameter)

@@ -18,9 +18,9 @@ def seed_for(*keys: Key) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def generator_for(*keys: Key, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh generator on `device`, seeded by `keys`."""
-    return torch.Generator(device=device).manual_seed(seed_for(*keys))
+def generator_for(*keys: Key) -> torch.Generator:
+    """A fresh generator on the CPU, seeded by `keys`; what it draws does not depend on the device in use."""
+    return torch.Generator().manual_seed(seed_for(*keys))
 
 
 def seed_everything(*keys: Key) -> None:

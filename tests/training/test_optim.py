@@ -2,8 +2,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from hicmae_core.model.sizes import classifier, pretraining_model
 from hicmae_core.training.optim import adamw, cosine_schedule, parameter_groups, set_learning_rate
 
 
@@ -37,3 +39,29 @@ def test_plain_groups_split_by_decay_only() -> None:
         (0.05, 1, 1.0),
         (0.0, 3, 1.0),
     }
+
+
+def test_layer_decay_matches_the_release(golden: Path) -> None:
+    expected = json.loads((golden / "layer_decay.json").read_text())["params"]
+    model = classifier("tiny", 6)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = {
+        names[id(parameter)]: (group["lr_scale"], group["weight_decay"])
+        for group in parameter_groups(model, weight_decay=0.05, layer_decay=0.75)
+        for parameter in group["params"]
+    }
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        assert found[name] == (pytest.approx(value["lr_scale"]), value["weight_decay"]), name
+
+
+def test_one_modality_alone_has_its_own_top() -> None:
+    groups = parameter_groups(classifier("demo", 4, modality="audio"), weight_decay=0.05, layer_decay=0.5)
+    assert sorted({group["lr_scale"] for group in groups}) == [0.5**5, 0.5**4, 0.5**3, 0.5**2, 0.5, 1.0]
+
+
+def test_mask_tokens_do_not_decay() -> None:
+    model = pretraining_model("demo")
+    for group in parameter_groups(model, weight_decay=0.05):
+        if any(parameter is model.mask_token or parameter is model.mask_token_audio for parameter in group["params"]):
+            assert group["weight_decay"] == 0.0

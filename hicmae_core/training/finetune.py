@@ -1,0 +1,167 @@
+"""Fine-tuning of one fold: classification or regression of labelled clips (paper section 3.5)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hicmae_core.config import DatasetParams, Params
+from hicmae_core.data.augmentation import audio_gain, finetuning_augmentation
+from hicmae_core.data.clips import Batch, ClipDataset
+from hicmae_core.data.mixing import mix
+from hicmae_core.model.artifact import save_model
+from hicmae_core.model.classifier import Classifier, initialise_from_pretraining
+from hicmae_core.model.sizes import classifier
+from hicmae_core.training import distributed
+from hicmae_core.training.checkpoint import TRAINING_CODE, CheckpointStore, fingerprint
+from hicmae_core.training.initialisation import load_pretrained
+from hicmae_core.training.loop import Run, Task, summarise, train, write_history
+from hicmae_core.training.optim import parameter_groups
+from hicmae_core.training.seeding import generator_for, seed_everything
+from hicmae_core.training.tracker import Tracker
+from hicmae_core.training.validation import validate
+
+
+def finetuning_fingerprint(
+    params: Params, dataset_name: str, fold: int, data: Sequence[Path], pretrained: Path | None
+) -> str:
+    """The name of everything that determines a fold's result.
+
+    Args:
+        params: All parameters; those of this training count.
+        dataset_name: A key of `params.dataset`.
+        fold: The test fold, 1-based.
+        data: Small files that follow the data: the manifest and the stores' indices.
+        pretrained: The pre-trained weights; None from scratch.
+    """
+    dataset = params.dataset[dataset_name]
+    return fingerprint(
+        "finetune", dataset_name, fold, params.seed, dataset, params.faces, params.model, params.finetune, data,
+        pretrained, TRAINING_CODE,
+    )  # fmt: skip
+
+
+def run_finetuning(
+    params: Params,
+    dataset_name: str,
+    fold: int,
+    clips: ClipDataset,
+    validation: ClipDataset | None,
+    pretrained: Path | None,
+    out_path: Path,
+    checkpoint_dir: Path,
+    tracker: Tracker,
+) -> dict[str, float]:
+    """Fine-tune one fold, resuming where a killed run of the same fingerprint stopped.
+
+    Args:
+        params: All parameters; `seed`, `compute`, `model`, `finetune` and the dataset's count.
+        dataset_name: A key of `params.dataset`.
+        fold: The test fold, 1-based; a note for the model's metadata, its clips are not here.
+        clips: Training clips with labels: int64 class ids, or float32 targets.
+        validation: Held-out training clips, if selection is ``validation``; else None.
+        pretrained: The pre-trained weights (`load_pretrained`); None starts from random ones.
+        out_path: Gets the model; ``history.csv`` appears beside it.
+        checkpoint_dir: Named by `finetuning_fingerprint`; deleted at the end.
+        tracker: Told of every step and epoch.
+
+    Returns:
+        The last epoch's row (`train_loss`, and `validation_*` if validated), with `samples_per_second` over all
+        epochs, `num_clips`, `num_parameters`, `chosen_epoch` (from 0), and the `seconds` of this process.
+
+    Raises:
+        ValueError: If there are fewer clips than a batch holds, a loss is not finite, the pre-trained weights
+            do not fit, or `validation` and the selection disagree.
+    """
+    started = time.perf_counter()
+    settings, dataset = params.finetune, params.dataset[dataset_name]
+    if (validation is not None) != (settings.selection == "validation"):
+        raise ValueError(
+            f"finetune.selection is {settings.selection}: validation clips are given for `validation` alone"
+        )
+    device = distributed.training_device(params.compute.device)
+    with distributed.process_group(device):
+        seed_everything(params.seed, "initial weights of fine-tuning", fold)
+        model = _model(params, dataset, pretrained).to(device)
+        task = Task(
+            model=model,
+            groups=parameter_groups(model, settings.weight_decay, settings.layer_decay),
+            clips=clips,
+            losses_of=partial(_losses, params, dataset, fold),
+            validate=None
+            if validation is None
+            else partial(validate, model, validation, dataset.task, settings.batch_size, params.compute.num_workers),
+        )
+        run = Run(params.seed, device, params.compute, CheckpointStore(checkpoint_dir), tracker)
+        learner = train(task, settings, run)
+        chosen_epoch = settings.epochs - 1 if learner.best_epoch is None else learner.best_epoch
+        if distributed.rank() == 0:
+            save_model(out_path, model, _metadata(params, dataset_name, fold, chosen_epoch))
+            write_history(out_path.with_name("history.csv"), learner.history)
+            run.checkpoints.clear()
+        distributed.wait_for_all()
+    seconds = time.perf_counter() - started
+    return summarise(learner, len(clips)) | {"chosen_epoch": chosen_epoch, "seconds": seconds}
+
+
+def _model(params: Params, dataset: DatasetParams, pretrained: Path | None) -> Classifier:
+    model = classifier(
+        params.model.size,
+        dataset.num_outputs,
+        image_size=params.model.image_size,
+        num_frames=params.model.num_frames,
+        num_audio_frames=params.model.num_audio_frames,
+        modality=params.finetune.modality,
+        drop_path=params.finetune.drop_path,
+        output_activation=params.finetune.output_activation,
+    )
+    if pretrained is not None:
+        initialise_from_pretraining(model, load_pretrained(pretrained, params.model.size).state_dict())
+    return model
+
+
+def _losses(
+    params: Params, dataset: DatasetParams, fold: int, model: nn.Module, batch: Batch, step: int
+) -> dict[str, Tensor]:
+    """Augment and mix a batch, predict and compare."""
+    augmentation = params.finetune.augmentation
+    device = next(model.parameters()).device
+    generator = generator_for(params.seed, "fine-tuning augmentation", fold, step, distributed.rank())
+    frames = batch.frames.to(device, non_blocking=True)
+    video = finetuning_augmentation(frames, augmentation, params.model.image_size, generator)
+    audio = batch.audio.to(device, non_blocking=True)
+    if augmentation.audio_gain:
+        audio = audio_gain(audio, generator)
+    assert batch.labels is not None
+    targets = batch.labels.to(device, non_blocking=True)
+    if dataset.task == "regression":
+        return {"train_loss": F.mse_loss(model(video, audio).float(), targets)}
+    targets = smooth_one_hot(targets, dataset.num_outputs, augmentation.label_smoothing)
+    video, audio, targets = mix(video, audio, targets, augmentation, generator)
+    return {"train_loss": F.cross_entropy(model(video, audio).float(), targets)}
+
+
+def smooth_one_hot(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
+    """Class ids ``[B]`` as distributions ``[B, num_classes]``; `smoothing` is spread over all classes evenly."""
+    return F.one_hot(labels, num_classes).float() * (1 - smoothing) + smoothing / num_classes
+
+
+def _metadata(params: Params, dataset_name: str, fold: int, chosen_epoch: int) -> dict[str, object]:
+    """What evaluation and serving need to know of a model."""
+    dataset = params.dataset[dataset_name]
+    return {
+        "dataset": dataset_name,
+        "fold": fold,
+        "task": dataset.task,
+        "classes": list(dataset.classes),
+        "targets": list(dataset.targets),
+        "modality": params.finetune.modality,
+        "selection": params.finetune.selection,
+        "epoch": chosen_epoch,
+        **params.model.model_dump(),
+    }

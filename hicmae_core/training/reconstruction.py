@@ -1,0 +1,121 @@
+"""What a pre-trained model sees behind its masks, as pictures."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hicmae_core.config import Params
+from hicmae_core.data.augmentation import resize_only
+from hicmae_core.data.clips import FBANK_MEAN, FBANK_SCALE, ClipDataset
+from hicmae_core.model.architecture import AUDIO_PATCH, VIDEO_PATCH
+from hicmae_core.model.patches import patchify
+from hicmae_core.model.pretraining import PretrainingModel
+from hicmae_core.training.losses import IMAGENET_MEAN, IMAGENET_STD
+from hicmae_core.training.pretrain import draw_masks
+
+GREY = 0.5
+"""What hidden pixels look like."""
+
+
+class Reconstruction(NamedTuple):
+    """Clips as they are, as the model is shown them, and with the hidden part as it predicts it.
+
+    The prediction knows each hidden patch's mean and spread: the model is trained on standardised patches.
+
+    Attributes:
+        frames: RGB in 0..1, ``[B, T, H, W, 3]``.
+        frames_masked: The same with hidden patches grey.
+        frames_predicted: The same with hidden patches predicted.
+        log_mel: Log-mel values, ``[B, time, mel]``.
+        log_mel_masked: The same with hidden patches NaN.
+        log_mel_predicted: The same with hidden patches predicted.
+    """
+
+    frames: Tensor
+    frames_masked: Tensor
+    frames_predicted: Tensor
+    log_mel: Tensor
+    log_mel_masked: Tensor
+    log_mel_predicted: Tensor
+
+
+@torch.no_grad()
+def reconstruct(
+    model: PretrainingModel,
+    video: Tensor,
+    video_mask: Tensor,
+    audio: Tensor,
+    audio_mask: Tensor,
+    frame_difference: bool,
+) -> Reconstruction:
+    """Predict what the masks hide.
+
+    Args:
+        model: In eval mode.
+        video: ImageNet-normalised clips ``[B, 3, T, H, W]``.
+        video_mask: ``[B, video tokens]``, true where hidden.
+        audio: Normalised log-mel ``[B, 1, time, mel]``.
+        audio_mask: ``[B, audio tokens]``, true where hidden.
+        frame_difference: Whether the model was trained to predict differences of frames.
+    """
+    out = model(video, video_mask, audio, audio_mask)
+    mean, std = (video.new_tensor(values)[:, None, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    pixels = video * std + mean
+    frames, log_mel = pixels.movedim(1, -1), audio[:, 0] * FBANK_SCALE + FBANK_MEAN
+
+    patches = patchify(pixels, VIDEO_PATCH).flatten(3)  # [B, N, 3, 2*16*16]
+    predicted = out.video.float().unflatten(-1, (-1, pixels.shape[1])).transpose(-1, -2)  # [B, masked, 3, 2*16*16]
+    if frame_difference:
+        first, difference = predicted.unflatten(-1, (VIDEO_PATCH[0], -1)).unbind(-2)
+        predicted = torch.cat((first, first + difference), dim=-1)
+    grid = model.video_grid
+    frames_masked = _unpatchify(_fill(patches, video_mask, torch.full_like(predicted, GREY)), grid, VIDEO_PATCH)
+    frames_predicted = _unpatchify(_fill(patches, video_mask, predicted, standardised=True), grid, VIDEO_PATCH)
+
+    patches, grid = patchify(log_mel[:, None], AUDIO_PATCH).flatten(3), model.audio_grid
+    predicted = out.audio.float()[:, :, None]
+    log_mel_masked = _unpatchify(_fill(patches, audio_mask, torch.full_like(predicted, torch.nan)), grid, AUDIO_PATCH)
+    log_mel_predicted = _unpatchify(_fill(patches, audio_mask, predicted, standardised=True), grid, AUDIO_PATCH)
+    return Reconstruction(
+        frames,
+        frames_masked.movedim(1, -1),
+        frames_predicted.movedim(1, -1).clamp(0, 1),
+        log_mel,
+        log_mel_masked[:, 0],
+        log_mel_predicted[:, 0],
+    )
+
+
+def reconstruct_sample(model: PretrainingModel, clips: ClipDataset, params: Params, num_clips: int) -> Reconstruction:
+    """Reconstruct the middles of the first `num_clips` clips under masks that the seed determines."""
+    items = [clips.test_item(index, num_segments=1) for index in range(min(num_clips, len(clips)))]
+    video = resize_only(torch.cat([frames for frames, _ in items]), params.model.image_size)
+    audio = torch.stack([log_mel for _, log_mel in items])
+    masks = draw_masks(params.pretrain, model.video_grid, model.audio_grid, len(items), params.seed, "reconstruction")
+    return reconstruct(model, video, masks[0], audio, masks[1], params.pretrain.frame_difference)
+
+
+def _fill(patches: Tensor, mask: Tensor, values: Tensor, standardised: bool = False) -> Tensor:
+    """A copy of `patches` ``[B, N, C, P]`` with its masked ones, in ascending order, replaced by `values`.
+
+    Standardised values get the mean and standard deviation of the patch and colour that they replace.
+    """
+    filled = patches.clone()
+    values = values.flatten(0, 1)
+    if standardised:
+        hidden = patches[mask]
+        values = values * hidden.std(-1, keepdim=True) + hidden.mean(-1, keepdim=True)
+    filled[mask] = values
+    return filled
+
+
+def _unpatchify(patches: Tensor, grid: tuple[int, ...], patch_size: tuple[int, ...]) -> Tensor:
+    """Patches ``[B, N, C, P]`` put together again: ``[B, C, *size]``."""
+    num_axes = len(grid)
+    x = patches.transpose(1, 2).unflatten(-1, patch_size).unflatten(2, grid)  # [B, C, *grid, *patch]
+    pairs = [axis for i in range(num_axes) for axis in (2 + i, 2 + num_axes + i)]
+    size = [count * step for count, step in zip(grid, patch_size, strict=True)]
+    return x.permute(0, 1, *pairs).reshape(*patches.shape[:1], patches.shape[2], *size)

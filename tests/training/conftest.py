@@ -1,0 +1,89 @@
+"""Small prepared clips whose colour and pitch tell their class."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchvision.io import encode_jpeg
+
+from hicmae_core.config import Params, parse_params
+from hicmae_core.data.clips import ClipDataset
+from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore, write_shards
+
+NUM_CLIPS = 24
+NUM_CLASSES = 3
+
+PARAMS: dict[str, Any] = {
+    "seed": 5,
+    "prepared": ["toy", "toy_regression", "toy_unlabelled"],
+    "evaluated": ["toy", "toy_regression"],
+    "folds": [1],
+    "compute": {"device": "cpu"},
+    "dataset": {
+        "toy": {"corpus": "csv", "classes": ["a", "b", "c"], "num_folds": 2},
+        "toy_regression": {"corpus": "csv", "task": "regression", "targets": ["arousal", "valence"], "num_folds": 2},
+        "toy_unlabelled": {"corpus": "csv", "task": "unlabelled"},
+    },
+    "model": {"size": "demo", "image_size": 32, "num_frames": 4, "frame_stride": 1, "num_audio_frames": 32},
+    "pretrain": {
+        "dataset": "toy_unlabelled", "epochs": 3, "warmup_epochs": 1, "batch_size": 8, "base_lr": 0.02,
+        "video_mask_ratio": 0.5,
+    },
+    "finetune": {"epochs": 3, "warmup_epochs": 1, "batch_size": 8, "base_lr": 0.03},
+}  # fmt: skip
+
+NO_AUGMENTATION = {
+    "randaugment_num_ops": 0, "crop_scale": [1, 1], "crop_ratio": [1, 1], "flip": False, "erasing": 0, "mixup": 0,
+    "cutmix": 0, "label_smoothing": 0, "audio_gain": False,
+}  # fmt: skip
+
+
+def make_params(**sections: dict[str, Any]) -> Params:
+    """The small parameters with some keys of some sections changed."""
+    return parse_params({**PARAMS, **{name: PARAMS[name] | keys for name, keys in sections.items()}}, "test")
+
+
+def make_clips(folder: Path, labels: str = "classes") -> ClipDataset:
+    """Write and open 24 clips; `labels` is classes, targets or none."""
+    rng = np.random.default_rng(0)
+    classes = np.arange(NUM_CLIPS) % NUM_CLASSES
+    ids = [f"clip{index:02d}" for index in range(NUM_CLIPS)]
+    faces, audio = [], []
+    for clip_id, label in zip(ids, classes, strict=True):
+        frames = []
+        for _ in range(8):
+            image = rng.integers(0, 60, (3, 40, 40), dtype=np.uint8)
+            image[label] += 150
+            frames.append(encode_jpeg(torch.from_numpy(image)).numpy().tobytes())
+        fbank = rng.normal(-6, 2, (40, 128))
+        fbank[:, 40 * label : 40 * label + 40] += 6
+        faces.append({"clip_id": clip_id, "fps": 25.0, "frames": frames})
+        audio.append({"clip_id": clip_id, "num_samples": 40 * 160 + 240, "fbank": list(fbank.astype(np.float16))})
+    write_shards(folder / "faces", faces, FACES_SCHEMA, num_shards=2)
+    write_shards(folder / "audio", audio, AUDIO_SCHEMA, num_shards=1)
+    targets = np.stack([classes / 2, 1 - classes / 2], axis=1).astype(np.float32)
+    chosen = {"classes": classes.astype(np.int64), "targets": targets, "none": None}[labels]
+    return ClipDataset(ClipStore(folder / "faces"), ClipStore(folder / "audio"), ids, chosen, make_params().model)
+
+
+@pytest.fixture(scope="session")
+def params() -> Callable[..., Params]:
+    return make_params
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> ClipDataset:
+    return make_clips(tmp_path_factory.mktemp("labelled"))
+
+
+@pytest.fixture(scope="session")
+def with_targets(tmp_path_factory: pytest.TempPathFactory) -> ClipDataset:
+    return make_clips(tmp_path_factory.mktemp("targets"), "targets")
+
+
+@pytest.fixture(scope="session")
+def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> ClipDataset:
+    return make_clips(tmp_path_factory.mktemp("unlabelled"), "none")

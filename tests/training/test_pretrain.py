@@ -1,0 +1,115 @@
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from hicmae_core.config import Params
+from hicmae_core.data.clips import ClipDataset
+from hicmae_core.model.artifact import load_model
+from hicmae_core.training.pretrain import draw_masks, pretraining_fingerprint, run_pretraining
+from hicmae_core.training.tracker import NullTracker
+
+from .trackers import Breaker, Interrupted, Recorder
+
+
+def test_pretraining_learns_reports_and_cleans_up(
+    params: Callable[..., Params], unlabelled: ClipDataset, tmp_path: Path
+) -> None:
+    tracker = Recorder()
+    chosen = params(pretrain={"epochs": 12})
+    summary = run_pretraining(chosen, unlabelled, tmp_path / "out", tmp_path / "checkpoints", tracker)
+
+    history = pd.read_csv(tmp_path / "out" / "history.csv")
+    assert list(history["epoch"]) == list(range(12))
+    assert history["total"].iloc[-1] < 0.9 * history["total"].iloc[0]
+    assert summary["total"] == pytest.approx(history["total"].iloc[-1])
+    assert summary["total"] == pytest.approx(summary["video"] + summary["audio"] + 0.0025 * summary["contrastive"])
+    assert summary["num_clips"] == 24
+    assert summary["seconds"] > 0
+
+    model, metadata = load_model(tmp_path / "out" / "model.safetensors")
+    assert metadata["size"] == "demo"
+    assert summary["num_parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert not (tmp_path / "checkpoints").exists()
+
+    assert set(tracker.metrics) == set(range(12))
+    steps = tracker.series["step/total"]
+    assert [step for step, _ in steps] == list(range(36))
+    assert sum(value for _, value in steps[:3]) / 3 == pytest.approx(tracker.metrics[0]["total"])
+    learning_rates = [value for _, value in tracker.series["step/lr"]]
+    assert max(learning_rates) == pytest.approx(0.02 * 8 / 256)
+    assert learning_rates[0] == 0
+
+
+def test_resumed_equals_uninterrupted(params: Callable[..., Params], unlabelled: ClipDataset, tmp_path: Path) -> None:
+    whole, parts = Recorder(), Breaker(last=1)
+    run_pretraining(params(), unlabelled, tmp_path / "whole", tmp_path / "checkpoints1", whole)
+    with pytest.raises(Interrupted):
+        run_pretraining(params(), unlabelled, tmp_path / "parts", tmp_path / "checkpoints2", parts)
+    assert not (tmp_path / "parts").exists()
+    rest = Recorder()
+    run_pretraining(params(), unlabelled, tmp_path / "parts", tmp_path / "checkpoints2", rest)
+
+    assert set(rest.metrics) == {1, 2}
+    assert (tmp_path / "whole" / "model.safetensors").read_bytes() == (
+        tmp_path / "parts" / "model.safetensors"
+    ).read_bytes()
+    noisy = ["samples_per_second"]
+    histories = [pd.read_csv(tmp_path / name / "history.csv").drop(columns=noisy) for name in ("whole", "parts")]
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
+    assert parts.series["step/total"] + rest.series["step/total"] == whole.series["step/total"]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_reduced_precision_stays_near(
+    params: Callable[..., Params], unlabelled: ClipDataset, tmp_path: Path, precision: str
+) -> None:
+    keys = {"epochs": 1, "warmup_epochs": 0, "clip_grad": 1.0}
+    exact = run_pretraining(params(pretrain=keys), unlabelled, tmp_path / "a", tmp_path / "ca", NullTracker())
+    chosen = params(pretrain=keys | {"precision": precision})
+    rounded = run_pretraining(chosen, unlabelled, tmp_path / "b", tmp_path / "cb", NullTracker())
+    assert rounded["total"] == pytest.approx(exact["total"], rel=0.02)
+    assert rounded["total"] != exact["total"]
+
+
+def test_a_loss_that_is_not_finite_names_the_clips(
+    params: Callable[..., Params], unlabelled: ClipDataset, tmp_path: Path
+) -> None:
+    class Broken(ClipDataset):
+        def training_item(self, index, generator):  # type: ignore[no-untyped-def]
+            frames, log_mel = super().training_item(index, generator)
+            return frames, log_mel + (math.nan if self.clip_ids[index] == "clip07" else 0)
+
+    fields = ("faces", "audio", "clip_ids", "labels", "model")
+    broken = Broken(**{name: getattr(unlabelled, name) for name in fields})
+    with pytest.raises(ValueError, match=r"not finite at step \d+ \(total nan.*clip07"):
+        run_pretraining(params(), broken, tmp_path / "out", tmp_path / "checkpoints", NullTracker())
+
+
+def test_too_few_clips_are_refused(params: Callable[..., Params], unlabelled: ClipDataset, tmp_path: Path) -> None:
+    few = replace(unlabelled, clip_ids=unlabelled.clip_ids[:5])
+    with pytest.raises(ValueError, match="batch_size 8 is more than the 5"):
+        run_pretraining(params(), few, tmp_path / "out", tmp_path / "checkpoints", NullTracker())
+
+
+def test_masks_hide_the_published_numbers(params: Callable[..., Params]) -> None:
+    settings = params(pretrain={"video_mask_ratio": 0.9}).pretrain
+    video_mask, audio_mask = draw_masks(settings, (8, 10, 10), (16, 8), 3, "test")
+    assert video_mask.sum(1).tolist() == [720] * 3
+    assert audio_mask.sum(1).tolist() == [102] * 3
+    again, _ = draw_masks(settings, (8, 10, 10), (16, 8), 3, "test")
+    assert torch.equal(video_mask, again)
+
+
+def test_the_fingerprint_follows_what_determines_the_result(params: Callable[..., Params], tmp_path: Path) -> None:
+    index = tmp_path / "index.parquet"
+    index.write_bytes(b"1")
+    base = pretraining_fingerprint(params(), [index])
+    assert pretraining_fingerprint(params(compute={"num_workers": 2}, finetune={"epochs": 9}), [index]) == base
+    assert pretraining_fingerprint(params(pretrain={"epochs": 4}), [index]) != base
+    index.write_bytes(b"2")
+    assert pretraining_fingerprint(params(), [index]) != base
