@@ -1,0 +1,136 @@
+"""Stored face crops and log-mel features made into the model's inputs, with or without augmentation.
+
+Everything works on whole batches on the device they are on; all chance comes from a generator argument.
+Video goes in as ``[B, T, S, S, 3]`` uint8 and comes out as ``[B, 3, T, H, W]`` float, ImageNet-normalised.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hicmae_core.config import AugmentationParams
+from hicmae_core.data.clips import FBANK_MEAN, FBANK_SCALE
+from hicmae_core.data.randaugment import randaugment
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+ERASING_AREA = (0.02, 1 / 3)
+ERASING_RATIO = (0.3, 1 / 0.3)
+
+_CROP_PLACES = [(y, x) for y in range(5) for x in range(5) if y % 2 == x % 2]  # quarters of the free space
+_NUM_TRIES = 10
+_LOG_MEL_FLOOR = math.log(torch.finfo(torch.float32).eps)
+
+Box = tuple[int, int, int, int]
+"""Top, left, height and width, pixels."""
+
+
+def resize_only(frames: Tensor, image_size: int) -> Tensor:
+    """What evaluation sees: the whole crop."""
+    return torch.stack([_normalise(_resize(clip, image_size)) for clip in _clips(frames)])
+
+
+def multi_scale_corner_crop(
+    frames: Tensor, scales: Sequence[float], image_size: int, generator: torch.Generator
+) -> Tensor:
+    """Pre-training's crops: height and width at neighbouring `scales`, at one of 13 fixed places (corners, centre,
+    and between)."""
+    side = frames.shape[-2]
+    pairs = [(h, w) for i, h in enumerate(scales) for j, w in enumerate(scales) if abs(i - j) <= 1]
+    draws = torch.rand(len(frames), 2, generator=generator, device=generator.device).tolist()
+    crops = []
+    for clip, (pair, place) in zip(_clips(frames), draws, strict=True):
+        height, width = (int(side * scale) for scale in pairs[int(pair * len(pairs))])
+        y, x = _CROP_PLACES[int(place * len(_CROP_PLACES))]
+        box = (side - height) * y // 4, (side - width) * x // 4, height, width
+        crops.append(_normalise(_resize(_cut(clip, box), image_size)))
+    return torch.stack(crops)
+
+
+def finetuning_augmentation(
+    frames: Tensor, params: AugmentationParams, image_size: int, generator: torch.Generator
+) -> Tensor:
+    """RandAugment, random resized crop, horizontal flip and random erasing, drawn anew for each clip."""
+    side = frames.shape[-2]
+    draws = torch.rand(len(frames), 2 * _NUM_TRIES + 1, 4, generator=generator, device=generator.device).tolist()
+    clips = []
+    for clip, (*tries, (flip, erase, _, _)) in zip(_clips(frames), draws, strict=True):
+        if params.randaugment_num_ops:
+            clip = randaugment(
+                clip, params.randaugment_num_ops, params.randaugment_magnitude, params.randaugment_std, generator
+            )
+        box = _random_box(tries[:_NUM_TRIES], side, params.crop_scale, params.crop_ratio) or (0, 0, side, side)
+        clip = _normalise(_resize(_cut(clip, box), image_size))
+        if params.flip and flip < 0.5:
+            clip = clip.flip(-1)
+        hole = _random_box(tries[_NUM_TRIES:], image_size, ERASING_AREA, ERASING_RATIO)
+        if erase < params.erasing and hole is not None:
+            region = _cut(clip, hole)
+            region.copy_(torch.randn(region.shape, generator=generator, device=generator.device))
+        clips.append(clip)
+    return torch.stack(clips)
+
+
+def audio_gain(audio: Tensor, generator: torch.Generator) -> Tensor:
+    """Normalised log-mel ``[B, 1, time, mel]`` as if each waveform were multiplied by Beta(10, 10) + 0.5.
+
+    Padding and digital silence have nothing to multiply and stay.
+    """
+    # The median of 19 uniform numbers is distributed as Beta(10, 10).
+    uniform = torch.rand(len(audio), 19, generator=generator, device=generator.device)
+    gain = 0.5 + uniform.median(dim=1).values.to(audio.device)
+    louder = audio + (2 * gain.log() / FBANK_SCALE)[:, None, None, None]
+    is_padding = (audio == -FBANK_MEAN / FBANK_SCALE).all(-1, keepdim=True)
+    is_silent = audio * FBANK_SCALE + FBANK_MEAN < _LOG_MEL_FLOOR + 0.01
+    return torch.where(is_padding | is_silent, audio, louder)
+
+
+def _clips(frames: Tensor) -> Iterator[Tensor]:
+    """Each clip as float ``[3, T, S, S]``, still 0 to 255. One by one they fit the processor's cache."""
+    for clip in frames:
+        yield clip.permute(3, 0, 1, 2).contiguous().float()
+
+
+def _normalise(clip: Tensor) -> Tensor:
+    mean, std = (255 * clip.new_tensor(values)[:, None, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (clip - mean).div_(std)
+
+
+def _resize(clip: Tensor, image_size: int) -> Tensor:
+    """Bilinear, ``[3, T, h, w]`` to ``[3, T, image_size, image_size]``."""
+    if clip.shape[-2:] == (image_size, image_size):
+        return clip
+    return F.interpolate(clip, (image_size, image_size), mode="bilinear", align_corners=False)
+
+
+def _cut(clip: Tensor, box: Box) -> Tensor:
+    """The part of every frame inside `box`, a view."""
+    top, left, height, width = box
+    return clip[..., top : top + height, left : left + width]
+
+
+def _random_box(
+    tries: Sequence[Sequence[float]], side: int, area: tuple[float, float], ratio: tuple[float, float]
+) -> Box | None:
+    """A box of random area, aspect and place inside a square of `side` pixels.
+
+    Args:
+        tries: Four uniform numbers per attempt; the first attempt that fits counts.
+        side: Side of the square.
+        area: Range of the box's share of the square.
+        ratio: Range of width over height, log-uniform.
+    """
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    for share, aspect, y, x in tries:
+        pixels = side * side * (area[0] + share * (area[1] - area[0]))
+        stretch = math.exp((low + aspect * (high - low)) / 2)
+        height, width = round(math.sqrt(pixels) / stretch), round(math.sqrt(pixels) * stretch)
+        if 0 < height <= side and 0 < width <= side:
+            return int(y * (side - height + 1)), int(x * (side - width + 1)), height, width
+    return None
