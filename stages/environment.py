@@ -1,18 +1,19 @@
-"""The process environment in which no tool of the workflow phones home or starts what nobody asked for."""
+"""The process environment in which no tool of the workflow phones home, starts too much or gives up too early."""
 
 import os
 
-QUIET = {
+DEFAULTS = {
     "DVC_NO_ANALYTICS": "1",
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
 
 
 def prepare() -> None:
     """Set what the user has not set. MLflow and Prefect read it while they are imported."""
-    for name, value in QUIET.items():
+    for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
