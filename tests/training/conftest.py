@@ -13,8 +13,8 @@ from hicmae_core.config import Params, parse_params
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore, write_shards
 
-NUM_CLIPS = 24
-NUM_CLASSES = 3
+CLASSES = np.arange(24, dtype=np.int64) % 3
+CLIP_IDS = [f"clip{index:02d}" for index in range(24)]
 
 PARAMS: dict[str, Any] = {
     "seed": 5,
@@ -46,13 +46,11 @@ def make_params(**sections: dict[str, Any]) -> Params:
     return parse_params({**PARAMS, **{name: PARAMS[name] | keys for name, keys in sections.items()}}, "test")
 
 
-def make_clips(folder: Path, labels: str = "classes") -> ClipDataset:
-    """Write and open 24 clips; `labels` is classes, targets or none."""
+def write_clips(folder: Path) -> None:
+    """Prepare 24 clips of 3 classes in turn."""
     rng = np.random.default_rng(0)
-    classes = np.arange(NUM_CLIPS) % NUM_CLASSES
-    ids = [f"clip{index:02d}" for index in range(NUM_CLIPS)]
     faces, audio = [], []
-    for clip_id, label in zip(ids, classes, strict=True):
+    for clip_id, label in zip(CLIP_IDS, CLASSES, strict=True):
         frames = []
         for _ in range(8):
             image = rng.integers(0, 60, (3, 40, 40), dtype=np.uint8)
@@ -64,9 +62,13 @@ def make_clips(folder: Path, labels: str = "classes") -> ClipDataset:
         audio.append({"clip_id": clip_id, "num_samples": 40 * 160 + 240, "fbank": list(fbank.astype(np.float16))})
     write_shards(folder / "faces", faces, FACES_SCHEMA, num_shards=2)
     write_shards(folder / "audio", audio, AUDIO_SCHEMA, num_shards=1)
-    targets = np.stack([classes / 2, 1 - classes / 2], axis=1).astype(np.float32)
-    chosen = {"classes": classes.astype(np.int64), "targets": targets, "none": None}[labels]
-    return ClipDataset(ClipStore(folder / "faces"), ClipStore(folder / "audio"), ids, chosen, make_params().model)
+
+
+def open_clips(folder: Path, labels: str) -> ClipDataset:
+    """The clips of `write_clips`; `labels` is classes, targets or none."""
+    targets = np.stack([CLASSES / 2, 1 - CLASSES / 2], axis=1).astype(np.float32)
+    chosen = {"classes": CLASSES, "targets": targets, "none": None}[labels]
+    return ClipDataset(ClipStore(folder / "faces"), ClipStore(folder / "audio"), CLIP_IDS, chosen, make_params().model)
 
 
 @pytest.fixture(scope="session")
@@ -75,15 +77,22 @@ def params() -> Callable[..., Params]:
 
 
 @pytest.fixture(scope="session")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> ClipDataset:
-    return make_clips(tmp_path_factory.mktemp("labelled"))
+def clips_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    write_clips(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def with_targets(tmp_path_factory: pytest.TempPathFactory) -> ClipDataset:
-    return make_clips(tmp_path_factory.mktemp("targets"), "targets")
+def labelled(clips_folder: Path) -> ClipDataset:
+    return open_clips(clips_folder, "classes")
 
 
 @pytest.fixture(scope="session")
-def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> ClipDataset:
-    return make_clips(tmp_path_factory.mktemp("unlabelled"), "none")
+def with_targets(clips_folder: Path) -> ClipDataset:
+    return open_clips(clips_folder, "targets")
+
+
+@pytest.fixture(scope="session")
+def unlabelled(clips_folder: Path) -> ClipDataset:
+    return open_clips(clips_folder, "none")
