@@ -43,7 +43,8 @@ def randaugment(clip: Tensor, num_ops: int, magnitude: float, std: float, genera
 def autocontrast(clip: Tensor, level: float) -> Tensor:
     """Stretch each colour of each frame to the full range."""
     low, high = clip.amin((-2, -1), keepdim=True), clip.amax((-2, -1), keepdim=True)
-    return torch.where(high > low, (clip - low) * (255 / (high - low)), clip)
+    is_flat = high == low
+    return (clip - low.masked_fill(is_flat, 0)).mul_((255 / (high - low)).masked_fill(is_flat, 1))
 
 
 def equalize(clip: Tensor, level: float) -> Tensor:
@@ -73,12 +74,12 @@ def posterize(clip: Tensor, level: float) -> Tensor:
 def solarize(clip: Tensor, level: float) -> Tensor:
     """Invert the brighter pixels."""
     threshold = 256 - min(256, int(256 * abs(level)))
-    return torch.where(clip < threshold, clip, 255 - clip)
+    return ((clip >= threshold) * 255.0).sub_(clip).abs_()
 
 
 def solarize_add(clip: Tensor, level: float) -> Tensor:
     """Brighten the darker half of the range by up to 110."""
-    return torch.where(clip < 128, clip + int(110 * abs(level)), clip)
+    return ((clip < 128) * float(int(110 * abs(level)))).add_(clip)
 
 
 def color(clip: Tensor, level: float) -> Tensor:
