@@ -1,0 +1,248 @@
+"""Pictures and sound out of media files, on one clock.
+
+The clock's zero is the first video frame. Frame k of `read_frames` is the picture shown at ``k / fps`` seconds and
+sample n of `read_audio` sounds at ``n / 16000`` seconds, so frame indices and sample indices convert into each
+other by the two rates alone, whatever the container says about late or early starts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from hicmae_core.config import SAMPLE_RATE_HZ
+
+_MAX_FRAME_GAP_SECONDS = 10.0
+_MIN_DECODED_FRACTION = 0.9
+_NOT_VIDEO_FORMATS = ("tty", "image2")
+
+
+class MediaError(ValueError):
+    """A file that cannot be used, and why.
+
+    Attributes:
+        path: The file.
+        status: ``missing``, ``zero_byte``, ``unreadable``, ``no_video`` or ``no_sound``.
+        reason: A sentence.
+    """
+
+    def __init__(self, path: Path, status: str, reason: str) -> None:
+        super().__init__(path, status, reason)
+        self.path, self.status, self.reason = path, status, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a file's header declares. The picture's values are 0 where there is no video.
+
+    Attributes:
+        fps: Mean frames per second.
+        num_frames: Declared (or else estimated) frames.
+        duration_seconds: Length of the longest stream.
+        width: Width as shown, after rotation, pixels.
+        height: Height as shown, after rotation, pixels.
+        has_video: Whether there is moving video; cover art does not count.
+        has_audio: Whether there is a sound stream.
+    """
+
+    fps: float
+    num_frames: int
+    duration_seconds: float
+    width: int
+    height: int
+    has_video: bool
+    has_audio: bool
+
+
+def probe(path: Path) -> MediaInfo:
+    """Read a file's header and its first frame.
+
+    Raises:
+        MediaError: If the file is missing, empty or not decodable, or has neither video nor sound.
+    """
+    with _opened(path) as container:
+        video, audio = _video_stream(container), _audio_stream(container)
+        if video is None and audio is None:
+            raise MediaError(path, "unreadable", "holds neither video nor sound")
+        duration = max(_declared_seconds(video), _declared_seconds(audio), (container.duration or 0) / av.time_base)
+        if video is None:
+            return MediaInfo(0.0, 0, duration, 0, 0, has_video=False, has_audio=True)
+        first = _first_frame(path, container, video)
+        height, width = _rotated(first).shape[:2]
+        fps = float(_frame_rate(path, video))
+        num_frames = video.frames or round(duration * fps)
+        return MediaInfo(fps, num_frames, duration, width, height, has_video=True, has_audio=audio is not None)
+
+
+def read_frames(path: Path) -> Iterator[tuple[float, np.ndarray]]:
+    """Decode a video at its mean frame rate, a frame at a time.
+
+    A variable frame rate becomes constant: frame k is the one nearest to ``k / fps`` in time, so frames may come
+    twice or be left out. At a constant rate every frame comes exactly once. Rotation is applied.
+
+    Yields:
+        Seconds since the first frame, and the picture, RGB uint8 ``[height, width, 3]``.
+
+    Raises:
+        MediaError: If there is no video, it is damaged, or it ends well before its declared length.
+    """
+    with _opened(path) as container:
+        video = _video_stream(container)
+        if video is None:
+            raise MediaError(path, "no_video", "has no video stream")
+        fps = _frame_rate(path, video)
+        next_index = 0
+        shown: av.VideoFrame | None = None
+        shown_at = 0.0
+        for frame, at in _timed(path, container.decode(video), fps):
+            while shown is not None and next_index / fps < (shown_at + at) / 2:
+                yield float(next_index / fps), _rotated(shown)
+                next_index += 1
+            shown, shown_at = frame, at
+        if shown is None:
+            raise MediaError(path, "no_video", "has a video stream without a single frame")
+        _check_whole(path, "video", shown_at + 1 / float(fps), _declared_seconds(video))
+        while next_index / fps < shown_at + 0.5 / fps:
+            yield float(next_index / fps), _rotated(shown)
+            next_index += 1
+
+
+def read_audio(path: Path) -> np.ndarray:
+    """Decode a file's sound, mixed down to mono at 16 kHz, for as long as its video runs.
+
+    Sample 0 belongs to the first video frame: sound that starts late is padded with zeros, sound that starts early
+    is cut, and likewise at the end of the video. In a file without video it is all of the sound.
+
+    Returns:
+        float32 ``[num_samples]`` in [-1, 1]. The same samples as ``ffmpeg -ac 1 -ar 16000``.
+
+    Raises:
+        MediaError: If there is no sound, it is damaged, or it ends well before its declared length.
+    """
+    with _opened(path) as container:
+        video, audio = _video_stream(container), _audio_stream(container)
+        if audio is None:
+            raise MediaError(path, "no_sound", "has no sound stream")
+        video_start = None if video is None else _first_frame(path, container, video).time
+        video_seconds = _declared_seconds(video)
+    with _opened(path) as container:
+        audio = _audio_stream(container)
+        assert audio is not None, "found above"
+        pieces, audio_start = _resampled(path, container.decode(audio))
+        declared_seconds = _declared_seconds(audio)
+    if not pieces:
+        raise MediaError(path, "no_sound", "has a sound stream without a single sample")
+    samples = np.concatenate(pieces).astype(np.float32) / 32768
+    _check_whole(path, "sound", len(samples) / SAMPLE_RATE_HZ, declared_seconds)
+    if video_start is not None and audio_start is not None:
+        delay = round((audio_start - video_start) * SAMPLE_RATE_HZ)
+        samples = np.pad(samples, (delay, 0)) if delay > 0 else samples[-delay:]
+    if video_seconds:
+        num_samples = round(video_seconds * SAMPLE_RATE_HZ)
+        samples = np.pad(samples, (0, max(0, num_samples - len(samples))))[:num_samples]
+    return samples
+
+
+def _resampled(path: Path, frames: Iterator[av.AudioFrame]) -> tuple[list[np.ndarray], float | None]:
+    """16 kHz mono int16 pieces of sound, and the time of the first one on the container's clock."""
+    # s16, because mono in a float format comes out louder by sqrt(2).
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
+    start: float | None = None
+    pieces: list[np.ndarray] = []
+    for frame in frames:
+        start = frame.time if start is None else start
+        try:
+            pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
+        except ValueError as error:
+            raise MediaError(path, "unreadable", f"its sound changes format midway: {error}") from None
+    pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
+    return pieces, start
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[av.container.InputContainer]:
+    """Open a file; whatever FFmpeg finds wrong with it, then or later, becomes a `MediaError`."""
+    if not path.is_file():
+        raise MediaError(path, "missing", "no such file")
+    if path.stat().st_size == 0:
+        raise MediaError(path, "zero_byte", "is empty (0 bytes)")
+    try:
+        with av.open(str(path.absolute()), metadata_errors="ignore") as container:
+            if container.format.name in _NOT_VIDEO_FORMATS or container.format.name.endswith("_pipe"):
+                raise MediaError(path, "unreadable", "is a text or a single picture, not video or sound")
+            for stream in (*container.streams.video, *container.streams.audio):
+                stream.codec_context.thread_count = 1
+            yield container
+    except av.FFmpegError as error:
+        raise MediaError(path, "unreadable", f"cannot be decoded: {error.strerror}") from None
+
+
+def _video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The best moving video; None if there is none."""
+    stream = container.streams.best("video")
+    if not isinstance(stream, av.VideoStream) or av.stream.Disposition.attached_pic in stream.disposition:
+        return None
+    return stream
+
+
+def _audio_stream(container: av.container.InputContainer) -> av.AudioStream | None:
+    stream = container.streams.best("audio")
+    return stream if isinstance(stream, av.AudioStream) else None
+
+
+def _declared_seconds(stream: av.VideoStream | av.AudioStream | None) -> float:
+    """A stream's length according to the header; 0 where unknown."""
+    if stream is None or stream.duration is None or stream.time_base is None:
+        return 0.0
+    return float(stream.duration * stream.time_base)
+
+
+def _first_frame(path: Path, container: av.container.InputContainer, video: av.VideoStream) -> av.VideoFrame:
+    frame = next(container.decode(video), None)
+    if frame is None:
+        raise MediaError(path, "no_video", "has a video stream without a single frame")
+    return frame
+
+
+def _frame_rate(path: Path, video: av.VideoStream) -> Fraction:
+    rate = video.average_rate or video.guessed_rate
+    if not rate:
+        raise MediaError(path, "unreadable", "does not tell its frame rate")
+    return Fraction(rate)
+
+
+def _timed(path: Path, frames: Iterator[av.VideoFrame], fps: Fraction) -> Iterator[tuple[av.VideoFrame, float]]:
+    """Frames with their times, in seconds since the first; a frame without a time follows the one before."""
+    start: float | None = None
+    last = -1 / float(fps)
+    for frame in frames:
+        at = last + 1 / float(fps)
+        if frame.time is not None:
+            start = frame.time if start is None else start
+            at = frame.time - start
+        if not math.isfinite(at) or at - last > _MAX_FRAME_GAP_SECONDS:
+            raise MediaError(path, "unreadable", f"its frame times jump from {last:.1f} s to {at:.1f} s")
+        yield frame, at
+        last = at
+
+
+def _rotated(frame: av.VideoFrame) -> np.ndarray:
+    """A frame as RGB uint8 ``[height, width, 3]``, turned as it is meant to be shown."""
+    picture = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(picture, frame.rotation // 90)) if frame.rotation else picture
+
+
+def _check_whole(path: Path, what: str, decoded_seconds: float, declared_seconds: float) -> None:
+    if decoded_seconds < _MIN_DECODED_FRACTION * declared_seconds:
+        reason = f"is truncated: {decoded_seconds:.2f} of {declared_seconds:.2f} s of {what} can be decoded"
+        raise MediaError(path, "unreadable", reason)
