@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from hicmae_core.config import FacesParams
+from hicmae_core.devices import device_named
 
 CAREFUL_SIZE = 640
 CAREFUL_SCORE = 0.3
@@ -160,7 +161,7 @@ class FaceAlignmentDetector:
             raise ValueError(f"faces.weights: no file {weights}; detector {name} needs its weights there")
         self.name = name
         self.weights = weights
-        self.device = _available(device)
+        self.device = str(device_named(device))
         self.detect_size = detect_size
         self.min_score = min_score
         self._backends: dict[tuple[int, ...], Any] = {}
@@ -239,11 +240,3 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     intersection = np.prod(np.maximum(bottom_right - top_left, 0), -1)
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], -1) for boxes in (first, second)]
     return intersection / np.maximum(areas[0][:, None] + areas[1][None] - intersection, 1e-9)
-
-
-def _available(device: str) -> str:
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,104 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hicmae_core.config import FacesParams
+from hicmae_core.data.preparation import prepare_audio, prepare_faces
+from hicmae_core.data.shards import ClipStore, as_matrix
+from hicmae_core.media.decoding import read_audio
+from hicmae_core.media.detection import CenterFace
+from hicmae_core.media.faces import extract_face
+from hicmae_core.media.fbank import log_mel
+from tests.media.films import background, talking_head, tone, write_film
+
+FACES = FacesParams(detect_size=256, size=64)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("raw")
+    frames, _ = talking_head(20)
+    for index in range(3):
+        write_film(root / f"good{index}.mp4", frames[index : index + 12], tone(0.5, hertz=200 + 90 * index))
+    write_film(root / "faceless.mp4", [background()] * 8, tone(0.3))
+    write_film(root / "silent.mp4", frames[:8])
+    (root / "zero.mp4").touch()
+    return root
+
+
+def manifest_of(*names: str, **columns: list[str | None]) -> pd.DataFrame:
+    frame = pd.DataFrame({"clip_id": names, "video_path": [f"{name}.mp4" for name in names]})
+    return frame.assign(**{"audio_path": None, "status": "ok", "reason": "", **columns})
+
+
+def test_faces_of_good_and_bad_clips(raw, tmp_path):
+    names = ("good0", "zero", "good1", "faceless", "good2")
+    out = tmp_path / "faces"
+    summary = prepare_faces(manifest_of(*names), raw, out, FACES, 2, 0.5, num_processes=2)
+    assert json.loads(json.dumps(summary)) == {
+        "num_clips": 5,
+        "num_rejected": 2,
+        "num_frames": 36,
+        "no_face": 1,
+        "ok": 3,
+        "zero_byte": 1,
+    }
+    store = ClipStore(out)
+    assert store.index["clip_id"].tolist() == list(names)
+    assert store.index["status"].tolist() == ["ok", "zero_byte", "ok", "no_face", "ok"]
+    assert store.clip_ids == ["good0", "good1", "good2"]
+    row = store["good1"]
+    here = extract_face(raw / "good1.mp4", FACES, CenterFace(256, 0.5))
+    assert row["frames"].to_pylist() == here.frames
+    assert row["fps"] == 25.0
+    rejects = pd.read_csv(out / "rejects.csv")
+    assert rejects[["clip_id", "status"]].to_numpy().tolist() == [["zero", "zero_byte"], ["faceless", "no_face"]]
+    assert rejects["reason"].str.contains("mp4").all()
+
+
+def test_sound_of_good_and_bad_clips(raw, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    manifest = manifest_of(
+        *("good0", "silent", "good1", "dubbed", "unprepared"),
+        video_path=["good0.mp4", "silent.mp4", "good1.mp4", "silent.mp4", "zero.mp4"],
+        audio_path=[None, None, None, "good2.mp4", None],
+        status=["ok", "ok", "ok", "ok", "zero_byte"],
+    )
+    summary = prepare_audio(manifest, raw, tmp_path, 2, 0.25, num_processes=1)
+    assert summary == {"num_clips": 4, "num_rejected": 1, "no_sound": 1, "ok": 3}
+    store = ClipStore(tmp_path)
+    for clip_id, file in [("good0", "good0.mp4"), ("good1", "good1.mp4"), ("dubbed", "good2.mp4")]:
+        waveform = read_audio(raw / file)
+        assert store[clip_id]["num_samples"] == len(waveform)
+        np.testing.assert_array_equal(as_matrix(store[clip_id]["fbank"]), log_mel(waveform).astype(np.float16))
+    assert os.environ["OMP_NUM_THREADS"] == "3"  # as it was: single threads are for the workers
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_a_manifest_without_a_good_clip_is_refused(raw, tmp_path):
+    with pytest.raises(ValueError, match="no clip with status ok"):
+        prepare_audio(manifest_of("zero", status=["zero_byte"]), raw, tmp_path, 1, 0.0)
+
+
+def test_too_many_rejects_stop_with_counts_and_a_list(raw, tmp_path):
+    manifest = manifest_of("good0", "zero", "silent", "good1")
+    out = tmp_path / "audio"
+    with pytest.raises(
+        ValueError, match=r"2 of 4 clips were rejected \(1 zero_byte, 1 no_sound\).*rejects.csv"
+    ) as error:
+        prepare_audio(manifest, raw, out, 1, 0.25, num_processes=1)
+    assert "zero.mp4" in str(error.value)
+    assert len(pd.read_csv(out / "rejects.csv")) == 2
+    assert [path.name for path in out.iterdir()] == ["rejects.csv"]
+
+
+def test_a_missing_detector_file_is_told_before_any_work(raw, tmp_path):
+    faces = FacesParams(detector="sfd", weights=tmp_path / "absent.pth")
+    with pytest.raises(ValueError, match=r"absent\.pth"):
+        prepare_faces(manifest_of("good0"), raw, tmp_path / "faces", faces, 1, 0.0)
+    assert not (tmp_path / "faces").exists()
