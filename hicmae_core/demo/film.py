@@ -22,7 +22,7 @@ _AUDIO_BIT_RATE = 64_000
 _AUDIO_PACKET = 1024
 _GRAIN = 2.5
 _TRUNCATED_SHARE = 0.6
-_COMPANION_POSE = Pose(x=-76, y=-46, roll=0, scale=0.48)
+_COMPANION_POSE = Pose(x=-78, y=26, roll=0, scale=0.48)
 
 
 class Studio:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -15,8 +14,6 @@ from hicmae_core.demo.script import EMOTIONS, Clip
 from hicmae_core.files import atomic_path
 from hicmae_core.media.decoding import read_audio, read_frames
 from hicmae_core.media.fbank import FRAME_SHIFT_SAMPLES, log_mel
-
-matplotlib.use("Agg")
 
 _CELL = 128
 _COLUMNS = 8

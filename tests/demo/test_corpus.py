@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hicmae_core.config import SAMPLE_RATE_HZ, CorpusParams
+from hicmae_core.config import SAMPLE_RATE_HZ, CorpusParams, FacesParams
 from hicmae_core.demo.corpus import generate_corpus
 from hicmae_core.demo.film import Studio
 from hicmae_core.demo.performance import FRAME_RATE_HZ
@@ -16,6 +16,7 @@ from hicmae_core.demo.script import EMOTIONS, FLAWS, num_broken, write_script
 from hicmae_core.files import sha256_of
 from hicmae_core.media.decoding import MediaError, probe, read_audio, read_frames
 from hicmae_core.media.detection import CenterFace
+from hicmae_core.media.faces import extract_face
 
 SMALL = CorpusParams(
     num_speakers=4, num_takes=1, num_unlabelled_speakers=2, num_unlabelled_clips=4, min_seconds=1.0, max_seconds=1.4
@@ -113,6 +114,9 @@ def test_each_broken_clip_is_broken_as_its_name_says(tmp_path):
     both = detector.detect([first_frames["second_person"]])[0]
     areas = np.prod(both.boxes[:, 2:] - both.boxes[:, :2], -1)
     assert areas.max() > 2 * areas.min()
+    followed = extract_face(flaws["second_person"], FacesParams(detect_size=256), detector)
+    assert followed.status == "ok"
+    np.testing.assert_allclose(followed.boxes[0], both.boxes[areas.argmax()], atol=15)
     assert not probe(flaws["no_sound"]).has_audio
     with pytest.raises(MediaError, match="decoded") as caught:
         probe(flaws["truncated"])
