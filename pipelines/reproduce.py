@@ -25,6 +25,7 @@ python -m pipelines.reproduce --targets evaluate@demo-1        # one fold and wh
 python -m pipelines.reproduce --targets finetune --parallel 2  # all folds, two stages at a time
 python -m pipelines.reproduce --targets summarise --force      # again, up to date or not
 """
+_DVC_HINTS = ("To track the changes", "\tgit add", "To enable auto staging", "\tdvc config", "Use `dvc push`")
 _MEANINGS = {
     "cached": "up to date before the run",
     "unchanged": "up to date after all",
@@ -90,7 +91,8 @@ def _run_stages(
         logger = get_run_logger()
 
         def on_line(line: str) -> None:
-            logger.info("%s", line)
+            if not line.startswith(_DVC_HINTS):
+                logger.info("%s", line)
             if stage in line:
                 lines.append(line)
 

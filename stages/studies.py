@@ -53,7 +53,7 @@ def cross_validation(params: Params, dataset: str) -> Study:
     settings = _settings(params, dataset, ("model", "faces", "finetune", "evaluate"))
     source = starting_point(params)
     if source is not None:
-        settings["pretrain"] = {"settings": source.settings["pretrain"], "data": source.settings["dataset"]}
+        settings |= {"pretrain": source.settings["pretrain"], "pretrain_dataset": source.settings["dataset"]}
     name = f"{dataset} {params.finetune.modality} {params.finetune.init}"
     return Study(dataset, name, dataset, settings)
 

@@ -10,7 +10,6 @@ import getpass
 import json
 import logging
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,14 +20,17 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from hicmae_core.config import Params
 from hicmae_core.files import sha256_of
 from hicmae_core.training.tracker import NullTracker
 from stages import layout, studies
+from stages.project import git_state, project_root
 from stages.studies import Study
 
+MODEL_FILE = "model.safetensors"
 KEY_TAG = "run_key"
 PARENT_TAG = "mlflow.parentRunId"
 _TRAINED_TAG = "trained"
@@ -119,19 +121,17 @@ def track(
             store.close(stage, run, parent, status)
 
 
-def project_root() -> Path:
-    """The folder of dvc.yaml, whatever folder of the project a stage is started in.
+def download_model(run_id: str) -> Path:
+    """The model of a fold's run, as a file here.
 
     Raises:
-        ValueError: Outside a project.
+        ValueError: If there is no such run, or no model in it.
     """
-    if "DVC_ROOT" in os.environ:
-        return Path(os.environ["DVC_ROOT"])
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "dvc.yaml").is_file():
-            return folder
-    raise ValueError(f"{here} is not in a project: no dvc.yaml here or above; run from the project's root")
+    client = _Store(project_root()).client
+    try:
+        return Path(client.download_artifacts(run_id, MODEL_FILE))
+    except (MlflowException, OSError) as error:
+        raise ValueError(f"no {MODEL_FILE} in MLflow run `{run_id}`: {error}") from None
 
 
 class _Store:
@@ -222,12 +222,12 @@ class _Store:
 
     def _tags(self, study: Study, params: Params) -> dict[str, str]:
         lock_file = self.root / "dvc.lock"
-        commit = _git(self.root, "rev-parse", "HEAD")
+        commit, is_dirty = git_state(self.root)
         tags = {
             "dataset": study.dataset,
             "seed": str(params.seed),
             "device": params.compute.device,
-            "git_commit": commit + ("-dirty" if _git(self.root, "status", "--porcelain", "-uno") else ""),
+            "git_commit": f"{commit}-dirty" if is_dirty else commit,
             "dvc_lock_sha256": sha256_of(lock_file) if lock_file.is_file() else "",
             "mlflow.user": getpass.getuser(),
             "mlflow.source.type": "LOCAL",
@@ -257,12 +257,3 @@ def _dataset_input(root: Path, study: Study) -> DatasetInput:
     )
     context = "pretraining" if study.experiment == "pretraining" else "cross-validation"
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
-
-
-def _git(root: Path, *arguments: str) -> str:
-    """What git answers; empty outside a repository or without git."""
-    try:
-        result = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return result.stdout.strip() if result.returncode == 0 else ""

@@ -15,7 +15,8 @@ from hicmae_core.config import Params, load_params
 from hicmae_core.files import sha256_of
 from hicmae_core.training.tracker import NullTracker
 from stages import environment, studies
-from stages.tracking import project_root, track
+from stages.project import project_root
+from stages.tracking import download_model, track
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = load_params(ROOT / "params.yaml")
@@ -211,6 +212,19 @@ def test_training_a_finished_fold_again_starts_a_new_run_and_keeps_the_old_one_r
     assert steps_of(project, runs["fold 1 (superseded)"], "train/loss") == [(0, 1.0)]
     with track("evaluate", PARAMS, "demo", 1) as tracker:
         assert tracker.run_id == runs["fold 1"].info.run_id
+
+
+def test_a_model_comes_back_from_its_run(project: Path) -> None:
+    model = project / "model.safetensors"
+    model.write_bytes(b"weights")
+    with track("finetune", PARAMS, "demo", 1) as tracker:
+        tracker.log_artifact(model)
+    assert download_model(tracker.run_id).read_bytes() == b"weights"
+    with track("evaluate", PARAMS, "demo", 2) as tracker:
+        pass
+    for run_id in (tracker.run_id, "0" * 32, "nonsense"):
+        with pytest.raises(ValueError, match=f"no model.safetensors in MLflow run `{run_id}`"):
+            download_model(run_id)
 
 
 def test_only_what_determines_the_result_makes_another_study() -> None:
