@@ -20,7 +20,9 @@ def main() -> int:
             package = next((name for library, name in _SYSTEM_PACKAGES.items() if library in str(error)), None)
             missing.append(package or f"(for {module}: {error})")
     if missing:
-        print(f"System libraries are missing. On Debian or Ubuntu: apt-get install -y {' '.join(dict.fromkeys(missing))}")
+        print(
+            f"System libraries are missing. On Debian or Ubuntu: apt-get install -y {' '.join(dict.fromkeys(missing))}"
+        )
         return 1
     return 0
 

@@ -15,7 +15,7 @@ from hicmae_core.evaluation.figures import BLUE, save_figure
 
 _PANELS_PER_ROW = 3
 _MAX_FRAMES = 8
-_ROWS = ("original", "masked", "predicted")
+_ROWS = {"original": "", "masked": "_masked", "predicted": "_predicted"}
 
 
 def plot_history(history: pd.DataFrame | Path, path: Path) -> None:
@@ -53,12 +53,12 @@ def plot_reconstruction(arrays: Mapping[str, ArrayLike], path: Path) -> None:
     """Draw one clip as it is, as the encoder sees it and as the decoder completes it.
 
     Args:
-        arrays: ``video_original``, ``video_masked``, ``video_predicted``: RGB `[T, H, W, 3]` in 0 .. 1; and
-            ``audio_original``, ``audio_masked``, ``audio_predicted``: log-mel `[time, mel]`. NaN is hidden.
+        arrays: ``frames``, ``frames_masked``, ``frames_predicted``: RGB `[T, H, W, 3]` in 0 .. 1; and ``log_mel``,
+            ``log_mel_masked``, ``log_mel_predicted``: `[time, mel]`. NaN is hidden.
         path: PNG to write.
     """
-    videos = [np.asarray(arrays[f"video_{row}"], dtype=np.float64) for row in _ROWS]
-    spectrograms = [np.asarray(arrays[f"audio_{row}"], dtype=np.float64) for row in _ROWS]
+    videos = [np.asarray(arrays[f"frames{suffix}"], dtype=np.float64) for suffix in _ROWS.values()]
+    spectrograms = [np.asarray(arrays[f"log_mel{suffix}"], dtype=np.float64) for suffix in _ROWS.values()]
     num_frames = min(_MAX_FRAMES, len(videos[0]))
     chosen = np.linspace(0, len(videos[0]) - 1, num_frames).round().astype(int)
     figure = Figure(figsize=(1.1 * num_frames + 0.8, 7.4), layout="constrained")

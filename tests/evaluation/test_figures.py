@@ -37,12 +37,12 @@ def test_reconstruction_shows_what_it_is_given(tmp_path):
     hidden = np.where(np.arange(64)[:, None] < 32, np.nan, audio)
     plot_reconstruction(
         {
-            "video_original": video["o"],
-            "video_masked": video["m"],
-            "video_predicted": video["p"],
-            "audio_original": audio,
-            "audio_masked": hidden,
-            "audio_predicted": audio,
+            "frames": video["o"],
+            "frames_masked": video["m"],
+            "frames_predicted": video["p"],
+            "log_mel": audio,
+            "log_mel_masked": hidden,
+            "log_mel_predicted": audio,
         },
         tmp_path / "reconstruction.png",
     )

@@ -1,0 +1,166 @@
+"""What a trained model says of a video that nobody has prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from hicmae_core.config import SAMPLE_RATE_HZ, FacesParams
+from hicmae_core.data.clips import decode_frames, fbank_window
+from hicmae_core.data.sampling import ClipWindow, test_windows
+from hicmae_core.evaluation.prediction import predict_windows
+from hicmae_core.media.decoding import MediaError, read_audio
+from hicmae_core.media.detection import Detector, make_detector
+from hicmae_core.media.faces import FaceTrack, extract_face
+from hicmae_core.media.fbank import log_mel
+from hicmae_core.model.artifact import load_classifier
+from hicmae_core.model.classifier import Classifier
+from hicmae_core.model.reference import load_reference_checkpoint
+
+_WINDOWS_PER_PASS = 8
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one video.
+
+    Attributes:
+        status: ``ok`` or ``low_coverage`` (answered); otherwise why there is no answer: ``no_face``, ``no_sound``,
+            ``no_video``, ``unreadable``, ``missing``, ``zero_byte``.
+        reason: A sentence where the status is not ``ok``.
+        values: By class the probability over the whole clip, by target the output; empty without an answer.
+        windows: The same for one window per second: ``start_seconds``, ``end_seconds``, ``values``.
+    """
+
+    status: str
+    reason: str = ""
+    values: dict[str, float] = field(default_factory=dict)
+    windows: list[dict[str, object]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class VideoReader:
+    """How raw videos become this model's inputs: as the clips it was trained on did.
+
+    Attributes:
+        model: A classifier or regressor in eval mode.
+        names: Names of its outputs.
+        probabilities: Whether the outputs are logits of classes.
+        faces: Crop geometry and size of the training clips.
+        frame_stride: Distance between the model's frames, in video frames.
+        num_segments: Windows averaged for the clip's answer, as in evaluation.
+        detector: Finds the faces.
+    """
+
+    model: Classifier
+    names: tuple[str, ...]
+    probabilities: bool
+    faces: FacesParams
+    frame_stride: int
+    num_segments: int
+    detector: Detector
+
+    def answer(self, path: Path) -> Answer:
+        """Look at, listen to and judge a video; a bad file gives an answer that says so."""
+        modality = self.model.architecture.modality
+        track = FaceTrack("ok")
+        sound = np.zeros(0, np.float32)
+        try:
+            if modality != "audio":
+                track = extract_face(path, self.faces, self.detector)
+                if not track.usable:
+                    return Answer(track.status, track.reason)
+            if modality != "video":
+                sound = read_audio(path)
+        except MediaError as error:
+            return Answer(error.status, str(error))
+        fps = track.fps or 25.0
+        num_frames = len(track.frames) or max(1, round(len(sound) / SAMPLE_RATE_HZ * fps))
+        num_samples = len(sound) or round(num_frames / fps * SAMPLE_RATE_HZ)
+        length = self.model.architecture.num_frames
+        clip = test_windows(num_frames, num_samples, length, self.frame_stride, self.num_segments)
+        per_second = _window_each_second(num_frames, num_samples, length, self.frame_stride, fps)
+        outputs = self._outputs(track, sound, [*clip, *per_second])
+        windows: list[dict[str, object]] = [
+            {
+                "start_seconds": round(window.audio_start / SAMPLE_RATE_HZ, 3),
+                "end_seconds": round(window.audio_end / SAMPLE_RATE_HZ, 3),
+                "values": self._named(output),
+            }
+            for window, output in zip(per_second, outputs[len(clip) :], strict=True)
+        ]
+        return Answer(track.status, track.reason, self._named(outputs[: len(clip)].mean(dim=0)), windows)
+
+    def _outputs(self, track: FaceTrack, sound: np.ndarray, windows: list[ClipWindow]) -> Tensor:
+        """The model's outputs ``[windows, num_outputs]``."""
+        shape = self.model.architecture
+        size = self.faces.size
+        frames = torch.zeros(len(windows), shape.num_frames, size, size, 3, dtype=torch.uint8)
+        audio = torch.zeros(len(windows), 1, shape.num_audio_frames, shape.num_mel_bins)
+        jpegs = pa.array(track.frames, pa.binary())
+        features = log_mel(sound) if len(sound) else None
+        for index, window in enumerate(windows):
+            if track.usable:
+                frames[index] = decode_frames(jpegs, window.frames)
+            if features is not None:
+                audio[index, 0] = fbank_window(features, window, shape.num_audio_frames)
+        return predict_windows(self.model, frames, audio, _WINDOWS_PER_PASS)
+
+    def _named(self, output: Tensor) -> dict[str, float]:
+        values = output.double().softmax(dim=0) if self.probabilities else output.double()
+        return dict(zip(self.names, values.tolist(), strict=True))
+
+
+def _window_each_second(num_frames: int, num_samples: int, length: int, stride: int, fps: float) -> list[ClipWindow]:
+    """Windows that start at each full second and fit into the clip; a short clip is one window."""
+    span = length * stride
+    (first,) = test_windows(min(num_frames, span), 1, length, stride, 1)
+    starts = [round(second * fps) for second in range(int((num_frames - span) / fps) + 1)] if num_frames > span else [0]
+    per_frame = num_samples / num_frames
+    return [
+        ClipWindow(
+            first.frames + start,
+            round(start * per_frame),
+            min(num_samples, round((start + span) * per_frame)),
+        )
+        for start in starts
+    ]
+
+
+def open_video_reader(path: Path, faces: FacesParams, num_segments: int, device: torch.device) -> VideoReader:
+    """Open a model for raw videos.
+
+    Args:
+        path: A fine-tuned ``model.safetensors`` of this project, or a published ``.pth``, whose classes have numbers
+            for names.
+        faces: The detector to use; crop geometry and size too, unless the model knows those it was trained on.
+        num_segments: Windows averaged for a clip's answer.
+        device: Where the model runs.
+
+    Raises:
+        ValueError: If the file is not a classifier.
+    """
+    if path.suffix == ".pth":
+        model = load_reference_checkpoint(path)
+        if not isinstance(model, Classifier):
+            raise ValueError(f"{path}: holds a pre-training model, but a fine-tuned one is wanted")
+        metadata: dict[str, Any] = {"classes": [f"class {index}" for index in range(model.architecture.num_outputs)]}
+    else:
+        model, metadata = load_classifier(path)
+    crops = {key: metadata["faces"][key] for key in ("preset", "size")} if "faces" in metadata else {}
+    faces = faces.model_copy(update=crops)
+    return VideoReader(
+        model=model.to(device),
+        names=tuple(metadata["classes"] or metadata["targets"]),
+        probabilities=bool(metadata["classes"]),
+        faces=faces,
+        frame_stride=metadata.get("frame_stride", 4),
+        num_segments=num_segments,
+        detector=make_detector(faces, str(device)),
+    )

@@ -1,0 +1,27 @@
+"""Stage `audio`: log-mel features of every clip."""
+
+from hicmae_core.config import load_params
+from hicmae_core.data.manifest import read_manifest
+from hicmae_core.data.preparation import prepare_audio
+from hicmae_core.files import write_json
+from stages import layout
+from stages.command import dataset_parser, run
+
+
+def main() -> None:
+    """Compute the log-mel features of every clip of a dataset."""
+    name = dataset_parser("Compute the log-mel features of every clip of a dataset.", "audio").parse_args().dataset
+    params = load_params()
+    summary = prepare_audio(
+        read_manifest(layout.manifest_file(name)),
+        layout.raw_folder(name),
+        layout.audio_folder(name),
+        num_shards=params.preparation.num_shards,
+        max_reject_fraction=params.preparation.max_reject_fraction,
+        num_processes=params.compute.num_processes,
+    )
+    write_json(layout.preparation_metrics("audio", name), summary)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,35 @@
+"""Stage `evaluate`: the one look at a fold's test clips."""
+
+from hicmae_core.config import load_params
+from hicmae_core.data.folds import test_clips
+from hicmae_core.devices import device_named
+from hicmae_core.evaluation.fold_results import write_fold_results
+from hicmae_core.evaluation.prediction import predict
+from hicmae_core.model.artifact import load_classifier
+from stages import layout
+from stages.clips import PreparedDataset
+from stages.command import fold_parser, run
+from stages.tracking import track
+
+
+def main() -> None:
+    """Predict a fold's test clips and write predictions and metrics."""
+    chosen = fold_parser("Evaluate a fold's model on its test clips.", "evaluate").parse_args()
+    name, fold = chosen.dataset, chosen.fold
+    params = load_params()
+    prepared = PreparedDataset(params, name)
+    model, _ = load_classifier(layout.finetune_folder(name, fold) / "model.safetensors")
+    clips = prepared.clips(test_clips(prepared.manifest, fold))
+    out_dir = layout.results_folder(name, fold)
+    with track("evaluate", params, name, fold) as tracker:
+        device = device_named(params.compute.device)
+        predictions = predict(model, clips, prepared.dataset, params.evaluate, device, params.compute.num_workers)
+        metrics = write_fold_results(predictions, prepared.dataset, out_dir)
+        tracker.log_metrics({f"test_{key}": value for key, value in metrics.items()}, step=0)
+        for path in sorted(out_dir.iterdir()):
+            tracker.log_artifact(path)
+    print(f"{name} fold {fold}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
+
+
+if __name__ == "__main__":
+    run(main)

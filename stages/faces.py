@@ -1,0 +1,29 @@
+"""Stage `faces`: find, follow and crop the face of every clip."""
+
+from hicmae_core.config import load_params
+from hicmae_core.data.manifest import read_manifest
+from hicmae_core.data.preparation import prepare_faces
+from hicmae_core.files import write_json
+from stages import layout
+from stages.command import dataset_parser, run
+
+
+def main() -> None:
+    """Find, follow and crop the face of every clip of a dataset."""
+    name = dataset_parser("Find, follow and crop the face of every clip of a dataset.", "faces").parse_args().dataset
+    params = load_params()
+    summary = prepare_faces(
+        read_manifest(layout.manifest_file(name)),
+        layout.raw_folder(name),
+        layout.faces_folder(name),
+        faces=params.faces,
+        num_shards=params.preparation.num_shards,
+        max_reject_fraction=params.preparation.max_reject_fraction,
+        num_processes=params.compute.num_processes,
+        device=params.compute.device,
+    )
+    write_json(layout.preparation_metrics("faces", name), summary)
+
+
+if __name__ == "__main__":
+    run(main)

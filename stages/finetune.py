@@ -1,0 +1,46 @@
+"""Stage `finetune`: supervised fine-tuning of one fold."""
+
+from hicmae_core.config import load_params
+from hicmae_core.data.folds import split
+from hicmae_core.evaluation.training_figures import plot_history
+from hicmae_core.training import distributed
+from hicmae_core.training.finetune import finetuning_fingerprint, run_finetuning
+from stages import layout
+from stages.clips import PreparedDataset
+from stages.command import fold_parser, run
+from stages.tracking import track
+
+
+def main() -> None:
+    """Fine-tune on all folds but one; the test fold's clips are not even opened."""
+    chosen = fold_parser("Fine-tune on all folds but one.", "finetune").parse_args()
+    name, fold = chosen.dataset, chosen.fold
+    params = load_params()
+    settings = params.finetune
+    prepared = PreparedDataset(params, name)
+    parts = split(
+        prepared.manifest, fold, prepared.dataset, settings.selection, settings.validation_fraction, params.seed
+    )
+    pretrained = settings.checkpoint if settings.init == "pretrained" else None
+    out_dir = layout.finetune_folder(name, fold)
+    mark = finetuning_fingerprint(params, name, fold, prepared.files, pretrained)
+    with track("finetune", params, name, fold) as tracker:
+        run_finetuning(
+            params,
+            name,
+            fold,
+            clips=prepared.clips(parts.train),
+            validation=None if parts.validation is None else prepared.clips(parts.validation),
+            pretrained=pretrained,
+            out_path=out_dir / "model.safetensors",
+            checkpoint_dir=layout.CHECKPOINTS / f"finetune-{name}-{fold}-{mark}",
+            tracker=tracker,
+        )
+        if distributed.rank() == 0:
+            plot_history(out_dir / "history.csv", out_dir / "history.png")
+            tracker.log_artifact(out_dir / "history.csv")
+            tracker.log_artifact(out_dir / "history.png")
+
+
+if __name__ == "__main__":
+    run(main)

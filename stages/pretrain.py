@@ -1,0 +1,43 @@
+"""Stage `pretrain`: HiCMAE pre-training without labels."""
+
+from hicmae_core.config import load_params
+from hicmae_core.evaluation.training_figures import plot_history, plot_reconstruction
+from hicmae_core.files import write_json
+from hicmae_core.model.artifact import load_model
+from hicmae_core.training import distributed
+from hicmae_core.training.pretrain import pretraining_fingerprint, run_pretraining
+from hicmae_core.training.reconstruction import reconstruct_sample
+from stages import layout
+from stages.clips import PreparedDataset
+from stages.command import parser, run
+from stages.tracking import track
+
+EXAMPLES = """
+python -m stages.pretrain
+torchrun --nproc-per-node 4 -m stages.pretrain
+"""
+
+
+def main() -> None:
+    """Pre-train on the clips of `pretrain.dataset`."""
+    parser("Pre-train HiCMAE on clips without labels.", EXAMPLES).parse_args()
+    params = load_params()
+    prepared = PreparedDataset(params, params.pretrain.dataset)
+    clips = prepared.clips(list(prepared.manifest["clip_id"]))
+    checkpoints = layout.CHECKPOINTS / f"pretrain-{pretraining_fingerprint(params, prepared.files)}"
+    with track("pretrain", params) as tracker:
+        summary = run_pretraining(params, clips, layout.PRETRAIN, checkpoints, tracker)
+        if distributed.rank() != 0:
+            return
+        model, _ = load_model(layout.PRETRAINED_MODEL)
+        sample = reconstruct_sample(model, clips, params, num_clips=1)
+        clip = {name: values[0] for name, values in sample._asdict().items()}
+        plot_reconstruction(clip, layout.PRETRAIN / "reconstruction.png")
+        plot_history(layout.PRETRAIN / "history.csv", layout.PRETRAIN / "history.png")
+        for name in ("reconstruction.png", "history.png", "history.csv"):
+            tracker.log_artifact(layout.PRETRAIN / name)
+        write_json(layout.PRETRAIN / "metrics.json", summary)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,32 @@
+"""Stage `summarise`: results over folds, with intervals, beside the published numbers."""
+
+from hicmae_core.config import load_params
+from hicmae_core.evaluation.fold_results import read_predictions
+from hicmae_core.evaluation.report import write_reports
+from hicmae_core.evaluation.summary import summarise
+from stages import layout
+from stages.command import dataset_parser, run
+from stages.tracking import track
+
+
+def main() -> None:
+    """Aggregate the folds of a dataset into a report."""
+    name = dataset_parser("Aggregate the folds of a dataset into a report.", "summarise").parse_args().dataset
+    params = load_params()
+    if name not in params.dataset:
+        raise ValueError(f"no dataset `{name}` in params.yaml; there are: {', '.join(params.dataset)}")
+    predictions = {fold: read_predictions(layout.results_folder(name, fold)) for fold in params.folds}
+    summary = summarise(name, params.dataset[name], predictions, params.summarise, params.seed)
+    out_dir = layout.REPORTS / name
+    write_reports(summary, out_dir)
+    with track("summarise", params, name) as tracker:
+        tracker.log_metrics({f"pooled_{key}": value for key, value in summary.pooled.items()}, step=0)
+        means = {f"mean_{key}": value.mean for key, value in summary.over_folds.items()}
+        deviations = {f"std_{key}": v.std for key, v in summary.over_folds.items() if v.std is not None}
+        tracker.log_metrics({**means, **deviations}, step=0)
+        for path in sorted(out_dir.iterdir()):
+            tracker.log_artifact(path)
+
+
+if __name__ == "__main__":
+    run(main)
