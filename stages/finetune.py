@@ -38,8 +38,8 @@ def main() -> None:
         )
         if distributed.rank() == 0:
             plot_history(out_dir / "history.csv", out_dir / "history.png")
-            tracker.log_artifact(out_dir / "history.csv")
-            tracker.log_artifact(out_dir / "history.png")
+            for name in ("model.safetensors", "history.csv", "history.png"):
+                tracker.log_artifact(out_dir / name)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hicmae_core.config import load_params
-from hicmae_core.data.manifest import build_manifest, counts_by_status, write_manifest
+from hicmae_core.data.building import build_manifest
+from hicmae_core.data.manifest import counts_by_status, write_manifest
 from hicmae_core.files import write_json
 from hicmae_core.media.decoding import probe
 from stages import layout

@@ -1,4 +1,4 @@
-"""Figures of results: confusion, agreement, metrics per fold. Colours tell apart under colour blindness."""
+"""Figures of results: confusion, agreement, metrics per fold."""
 
 from __future__ import annotations
 
@@ -12,19 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from hicmae_core.evaluation.drawing import BLUE, GREEN, GREY, ORANGE, save_figure
 from hicmae_core.evaluation.markdown import title
-from hicmae_core.files import atomic_path
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
-"""From Okabe and Ito's palette."""
 _MAX_ANNOTATED_CLASSES = 15
-_DOTS_PER_INCH = 110
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG, whole or not at all; the same figure gives the same bytes."""
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH, bbox_inches="tight", metadata={"Software": None})
 
 
 def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], path: Path) -> None:

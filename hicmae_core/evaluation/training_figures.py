@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from hicmae_core.evaluation.figures import BLUE, save_figure
+from hicmae_core.evaluation.drawing import BLUE, save_figure
 
 _PANELS_PER_ROW = 3
 _MAX_FRAMES = 8

@@ -13,6 +13,8 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from hicmae_core.devices import device_named
+
 
 def rank() -> int:
     """This process's number, from 0; rank 0 alone writes and logs."""
@@ -34,13 +36,8 @@ def training_device(name: str) -> torch.device:
     Raises:
         ValueError: If a CUDA device is asked for and there is none.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"compute.device is {name}, but no CUDA device is present; use cpu or auto")
-    if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    return torch.device(name)
+    device = device_named(name)
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if device == torch.device("cuda") else device
 
 
 @contextmanager
@@ -59,10 +56,7 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 def replicate(model: nn.Module, device: torch.device) -> nn.Module:
-    """`model`, with its gradients averaged over all processes during backward.
-
-    The graph is declared static, which allows parameters that take no part: a classifier's encoder norms.
-    """
+    """`model`, with its gradients averaged over all processes during backward."""
     if world_size() == 1:
         return model
     return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None, static_graph=True)

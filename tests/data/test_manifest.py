@@ -8,14 +8,9 @@ import pandas as pd
 import pytest
 
 from hicmae_core.config import DatasetParams
+from hicmae_core.data.building import build_manifest
 from hicmae_core.data.corpora import CORPORA, corpus_named
-from hicmae_core.data.manifest import (
-    MANIFEST_COLUMNS,
-    build_manifest,
-    counts_by_status,
-    read_manifest,
-    write_manifest,
-)
+from hicmae_core.data.manifest import MANIFEST_COLUMNS, counts_by_status, read_manifest, write_manifest
 from hicmae_core.files import sha256_of
 from hicmae_core.media.decoding import probe
 
