@@ -9,8 +9,6 @@ import signal
 import sys
 from collections.abc import Callable
 
-from stages import environment
-
 _PR_SET_PDEATHSIG = 1
 
 
@@ -44,7 +42,6 @@ def run(main: Callable[[], int | None]) -> None:
     Under DVC the process asks the kernel to end with its parent, so that a killed `dvc repro` leaves no
     training behind.
     """
-    environment.prepare()
     if "DVC_STAGE" in os.environ:
         _die_with_parent()
     try:

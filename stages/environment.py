@@ -8,12 +8,13 @@ DEFAULTS = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin for each other crawl on a machine that is busy otherwise
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
 
 
 def prepare() -> None:
-    """Set what the user has not set. MLflow and Prefect read it while they are imported."""
+    """Set what the user has not set. MLflow, Prefect and OpenMP read it while they are loaded."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)

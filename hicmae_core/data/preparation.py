@@ -21,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 from hicmae_core.config import FacesParams
+from hicmae_core.data.manifest import USABLE
 from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, write_shards
 from hicmae_core.files import atomic_path
 from hicmae_core.media.decoding import MediaError, read_audio
@@ -29,7 +30,6 @@ from hicmae_core.media.faces import extract_face
 from hicmae_core.media.fbank import log_mel
 
 REJECTS_NAME = "rejects.csv"
-USABLE = ("ok", "low_coverage")
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _CLIPS_IN_FLIGHT_PER_PROCESS = 4

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hicmae_core.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from hicmae_core.model.architecture import AUDIO_PATCH, VIDEO_PATCH
 from hicmae_core.model.masking import split_tokens, take
 from hicmae_core.model.patches import patchify
 from hicmae_core.model.pretraining import PretrainingOutput
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _EPSILON = 1e-6
 
 
