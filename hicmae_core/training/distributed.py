@@ -18,12 +18,12 @@ from hicmae_core.devices import device_named
 
 def rank() -> int:
     """This process's number, from 0; rank 0 alone writes and logs."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
+    return int(os.environ.get("RANK", "0"))
 
 
 def world_size() -> int:
     """Number of processes that train together."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def training_device(name: str) -> torch.device:
@@ -43,7 +43,7 @@ def training_device(name: str) -> torch.device:
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
     """Join the processes that torchrun started: nccl on GPUs, gloo on CPUs."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if world_size() == 1:
         yield
         return
     if device.type == "cuda":

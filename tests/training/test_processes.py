@@ -59,4 +59,5 @@ def test_two_processes_equal_one(clips_folder: Path, tmp_path: Path, kind: str, 
     two = run(TORCHRUN, kind, clips_folder, tmp_path / "two", keys)
     names = ["video", "audio"] if kind == "pretrain" else ["train_loss"]
     np.testing.assert_allclose(two[names], one[names], rtol=1e-4)
+    assert sorted(path.name for path in (tmp_path / "two").glob("rank*")) == ["rank0.txt", "rank1.txt"]
     assert list(two["lr"]) == list(one["lr"])

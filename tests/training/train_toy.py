@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from hicmae_core.data.clips import ClipDataset
+from hicmae_core.training.distributed import rank
 from hicmae_core.training.finetune import run_finetuning
 from hicmae_core.training.pretrain import run_pretraining
 from hicmae_core.training.tracker import NullTracker
@@ -21,6 +22,7 @@ def main(kind: str, clips_folder: Path, out_dir: Path, keys: str) -> None:
     else:
         out_path = out_dir / "model.safetensors"
         run_finetuning(params, "toy", 1, clips, None, None, out_path, checkpoint_dir, NullTracker())
+    (out_dir / f"rank{rank()}.txt").touch()
 
 
 if __name__ == "__main__":
