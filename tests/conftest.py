@@ -1,8 +1,13 @@
 """Shared fixtures."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -11,3 +16,73 @@ ROOT = Path(__file__).resolve().parent.parent
 def golden() -> Path:
     """Folder of the authors' numbers."""
     return ROOT / "tests" / "golden"
+
+
+def shrink(values: dict) -> dict:
+    """The demo's parameters, made small enough for a test; every stage still runs for real."""
+    values["folds"] = [1, 2]
+    values["corpus"].update(
+        num_speakers=4, num_takes=1, num_unlabelled_speakers=2, num_unlabelled_clips=8, min_seconds=2.0, max_seconds=2.4
+    )
+    values["model"].update(image_size=32, num_frames=8, frame_stride=6)
+    values["pretrain"].update(epochs=2, warmup_epochs=1, batch_size=4)
+    values["finetune"].update(epochs=2, warmup_epochs=1, batch_size=4)
+    values["summarise"].update(bootstrap_samples=100)
+    return values
+
+
+class Project:
+    """A copy of this repository with small parameters, in which commands run as a user runs them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run ``python -m ...`` or ``dvc ...`` in the project."""
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        result = subprocess.run(
+            command, cwd=self.folder, env={**os.environ, "PATH": path, **environment}, capture_output=True, text=True
+        )
+        if check:
+            assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}\n{result.stderr}"
+        return result
+
+    def params(self) -> dict:
+        """What params.yaml holds."""
+        return yaml.safe_load((self.folder / "params.yaml").read_text())
+
+    def set_params(self, values: dict) -> None:
+        """Replace params.yaml."""
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+@pytest.fixture
+def new_project(tmp_path: Path) -> Project:
+    """A fresh copy of the repository in which nothing has run."""
+    return copy_repository(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy in which ``dvc repro`` has run the whole graph; tests may look and add, but leave results alone."""
+    project = copy_repository(tmp_path_factory.mktemp("e2e") / "project")
+    project.run("dvc", "repro")
+    return project
+
+
+def copy_repository(folder: Path) -> Project:
+    """Copy the tracked and new files, with small parameters, into a repository of its own."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
+    for name in listed.stdout.decode().splitlines():
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    project = Project(folder)
+    project.set_params(shrink(project.params()))
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    project.run("git", "init", "-q")
+    project.run("git", "add", "-A")
+    project.run("git", *identity, "commit", "-qm", "start")
+    return project
