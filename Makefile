@@ -33,8 +33,13 @@ demo: $(READY) ## the whole graph on the embedded demo corpus
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m stages.show
 
-compare: $(READY) ## the demo without pre-training, on sound alone and on video alone (3 more studies)
-	@$(BIN)/python -m pipelines.compare
+compare: export MLFLOW_TRACKING_URI := sqlite:///$(CURDIR)/mlflow.db
+compare: $(READY) ## the demo without pre-training, on sound alone and on video alone: 3 DVC experiments
+	@$(BIN)/dvc exp run --queue --name no-pretraining --set-param finetune.init=scratch
+	@$(BIN)/dvc exp run --queue --name audio-only --set-param finetune.modality=audio
+	@$(BIN)/dvc exp run --queue --name video-only --set-param finetune.modality=video
+	@OMP_NUM_THREADS=1 $(BIN)/dvc exp run --run-all --jobs 2
+	@$(BIN)/dvc exp show --drop 'results/.*|models/.*|Created|data/.*|stages/.*|hicmae_core/.*' --only-changed --no-pager
 
 test: $(READY) ## the default tests: offline, minutes
 	@$(BIN)/python -m pytest -m "not slow and not e2e and not gpu"
