@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from tests.conftest import ROOT
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
@@ -84,7 +86,6 @@ def test_prefect_finds_everything_up_to_date(finished_project):
 
 
 def test_a_changed_parameter_reruns_only_what_depends_on_it(finished_project):
-    finished_project.run("git", "stash", "list")  # the copy is a repository of its own
     values = finished_project.params()
     try:
         finished_project.set_params({**values, "evaluate": {**values["evaluate"], "num_segments": 1}})
@@ -126,3 +127,22 @@ def test_the_clip_s_answer_is_the_one_of_evaluation(finished_project):
     )
     for name, probability in answer["probabilities"].items():
         assert probability == pytest.approx(row[f"p_{name}"], abs=2e-3)  # stored features are half precision
+
+
+CLIPS = ROOT.parent / "shared" / "clips"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CLIPS.is_dir(), reason=f"the real clips are not there: {CLIPS}")
+def test_real_videos_are_answered_or_told_plainly_why_not(finished_project):
+    videos = sorted(CLIPS.glob("*.mp4"))
+    result = finished_project.run("python", "-m", "stages.predict", *map(str, videos), "--json")
+    answers = {answer["video"].split("/")[-1]: answer for answer in json.loads(result.stdout)}
+    assert len(answers) == len(videos) == 7
+    for name in ("d12.mp4", "d18.mp4", "d19.mp4", "d20.mp4", "s32.mp4"):
+        assert answers[name]["status"] in ("ok", "low_coverage")
+        assert sum(answers[name]["probabilities"].values()) == pytest.approx(1)
+        assert answers[name]["windows"]
+    for name in ("h264_10bits.mp4", "nasa_13013.mp4"):
+        assert answers[name]["status"] in ("no_face", "no_sound")
+        assert len(answers[name]["reason"]) > 10

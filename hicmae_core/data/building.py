@@ -9,13 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import pandas as pd
-from tqdm import tqdm
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora import corpus_named
 from hicmae_core.data.folds import check_folds
 from hicmae_core.data.manifest import COLUMN_TYPES, MANIFEST_COLUMNS, check_rejects
 from hicmae_core.files import sha256_of
+from hicmae_core.progress import progress_bar
 
 
 class MediaFacts(Protocol):
@@ -80,7 +80,7 @@ def build_manifest(
     with ThreadPool(num_processes or os.cpu_count()) as pool:
         pairs = list(zip(rows["video_path"], rows["audio_path"], strict=True))
         looks = pool.imap(lambda pair: _look(root, *pair, probe_fn), pairs, chunksize=8)
-        facts = pd.DataFrame(list(tqdm(looks, total=len(pairs), desc=f"manifest of {name}", unit="clip")))
+        facts = pd.DataFrame(list(progress_bar(looks, total=len(pairs), desc=f"manifest of {name}", unit="clip")))
     manifest = pd.concat([rows.reset_index(drop=True), facts], axis="columns")
     manifest["label"] = manifest["label_name"].map({label: i for i, label in enumerate(dataset.classes)})
     _mark_labels(manifest, dataset)

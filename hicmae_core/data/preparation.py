@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-from tqdm import tqdm
 
 from hicmae_core.config import FacesParams
 from hicmae_core.data.manifest import USABLE
@@ -28,6 +27,7 @@ from hicmae_core.media.decoding import MediaError, read_audio
 from hicmae_core.media.detection import Detector, make_detector
 from hicmae_core.media.faces import extract_face
 from hicmae_core.media.fbank import log_mel
+from hicmae_core.progress import progress_bar
 
 REJECTS_NAME = "rejects.csv"
 
@@ -109,7 +109,7 @@ def _prepare(
 
     def counted() -> Iterator[Row]:
         rows = _in_processes(work, list(_arguments(clips, root)), num_processes)
-        for row in tqdm(rows, desc=str(out_dir), total=len(clips), unit="clip"):
+        for row in progress_bar(rows, desc=str(out_dir), total=len(clips), unit="clip"):
             statuses[row["status"]] += 1
             if row["status"] not in USABLE:
                 rejects.append({key: row[key] for key in ("clip_id", "status", "reason")})

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import cv2
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-from tqdm import tqdm
 
 from hicmae_core.config import CorpusParams
 from hicmae_core.demo.film import Studio
@@ -20,6 +19,7 @@ from hicmae_core.demo.performance import FRAME_RATE_HZ
 from hicmae_core.demo.script import FLAWS, Clip, fold_of, write_script
 from hicmae_core.demo.sheet import draw_contact_sheet, draw_spectrograms
 from hicmae_core.files import write_text
+from hicmae_core.progress import progress_bar
 
 LABELLED = "demo"
 UNLABELLED = "demo_unlabelled"
@@ -76,7 +76,7 @@ def _film_all(clips_by_folder: dict[Path, list[Clip]], num_processes: int) -> No
     num_workers = min(num_processes or _num_cores(), len(jobs))
     context = multiprocessing.get_context("spawn")
     with (
-        tqdm(total=total, desc="demo corpus", unit="clip") as progress,
+        progress_bar(total=total, desc="demo corpus", unit="clip") as progress,
         ProcessPoolExecutor(num_workers, context, initializer=_single_threaded) as pool,
     ):
         for future in as_completed([pool.submit(_film, folder, group) for folder, group in jobs]):

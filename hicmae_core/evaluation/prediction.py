@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from hicmae_core.config import DatasetParams, EvaluateParams
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.clips import ClipDataset, test_batches
 from hicmae_core.model.classifier import Classifier
+from hicmae_core.progress import progress_bar
 
 
 def predict(
@@ -51,7 +51,7 @@ def predict(
     num_batches = -(-len(clips) // settings.batch_size)
     batches = test_batches(clips, settings.batch_size, settings.num_segments, num_workers)
     outputs = []
-    for batch in tqdm(batches, total=num_batches, desc="evaluate", unit="batch"):
+    for batch in progress_bar(batches, total=num_batches, desc="evaluate", unit="batch"):
         frames, audio = batch.frames.flatten(0, 1), batch.audio.flatten(0, 1)
         by_window = predict_windows(model, frames, audio, len(frames))
         by_clip = by_window.unflatten(0, (-1, settings.num_segments)).mean(dim=1)

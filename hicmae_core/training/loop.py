@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from hicmae_core.config import ComputeParams, FinetuneParams, PretrainParams
 from hicmae_core.data.clips import Batch, ClipDataset, num_batches, training_batches
 from hicmae_core.files import atomic_path
+from hicmae_core.progress import progress_bar
 from hicmae_core.training import distributed
 from hicmae_core.training.checkpoint import CheckpointStore
 from hicmae_core.training.learner import Learner, Row
@@ -77,7 +76,8 @@ def train(task: Task, params: PretrainParams | FinetuneParams, run: Run) -> Lear
     forward = torch.compile(forward) if run.compute.compile else forward  # type: ignore[assignment]
     is_main = distributed.rank() == 0
 
-    with _progress_bar(len(schedule), len(learner.history) * steps_per_epoch, is_main) as bar:
+    done = len(learner.history) * steps_per_epoch
+    with progress_bar(total=len(schedule), initial=done, unit="step", disable=not is_main) as bar:
         for epoch in range(len(learner.history), params.epochs):
             started = time.perf_counter()
             steps = range(epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch)
@@ -146,14 +146,6 @@ def _report(tracker: Tracker, row: Row, by_step: dict[str, list[float]], steps: 
     tracker.log_metrics({name: value for name, value in row.items() if name != "epoch"}, step=int(row["epoch"]))
     for name, series in by_step.items():
         tracker.log_series(f"step/{name}", list(zip(steps, series, strict=True)))
-
-
-def _progress_bar(num_steps: int, num_done: int, visible: bool) -> tqdm:
-    """Steps done, time left; in a log file a line every half minute."""
-    interval = 0.5 if sys.stderr.isatty() else 30
-    return tqdm(
-        total=num_steps, initial=num_done, unit="step", mininterval=interval, maxinterval=interval, disable=not visible
-    )
 
 
 def write_history(path: Path, history: Sequence[Row]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+
 from tests.conftest import ROOT
 
 DEMO = yaml.safe_load((ROOT / "params.yaml").read_text())
