@@ -6,7 +6,7 @@ from typing import Any
 from tqdm import tqdm
 
 
-def progress_bar(*arguments: Any, **options: Any) -> tqdm:
-    """A `tqdm` bar, arguments as for `tqdm` itself."""
+def progress_bar(iterable: Any = None, **options: Any) -> tqdm:
+    """A `tqdm` bar, options as for `tqdm` itself."""
     interval = 0.2 if sys.stderr.isatty() else 30.0
-    return tqdm(*arguments, mininterval=interval, maxinterval=interval, **options)
+    return tqdm(iterable, mininterval=interval, maxinterval=interval, **options)
