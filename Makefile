@@ -39,7 +39,7 @@ compare: $(READY) ## the demo without pre-training, on sound alone and on video 
 	@$(BIN)/dvc exp run --queue --name audio-only --set-param finetune.modality=audio
 	@$(BIN)/dvc exp run --queue --name video-only --set-param finetune.modality=video
 	@OMP_NUM_THREADS=1 $(BIN)/dvc exp run --run-all --jobs 2
-	@$(BIN)/dvc exp show --drop 'results/.*|models/.*|Created|data/.*|stages/.*|hicmae_core/.*' --only-changed --no-pager
+	@$(BIN)/dvc exp show --md --no-pager --drop '.*' --keep 'Experiment|(mean|std|pooled|low|high).uar$$|finetune.(init|modality)'
 
 test: $(READY) ## the default tests: offline, minutes
 	@$(BIN)/python -m pytest -m "not slow and not e2e and not gpu"
