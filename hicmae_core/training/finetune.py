@@ -105,8 +105,7 @@ def run_finetuning(
             write_history(out_path.with_name("history.csv"), learner.history)
             run.checkpoints.clear()
         distributed.wait_for_all()
-    seconds = time.perf_counter() - started
-    return summarise(learner, len(clips)) | {"chosen_epoch": chosen_epoch, "seconds": seconds}
+    return summarise(learner, len(clips)) | {"chosen_epoch": chosen_epoch, "seconds": time.perf_counter() - started}
 
 
 def _model(params: Params, dataset: DatasetParams, pretrained: Path | None) -> Classifier:

@@ -16,7 +16,8 @@ DEMO = (ROOT / "params.yaml").read_text()
 
 @pytest.mark.parametrize("name", preset_names())
 def test_each_preset_alone_is_valid(name):
-    parse_params(yaml.safe_load(apply_presets(DEMO, [name])), name)
+    params = parse_params(yaml.safe_load(apply_presets(DEMO, [name])), name)
+    assert params.pretrain.dataset in params.prepared
 
 
 def test_pretraining_and_finetuning_recipes_combine_to_the_paper_s():
