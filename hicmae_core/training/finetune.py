@@ -162,5 +162,6 @@ def _metadata(params: Params, dataset_name: str, fold: int, chosen_epoch: int) -
         "modality": params.finetune.modality,
         "selection": params.finetune.selection,
         "epoch": chosen_epoch,
+        "faces": params.faces.model_dump(mode="json"),
         **params.model.model_dump(),
     }
