@@ -19,7 +19,8 @@ NUM_MEL_BINS = 128
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Modality = Literal["both", "video", "audio"]
-Task = Literal["classification", "regression", "unlabelled"]
+Task = Literal["classification", "multi_classification", "regression", "unlabelled"]
+FacePolicy = Literal["single", "stitch", "all"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -38,6 +39,10 @@ class ComputeParams(_Section):
     """Processes that prepare clips (corpus, faces, audio); 0 means one per CPU core."""
     compile: bool = False
     """Compile the model with ``torch.compile``."""
+    engine: Literal["local", "dask"] = "local"
+    """Where clips are prepared: in processes of this machine, or on a Dask cluster through Prefect's task runner."""
+    cluster: str | None = None
+    """Address of a running Dask scheduler, such as ``tcp://host:8786``; null starts a cluster on this machine."""
 
 
 class CorpusParams(_Section):
@@ -71,18 +76,30 @@ class DatasetParams(_Section):
     task: Task = "classification"
     """What is predicted; ``unlabelled`` datasets serve pre-training only."""
     classes: tuple[str, ...] = ()
-    """Class names in class-id order (classification)."""
+    """Class names in class-id order; of every target, if several are classified."""
     targets: tuple[str, ...] = ()
-    """Names of the continuous targets (regression)."""
+    """Names of the targets: continuous (regression), or each one of `classes` (multi_classification)."""
     num_folds: int = Field(default=0, ge=0, le=100)
     """Cross-validation folds; 0 for unlabelled datasets."""
+    labels: str = ""
+    """Which of the corpus's labellings is read, where it has several, such as ``perceived``; empty means its first."""
+    allow_incomplete: bool = False
+    """Go on although clips differ from the corpus's published counts, as with a partial download."""
+    face_policy: FacePolicy = "single"
+    """One main face per clip, the best face of each shot, or each face of 2 s or more as a sample of its own."""
 
     @model_validator(mode="after")
     def _check(self) -> DatasetParams:
-        if self.task == "classification" and len(self.classes) < 2:
+        if self.task in ("classification", "multi_classification") and len(self.classes) < 2:
             raise ValueError("a classification dataset needs `classes`: at least two names in class-id order")
-        if self.task == "regression" and not self.targets:
-            raise ValueError("a regression dataset needs `targets`: at least one name")
+        if self.task in ("regression", "multi_classification") and not self.targets:
+            raise ValueError(f"a {self.task} dataset needs `targets`: at least one name")
+        if (self.classes and self.task == "regression") or (self.targets and self.task == "classification"):
+            raise ValueError(
+                "`classes` belong to classification, `targets` to regression; multi_classification has both"
+            )
+        if self.face_policy == "all" and self.task != "unlabelled":
+            raise ValueError("`face_policy: all` makes several samples of one clip, for unlabelled datasets only")
         if self.task != "unlabelled" and self.num_folds < 1:
             raise ValueError("a labelled dataset needs `num_folds` >= 1")
         if len(set(self.classes)) != len(self.classes) or len(set(self.targets)) != len(self.targets):
@@ -92,7 +109,7 @@ class DatasetParams(_Section):
     @property
     def num_outputs(self) -> int:
         """Width of the classifier's head."""
-        return len(self.classes if self.task == "classification" else self.targets)
+        return len(self.classes or (None,)) * len(self.targets or (None,))
 
 
 class PreparationParams(_Section):
@@ -101,14 +118,19 @@ class PreparationParams(_Section):
     max_reject_fraction: Fraction = 0.1
     """Share of clips that may be rejected before a preparation stage fails."""
     num_shards: int = Field(default=4, ge=1, le=512)
-    """Files that faces and features are spread over, all open while they are written; 1 to 4 GB each is comfortable."""
+    """Files that faces and features are spread over; 1 to 4 GB each is comfortable."""
+    max_clip_seconds: float = Field(default=600, gt=0, le=36_000)
+    """Longer clips are rejected: cut them first."""
+    clip_timeout_seconds: float = Field(default=1800, gt=0)
+    """A clip that takes longer to prepare is given up and rejected."""
 
 
 class FacesParams(_Section):
     """Face detection, tracking and cropping."""
 
-    detector: Literal["centerface", "sfd", "retinaface", "scrfd", "yunet"] = "centerface"
-    """``centerface`` needs no download; the others are ``face_alignment`` detectors and need `weights`."""
+    detector: Literal["centerface", "sfd", "retinaface", "scrfd", "yunet", "none"] = "centerface"
+    """``centerface`` needs no download; ``none`` takes the whole picture, for videos of faces that are cropped
+    already; the others are ``face_alignment`` detectors and need `weights`."""
     weights: Path | None = None
     """Weights file of a ``face_alignment`` detector."""
     detect_size: int = Field(default=416, ge=128, le=2048)
@@ -125,10 +147,12 @@ class FacesParams(_Section):
     """JPEG quality of the stored crops."""
     min_coverage: Fraction = 0.5
     """Clips whose face is seen in a smaller share of frames are flagged ``low_coverage`` (and kept)."""
+    min_share: Fraction = 0.5
+    """Clips whose main face has a smaller share of all faces seen are flagged ``low_share`` (and kept)."""
 
     @model_validator(mode="after")
     def _check(self) -> FacesParams:
-        if self.detector != "centerface" and self.weights is None:
+        if self.detector not in ("centerface", "none") and self.weights is None:
             raise ValueError(f"detector {self.detector} needs `weights`: the path of its weights file")
         return self
 
@@ -256,6 +280,10 @@ class FinetuneParams(_Optimisation):
     """Stochastic depth at the last block."""
     output_activation: Literal["none", "sigmoid", "relu", "tanh"] = "none"
     """Activation after the head (regression)."""
+    regression_loss: Literal["mse", "l1", "smooth_l1", "ccc", "pcc"] = "mse"
+    """What regression minimises; ``ccc`` and ``pcc`` are 1 minus the coefficient over the batch, per target."""
+    class_balance: Literal["none", "sampler", "loss"] = "none"
+    """Against rare classes: draw each class equally often, or weight the loss by the inverse class frequency."""
     selection: Literal["last", "validation"] = "last"
     """Keep the last epoch's weights, or the best on held-out training speakers. Never the test fold."""
     validation_fraction: float = Field(default=0.15, gt=0, lt=0.5)
@@ -271,6 +299,8 @@ class EvaluateParams(_Section):
     """Temporal segments whose logits are averaged."""
     batch_size: int = Field(default=16, ge=1, le=4096)
     """Clips per forward pass."""
+    modality: Modality = "both"
+    """What an audio-visual model is shown; ``video`` or ``audio`` alone puts zeros in the other's place."""
 
 
 class SummariseParams(_Section):
