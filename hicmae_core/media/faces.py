@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hicmae_core.config import FacesParams
+from hicmae_core.config import FacePolicy, FacesParams
 from hicmae_core.media.cropping import crop_face, crop_squares, encode_jpeg
 from hicmae_core.media.decoding import MediaError, probe, read_frames
 from hicmae_core.media.detection import Detector
@@ -42,6 +42,9 @@ class FaceTrack:
         boxes: float32 ``[num_frames, 4]``: left, top, right, bottom of the face's upright square in video pixels.
         coverage: Fraction of the frames in which the face was detected, or interpolated between detections.
         num_faces: Most faces in view at the same time.
+        start_seconds: Where the frames start in the video; 0 unless each face is a sample of its own.
+        share: The face's share of all faces in view while its frames run, by size, centrality and score; 1 is alone.
+        face_size: Median side of the face's square, pixels of the video.
     """
 
     status: str
@@ -51,11 +54,21 @@ class FaceTrack:
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32), repr=False)
     coverage: float = 0.0
     num_faces: int = 0
+    start_seconds: float = 0.0
+    share: float = 0.0
+    face_size: float = 0.0
 
     @property
     def usable(self) -> bool:
         """Whether there are crops."""
         return bool(self.frames)
+
+
+def extract_faces(
+    path: Path, faces: FacesParams, policy: FacePolicy, detector: Detector, max_seconds: float
+) -> list[FaceTrack]:
+    """The faces of a video that the policy asks for; one entry that says why if there is none."""
+    return [extract_face(path, faces, detector)]
 
 
 def extract_face(path: Path, faces: FacesParams, detector: Detector) -> FaceTrack:
