@@ -13,7 +13,8 @@ from hicmae_core.config import DatasetParams
 from hicmae_core.data import clips as clips_module
 from hicmae_core.data.clips import FBANK_MEAN, FBANK_SCALE, ClipDataset, fbank_window, num_batches, training_batches
 from hicmae_core.data.sampling import ClipWindow
-from hicmae_core.data.shards import FACES_SCHEMA, ClipStore, write_shards
+from hicmae_core.data.shards import FACES_SCHEMA, ClipStore
+from hicmae_core.data.writing import write_shards
 
 
 def assert_same(one, other):

@@ -10,7 +10,8 @@ from PIL import Image
 from hicmae_core.config import EvaluateParams, ModelParams
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.clips import ClipDataset
-from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore, write_shards
+from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
+from hicmae_core.data.writing import write_shards
 from hicmae_core.evaluation.prediction import predict, predict_windows
 from hicmae_core.model.sizes import classifier
 
