@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -47,3 +49,26 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def fingerprint(*parts: Any) -> str:
+    """A name of 16 hexadecimal digits for everything that determines a result.
+
+    Args:
+        parts: Parameter sections, plain values, and paths, which stand for their content: a file's
+            bytes, or every Python file below a folder. The order matters.
+    """
+    canonical = json.dumps([_plain(part) for part in parts], sort_keys=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _plain(part: Any) -> Any:
+    if isinstance(part, BaseModel):
+        return part.model_dump(mode="json")
+    if isinstance(part, Path) and part.is_dir():
+        return {str(file.relative_to(part)): sha256_of(file) for file in sorted(part.rglob("*.py"))}
+    if isinstance(part, Path):
+        return sha256_of(part)
+    if isinstance(part, (list, tuple)):
+        return [_plain(element) for element in part]
+    return part

@@ -30,7 +30,7 @@ MANIFEST_COLUMNS = tuple(COLUMN_TYPES)
 """Paths are relative to the raw folder; ``label`` is the class id; ``sha256`` is the video file's; ``status`` is
 ``ok`` or a short code, explained by ``reason``. Each regression target adds a float column ``target_<name>``."""
 
-USABLE = ("ok", "low_coverage")
+USABLE = ("ok", "low_coverage", "low_share")
 """Statuses of clips that are kept."""
 
 

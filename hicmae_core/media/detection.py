@@ -60,6 +60,11 @@ class Detector(Protocol):
     eye_height: float
     eye_distance: float
 
+    @property
+    def weights(self) -> Path | None:
+        """Its weights file; None if it needs none."""
+        ...
+
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Find the faces in pictures of any sizes, RGB uint8 ``[height, width, 3]``."""
         ...
@@ -93,7 +98,7 @@ class CenterFace:
             )
         self.detect_size = detect_size
         self.min_score = min_score
-        self._weights = Path(spec.origin).with_name("centerface.onnx")
+        self.weights = Path(spec.origin).with_name("centerface.onnx")
         self._nets: dict[tuple[int, int], Any] = {}
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
@@ -110,7 +115,7 @@ class CenterFace:
         padded = np.zeros((height, width, 3), np.uint8)
         padded[: shown.shape[0], : shown.shape[1]] = shown
         if (height, width) not in self._nets:
-            self._nets[height, width] = cv2.dnn.readNetFromONNX(str(self._weights))
+            self._nets[height, width] = cv2.dnn.readNetFromONNX(str(self.weights))
         net = self._nets[height, width]
         net.setInput(cv2.dnn.blobFromImage(padded))
         heat, size, offset, points = net.forward(_CENTERFACE_OUTPUTS)
