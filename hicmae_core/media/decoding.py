@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,27 +17,16 @@ import av
 import numpy as np
 
 from hicmae_core.config import SAMPLE_RATE_HZ
+from hicmae_core.media.opening import MediaError, audio_stream, opened, video_stream
+
+MAX_FRAME_RATE = 1000
+"""High-speed cameras end here; beyond it a header is wrong."""
+MAX_SECONDS = 3600.0
+"""Sound is held in memory as a whole: 230 MB an hour."""
 
 _MAX_FRAME_GAP_SECONDS = 10.0
+_MAX_STEP_BACK_SECONDS = 1.0
 _MIN_DECODED_FRACTION = 0.9
-_NOT_VIDEO_FORMATS = ("tty", "image2")
-
-
-class MediaError(ValueError):
-    """A file that cannot be used, and why.
-
-    Attributes:
-        path: The file.
-        status: ``missing``, ``zero_byte``, ``unreadable``, ``no_video`` or ``no_sound``.
-        reason: A sentence.
-    """
-
-    def __init__(self, path: Path, status: str, reason: str) -> None:
-        super().__init__(path, status, reason)
-        self.path, self.status, self.reason = path, status, reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -70,8 +58,8 @@ def probe(path: Path) -> MediaInfo:
     Raises:
         MediaError: If the file is missing, empty or not decodable, or has neither video nor sound.
     """
-    with _opened(path) as container:
-        video, audio = _video_stream(container), _audio_stream(container)
+    with opened(path) as container:
+        video, audio = video_stream(path, container), audio_stream(path, container)
         if video is None and audio is None:
             raise MediaError(path, "unreadable", "holds neither video nor sound")
         duration = max(_declared_seconds(video), _declared_seconds(audio), (container.duration or 0) / av.time_base)
@@ -96,8 +84,8 @@ def read_frames(path: Path) -> Iterator[tuple[float, np.ndarray]]:
     Raises:
         MediaError: If there is no video, it is damaged, or it ends well before its declared length.
     """
-    with _opened(path) as container:
-        video = _video_stream(container)
+    with opened(path) as container:
+        video = video_stream(path, container)
         if video is None:
             raise MediaError(path, "no_video", "has no video stream")
         fps = _frame_rate(path, video)
@@ -117,34 +105,40 @@ def read_frames(path: Path) -> Iterator[tuple[float, np.ndarray]]:
             next_index += 1
 
 
-def read_audio(path: Path) -> np.ndarray:
+def read_audio(path: Path, max_seconds: float = MAX_SECONDS) -> np.ndarray:
     """Decode a file's sound, mixed down to mono at 16 kHz, for as long as its video runs.
 
     Sample 0 belongs to the first video frame: sound that starts late is padded with zeros, sound that starts early
     is cut, and likewise at the end of the video. In a file without video it is all of the sound.
 
+    Args:
+        path: A file with sound.
+        max_seconds: Longer sound, or sound to a longer video, is refused before it fills the memory.
+
     Returns:
         float32 ``[num_samples]`` in [-1, 1]. The same samples as ``ffmpeg -ac 1 -ar 16000``.
 
     Raises:
-        MediaError: If there is no sound, it is damaged, or it ends well before its declared length.
+        MediaError: If there is no sound, it is damaged, too long, or ends well before its declared length.
     """
-    with _opened(path) as container:
-        video, audio = _video_stream(container), _audio_stream(container)
+    with opened(path) as container:
+        video, audio = video_stream(path, container), audio_stream(path, container)
         if audio is None:
             raise MediaError(path, "no_sound", "has no sound stream")
         video_start = None if video is None else _first_frame(path, container, video).time
         video_seconds = _declared_seconds(video)
-    with _opened(path) as container:
-        audio = _audio_stream(container)
+        _check_length(path, max(video_seconds, _declared_seconds(audio)), max_seconds)
+    with opened(path) as container:
+        audio = audio_stream(path, container)
         assert audio is not None, "found above"
-        pieces, audio_start = _resampled(path, container.decode(audio))
+        pieces, audio_start = _resampled(path, container.decode(audio), max_seconds)
         declared_seconds = _declared_seconds(audio)
     if not pieces:
         raise MediaError(path, "no_sound", "has a sound stream without a single sample")
     samples = np.concatenate(pieces).astype(np.float32) / 32768
     _check_whole(path, "sound", len(samples) / SAMPLE_RATE_HZ, declared_seconds)
     if video_start is not None and audio_start is not None:
+        _check_length(path, abs(audio_start - video_start), max_seconds)
         delay = round((audio_start - video_start) * SAMPLE_RATE_HZ)
         samples = np.pad(samples, (delay, 0)) if delay > 0 else samples[-delay:]
     if video_seconds:
@@ -153,51 +147,25 @@ def read_audio(path: Path) -> np.ndarray:
     return samples
 
 
-def _resampled(path: Path, frames: Iterator[av.AudioFrame]) -> tuple[list[np.ndarray], float | None]:
+def _resampled(
+    path: Path, frames: Iterator[av.AudioFrame], max_seconds: float
+) -> tuple[list[np.ndarray], float | None]:
     """16 kHz mono int16 pieces of sound, and the time of the first one on the container's clock."""
     # s16, because mono in a float format comes out louder by sqrt(2).
     resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
     start: float | None = None
     pieces: list[np.ndarray] = []
+    seconds = 0.0
     for frame in frames:
         start = frame.time if start is None else start
         try:
             pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
         except ValueError as error:
             raise MediaError(path, "unreadable", f"its sound changes format midway: {error}") from None
+        seconds += frame.samples / frame.sample_rate
+        _check_length(path, seconds, max_seconds)
     pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
     return pieces, start
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a file; whatever FFmpeg finds wrong with it, then or later, becomes a `MediaError`."""
-    if not path.is_file():
-        raise MediaError(path, "missing", "no such file")
-    if path.stat().st_size == 0:
-        raise MediaError(path, "zero_byte", "is empty (0 bytes)")
-    try:
-        with av.open(str(path.absolute()), metadata_errors="ignore") as container:
-            if container.format.name in _NOT_VIDEO_FORMATS or container.format.name.endswith("_pipe"):
-                raise MediaError(path, "unreadable", "is a text or a single picture, not video or sound")
-            for stream in (*container.streams.video, *container.streams.audio):
-                stream.codec_context.thread_count = 1
-            yield container
-    except av.FFmpegError as error:
-        raise MediaError(path, "unreadable", f"cannot be decoded: {error.strerror}") from None
-
-
-def _video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The best moving video; None if there is none."""
-    stream = container.streams.best("video")
-    if not isinstance(stream, av.VideoStream) or av.stream.Disposition.attached_pic in stream.disposition:
-        return None
-    return stream
-
-
-def _audio_stream(container: av.container.InputContainer) -> av.AudioStream | None:
-    stream = container.streams.best("audio")
-    return stream if isinstance(stream, av.AudioStream) else None
 
 
 def _declared_seconds(stream: av.VideoStream | av.AudioStream | None) -> float:
@@ -216,8 +184,8 @@ def _first_frame(path: Path, container: av.container.InputContainer, video: av.V
 
 def _frame_rate(path: Path, video: av.VideoStream) -> Fraction:
     rate = video.average_rate or video.guessed_rate
-    if not rate:
-        raise MediaError(path, "unreadable", "does not tell its frame rate")
+    if not rate or not 0 < rate <= MAX_FRAME_RATE:
+        raise MediaError(path, "unreadable", f"its frame rate of {rate or 'unknown'} is not one of a video")
     return Fraction(rate)
 
 
@@ -230,7 +198,7 @@ def _timed(path: Path, frames: Iterator[av.VideoFrame], fps: Fraction) -> Iterat
         if frame.time is not None:
             start = frame.time if start is None else start
             at = frame.time - start
-        if not math.isfinite(at) or at - last > _MAX_FRAME_GAP_SECONDS:
+        if not math.isfinite(at) or not -_MAX_STEP_BACK_SECONDS <= at - last <= _MAX_FRAME_GAP_SECONDS:
             raise MediaError(path, "unreadable", f"its frame times jump from {last:.1f} s to {at:.1f} s")
         yield frame, at
         last = at
@@ -246,3 +214,8 @@ def _check_whole(path: Path, what: str, decoded_seconds: float, declared_seconds
     if decoded_seconds < _MIN_DECODED_FRACTION * declared_seconds:
         reason = f"is truncated: {decoded_seconds:.2f} of {declared_seconds:.2f} s of {what} can be decoded"
         raise MediaError(path, "unreadable", reason)
+
+
+def _check_length(path: Path, seconds: float, max_seconds: float) -> None:
+    if seconds > max_seconds:
+        raise MediaError(path, "too_long", f"lasts {seconds:.1f} s or more, longer than {max_seconds:g} s")

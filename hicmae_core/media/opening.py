@@ -1,0 +1,97 @@
+"""Opening media files that may be damaged, mislabelled or hostile: a stream, or a `MediaError` that says why not."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+
+MAX_PICTURE_PIXELS = 8192 * 4320
+"""The largest picture that cameras take (8K); one takes 106 MB as RGB."""
+
+_FORMATS = ("aac", "asf", "avi", "flac", "flv", "matroska", "webm", "mov", "mp3", "mpeg", "mpegts", "ogg", "wav")
+# Playlists (concat, hls, dash, sdp ...) would fetch other files and play them under this file's name.
+_OPTIONS = {
+    "format_whitelist": ",".join(_FORMATS),
+    "protocol_whitelist": "none",
+    "max_pixels": str(MAX_PICTURE_PIXELS),
+}
+
+
+class MediaError(ValueError):
+    """A file that cannot be used, and why.
+
+    Attributes:
+        path: The file.
+        status: ``missing``, ``zero_byte``, ``unreadable``, ``too_large``, ``too_long``, ``no_video`` or ``no_sound``.
+        reason: A sentence.
+    """
+
+    def __init__(self, path: Path, status: str, reason: str) -> None:
+        super().__init__(path, status, reason)
+        self.path, self.status, self.reason = path, status, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[av.container.InputContainer]:
+    """Open a file; whatever FFmpeg finds wrong with it, then or later, becomes a `MediaError`.
+
+    FFmpeg is given the open file, not its name, so that no name can be taken for an address or a pattern.
+    """
+    _check_file(path)
+    try:
+        with open(path, "rb") as file, av.open(file, "r", options=_OPTIONS, metadata_errors="ignore") as container:
+            for stream in (*container.streams.video, *container.streams.audio):
+                if stream.codec_context is not None:
+                    stream.codec_context.thread_count = 1
+                    stream.codec_context.options = {"max_pixels": _OPTIONS["max_pixels"]}
+            yield container
+    except av.ArgumentError as error:
+        reason = f"is not video or sound, or in a container that is not read: {error.strerror}"
+        raise MediaError(path, "unreadable", reason) from None
+    except (av.FFmpegError, OSError) as error:
+        raise MediaError(path, "unreadable", f"cannot be decoded: {error.strerror}") from None
+
+
+def _check_file(path: Path) -> None:
+    """Only a regular file with bytes in it is opened; opening a pipe would wait for ever."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise MediaError(path, "missing", "no such file") from None
+    except (OSError, ValueError) as error:
+        reason = f"cannot be reached: {getattr(error, 'strerror', None) or error}"
+        raise MediaError(path, "unreadable", reason) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise MediaError(path, "missing", "is a folder, pipe, socket or device, not a file")
+    if found.st_size == 0:
+        raise MediaError(path, "zero_byte", "is empty (0 bytes)")
+
+
+def video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream | None:
+    """The best moving video; None if there is none."""
+    stream = container.streams.best("video")
+    if not isinstance(stream, av.VideoStream) or av.stream.Disposition.attached_pic in stream.disposition:
+        return None
+    if stream.codec_context is None:
+        raise MediaError(path, "unreadable", "its video is in a format that cannot be decoded")
+    if stream.width * stream.height > MAX_PICTURE_PIXELS:
+        reason = f"its picture of {stream.width} x {stream.height} is larger than {MAX_PICTURE_PIXELS:,} pixels"
+        raise MediaError(path, "too_large", reason)
+    return stream
+
+
+def audio_stream(path: Path, container: av.container.InputContainer) -> av.AudioStream | None:
+    """The best sound; None if there is none."""
+    stream = container.streams.best("audio")
+    if not isinstance(stream, av.AudioStream):
+        return None
+    if stream.codec_context is None:
+        raise MediaError(path, "unreadable", "its sound is in a format that cannot be decoded")
+    return stream
