@@ -84,32 +84,46 @@ def run_clip(work: ClipWork, clip: ClipFiles) -> bytes | ClipFailure:
 def _run(
     num_processes: int, timeout_seconds: float, work: ClipWork, clips: Sequence[ClipFiles]
 ) -> Iterator[bytes | ClipFailure]:
-    results: dict[int, bytes | ClipFailure] = {}
-    suspects: set[int] = set()
-    next_index = 0
-    with _single_threaded_children():
-        workers = [_Worker(work, timeout_seconds) for _ in range(min(num_processes, len(clips)))]
-        try:
-            for index in range(len(clips)):
-                while index not in results:
-                    idle = [worker for worker in workers if worker.index is None]
-                    if index in suspects:  # again, and alone
-                        if len(idle) == len(workers):
-                            idle[0].start(index, clips[index])
+    processes = ClipProcesses(work, min(num_processes, len(clips)), timeout_seconds)
+    try:
+        yield from processes.run(clips)
+    finally:
+        processes.stop()
+
+
+class ClipProcesses:
+    """Processes that run `work` on clips, one batch of clips after the other; `in_processes` tells how."""
+
+    def __init__(self, work: ClipWork, num_processes: int, timeout_seconds: float) -> None:
+        self._workers = [_Worker(work, timeout_seconds) for _ in range(num_processes)]
+
+    def run(self, clips: Sequence[ClipFiles]) -> Iterator[bytes | ClipFailure]:
+        """Results in the order of `clips`; all of them have to be taken before the next batch."""
+        results: dict[int, bytes | ClipFailure] = {}
+        suspects: set[int] = set()
+        next_index = 0
+        for index in range(len(clips)):
+            while index not in results:
+                idle = [worker for worker in self._workers if worker.index is None]
+                if index in suspects:  # again, and alone
+                    if len(idle) == len(self._workers):
+                        idle[0].start(index, clips[index])
+                else:
+                    end = min(index + _CLIPS_AHEAD_PER_PROCESS * len(self._workers), len(clips))
+                    for worker in idle[: end - next_index]:
+                        worker.start(next_index, clips[next_index])
+                        next_index += 1
+                for done, result in _finished(self._workers):
+                    if isinstance(result, ClipFailure) and result.status == "crashed" and done not in suspects:
+                        suspects.add(done)
                     else:
-                        end = min(index + _CLIPS_AHEAD_PER_PROCESS * len(workers), len(clips))
-                        for worker in idle[: end - next_index]:
-                            worker.start(next_index, clips[next_index])
-                            next_index += 1
-                    for done, result in _finished(workers):
-                        if isinstance(result, ClipFailure) and result.status == "crashed" and done not in suspects:
-                            suspects.add(done)
-                        else:
-                            results[done] = result
-                yield results.pop(index)
-        finally:
-            for worker in workers:
-                worker.stop()
+                        results[done] = result
+            yield results.pop(index)
+
+    def stop(self) -> None:
+        """Kill the processes."""
+        for worker in self._workers:
+            worker.stop()
 
 
 class _Worker:
@@ -163,7 +177,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._work), daemon=True)
-        self._process.start()
+        with _single_threaded_children():
+            self._process.start()
         theirs.close()  # the pipe ends with the process
 
 
