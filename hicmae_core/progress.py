@@ -10,3 +10,8 @@ def progress_bar(iterable: Any = None, **options: Any) -> tqdm:
     """A `tqdm` bar, options as for `tqdm` itself."""
     interval = 0.2 if sys.stderr.isatty() else 30.0
     return tqdm(iterable, mininterval=interval, maxinterval=interval, **options)
+
+
+def tell(text: str) -> None:
+    """A line for the user, above any progress bar."""
+    tqdm.write(text, file=sys.stderr)

@@ -16,8 +16,8 @@ def main() -> None:
         read_manifest(layout.manifest_file(name)),
         layout.raw_folder(name),
         layout.audio_folder(name),
-        num_shards=params.preparation.num_shards,
-        max_reject_fraction=params.preparation.max_reject_fraction,
+        layout.preparation_cache("audio", name),
+        preparation=params.preparation,
         num_processes=params.compute.num_processes,
     )
     write_json(layout.preparation_metrics("audio", name), summary)

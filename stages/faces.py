@@ -16,9 +16,10 @@ def main() -> None:
         read_manifest(layout.manifest_file(name)),
         layout.raw_folder(name),
         layout.faces_folder(name),
+        layout.preparation_cache("faces", name),
         faces=params.faces,
-        num_shards=params.preparation.num_shards,
-        max_reject_fraction=params.preparation.max_reject_fraction,
+        face_policy=params.dataset[name].face_policy,
+        preparation=params.preparation,
         num_processes=params.compute.num_processes,
         device=params.compute.device,
     )

@@ -29,6 +29,11 @@ def audio_folder(dataset: str) -> Path:
     return Path("data/audio") / dataset
 
 
+def preparation_cache(stage: str, dataset: str) -> Path:
+    """Finished shards, outside the outputs that DVC deletes before a stage runs, so that the next run has them."""
+    return CHECKPOINTS / f"prepare-{stage}-{dataset}"
+
+
 def preparation_metrics(stage: str, dataset: str) -> Path:
     """Counts of a preparation stage."""
     return Path("results/preparation") / f"{stage}-{dataset}.json"

@@ -1,229 +1,221 @@
-"""From raw files to shards: the faces and the sound of every clip of a manifest, on all cores."""
+"""From raw files to shards: the faces and the sound of every clip of a manifest, on all cores.
+
+What a clip's rows depend on - its file, the settings, the code, the libraries - is digested into a key that is stored
+with them. A run prepares the clips for which no rows of that key are at hand, and rewrites the shards that change. A
+run that was killed left finished shards and a journal of the one under way, so the next goes on at the next clip, and
+the shards come out the same to the byte.
+"""
 
 from __future__ import annotations
 
-import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import cv2
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
+import pyarrow.compute as pc
+from tqdm import tqdm
 
-from hicmae_core.config import FacesParams
+from hicmae_core.config import FacePolicy, FacesParams, PreparationParams
+from hicmae_core.data.journal import Journal, entry_of
 from hicmae_core.data.manifest import USABLE
-from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, write_shards
-from hicmae_core.files import atomic_path
-from hicmae_core.media.decoding import MediaError, read_audio
-from hicmae_core.media.detection import Detector, make_detector
-from hicmae_core.media.faces import extract_face
-from hicmae_core.media.fbank import log_mel
-from hicmae_core.progress import progress_bar
+from hicmae_core.data.pool import ClipFailure, ClipWork, RunClips, in_processes
+from hicmae_core.data.rejects import Rejects
+from hicmae_core.data.rows import audio_batch, audio_fingerprint, faces_batch, faces_fingerprint, failed_batch
+from hicmae_core.data.shard_cache import ShardCache
+from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, shard_of
+from hicmae_core.data.wanted import ClipSequence, wanted_clips
+from hicmae_core.progress import progress_bar, tell
 
-REJECTS_NAME = "rejects.csv"
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_CLIPS_IN_FLIGHT_PER_PROCESS = 4
-
-Row = dict[str, Any]
+_AGAIN = ("crashed", "timeout")
+"""Statuses that the next run does not take for granted."""
 
 
 def prepare_faces(
     manifest: pd.DataFrame,
     root: Path,
     out_dir: Path,
+    cache_dir: Path,
     faces: FacesParams,
-    num_shards: int,
-    max_reject_fraction: float,
+    face_policy: FacePolicy,
+    preparation: PreparationParams,
     num_processes: int = 0,
     device: str = "cpu",
-) -> Row:
-    """Find, follow and crop the main face of every clip of a manifest whose status is ``ok``.
+    run: RunClips | None = None,
+) -> dict[str, Any]:
+    """Find, follow and crop the faces of every clip of a manifest whose status is ``ok``.
 
-    Writes a `ClipStore` of `FACES_SCHEMA`, whose index tells ``status, reason, fps, num_frames, coverage,
-    num_faces`` of every clip, and ``rejects.csv`` (``clip_id, status, reason``).
+    Writes a `ClipStore` of `FACES_SCHEMA`, and ``rejects.csv`` (``clip_id, status, reason``).
 
     Args:
         manifest: The clips; paths are relative to `root`.
         root: Folder of the raw files.
         out_dir: Where the store goes.
+        cache_dir: Where finished shards and the journal stay between runs; clips found there are not prepared again.
         faces: Detection and crop geometry.
-        num_shards: Files to spread the clips over.
-        max_reject_fraction: Share of the clips that may be rejected.
+        face_policy: Which faces of a clip are taken.
+        preparation: Number of shards and what clips are refused.
         num_processes: Worker processes; 0 means one per CPU core.
         device: Where ``face_alignment`` detectors run; CenterFace always runs on the CPU.
+        run: Where clips are prepared; in processes of this machine if None.
 
     Returns:
-        ``num_clips``, ``num_rejected``, ``num_frames`` and counts per status, for a metrics file.
+        ``num_clips``, ``num_rejected``, ``num_frames``, ``num_reused``, ``num_prepared`` and counts of samples per
+        status, for a metrics file.
 
     Raises:
-        ValueError: If too many clips are rejected, with the counts per reason, or the detector cannot be made.
+        ValueError: If too many clips are rejected, with the counts per reason, the detector cannot be made, or
+            another process is preparing the same clips.
+        OSError: If the disk is full or not writable; `out_dir` stays as it was.
     """
-    make_detector(faces, device)  # a missing weights file is told once and at once
-    work = partial(_face_row, faces=faces, device=device)
-    return _prepare(manifest, root, out_dir, work, FACES_SCHEMA, num_shards, max_reject_fraction, num_processes)
+    max_seconds = preparation.max_clip_seconds
+    work = partial(faces_batch, faces=faces, policy=face_policy, max_seconds=max_seconds, device=device)
+    settings = faces_fingerprint(faces, face_policy, max_seconds)
+    clips = wanted_clips(manifest, root, settings, "video_path", "sha256")
+    run = run or in_processes(num_processes, preparation.clip_timeout_seconds)
+    return _prepare(clips, root, out_dir, cache_dir, work, FACES_SCHEMA, preparation, run)
 
 
 def prepare_audio(
     manifest: pd.DataFrame,
     root: Path,
     out_dir: Path,
-    num_shards: int,
-    max_reject_fraction: float,
+    cache_dir: Path,
+    preparation: PreparationParams,
     num_processes: int = 0,
-) -> Row:
+    run: RunClips | None = None,
+) -> dict[str, Any]:
     """Compute the log-mel features of every clip of a manifest whose status is ``ok``.
 
     The sound is that of ``audio_path``, or of ``video_path`` where there is none. Writes a `ClipStore` of
-    `AUDIO_SCHEMA`; arguments, results and errors otherwise as `prepare_faces`.
+    `AUDIO_SCHEMA`; arguments, results (but ``num_frames``) and errors otherwise as `prepare_faces`.
     """
-    return _prepare(manifest, root, out_dir, _audio_row, AUDIO_SCHEMA, num_shards, max_reject_fraction, num_processes)
+    work = partial(audio_batch, max_seconds=preparation.max_clip_seconds)
+    settings = audio_fingerprint(preparation.max_clip_seconds)
+    clips = wanted_clips(manifest, root, settings, "audio_path", "audio_sha256")
+    run = run or in_processes(num_processes, preparation.clip_timeout_seconds)
+    return _prepare(clips, root, out_dir, cache_dir, work, AUDIO_SCHEMA, preparation, run)
 
 
 def _prepare(
-    manifest: pd.DataFrame,
+    clips: pd.DataFrame,
     root: Path,
     out_dir: Path,
-    work: Callable[[str, Path, Path], Row],
+    cache_dir: Path,
+    work: ClipWork,
     schema: pa.Schema,
-    num_shards: int,
-    max_reject_fraction: float,
-    num_processes: int,
-) -> Row:
-    """Run `work` on each clip, write its rows, count what went wrong."""
-    clips = manifest[manifest["status"] == "ok"]
-    if clips.empty:
-        raise ValueError(f"{out_dir}: nothing to prepare: the manifest has no clip with status ok")
-    rejects: list[Row] = []
-    statuses: Counter[str] = Counter()
-    max_rejects = int(max_reject_fraction * len(clips))
-
-    def counted() -> Iterator[Row]:
-        rows = _in_processes(work, list(_arguments(clips, root)), num_processes)
-        for row in progress_bar(rows, desc=str(out_dir), total=len(clips), unit="clip"):
-            statuses[row["status"]] += 1
-            if row["status"] not in USABLE:
-                rejects.append({key: row[key] for key in ("clip_id", "status", "reason")})
-                if len(rejects) > max_rejects:
-                    raise ValueError(_too_many(rejects, statuses, len(clips), max_reject_fraction, out_dir))
-            yield row
-
-    try:
-        index = write_shards(out_dir, counted(), schema, num_shards)
-    finally:
-        with atomic_path(out_dir / REJECTS_NAME) as path:
-            pd.DataFrame(rejects, columns=["clip_id", "status", "reason"]).to_csv(path, index=False)
-    summary: Row = {"num_clips": len(index), "num_rejected": len(rejects)}
-    if "num_frames" in index:
-        summary["num_frames"] = int(index["num_frames"].sum())
-    return {**summary, **dict(sorted(statuses.items()))}
-
-
-def _arguments(clips: pd.DataFrame, root: Path) -> Iterator[tuple[str, Path, Path]]:
-    """Each clip's id, video file and sound file."""
-    for clip_id, video, audio in zip(clips["clip_id"], clips["video_path"], clips["audio_path"], strict=True):
-        yield str(clip_id), root / video, root / (video if pd.isna(audio) or not audio else audio)
-
-
-def _too_many(rejects: list[Row], statuses: Counter[str], num_clips: int, limit: float, out_dir: Path) -> str:
-    counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common() if status not in USABLE)
-    return (
-        f"{len(rejects)} of {num_clips} clips were rejected ({counts}) when max_reject_fraction {limit:g} was passed; "
-        f"the list is {out_dir / REJECTS_NAME}, the first: {rejects[0]['reason']}. "
-        "Mend the files, or raise max_reject_fraction"
-    )
-
-
-def _face_row(clip_id: str, video: Path, audio: Path, *, faces: FacesParams, device: str) -> Row:
-    track = extract_face(video, faces, _worker_detector(faces, device))
-    return {
-        "clip_id": clip_id,
-        "status": track.status,
-        "reason": track.reason,
-        "fps": track.fps,
-        "frames": track.frames if track.usable else None,
-        "num_frames": len(track.frames),
-        "coverage": track.coverage,
-        "num_faces": track.num_faces,
-    }
-
-
-def _audio_row(clip_id: str, video: Path, audio: Path) -> Row:
-    try:
-        waveform = read_audio(audio)
-    except MediaError as error:
-        return {"clip_id": clip_id, "status": error.status, "reason": str(error), "num_samples": 0, "fbank": None}
-    features = log_mel(waveform).astype(np.float16)
-    if not len(features):
-        reason = f"{audio}: {len(waveform)} samples of sound, less than one 25 ms window"
-        return {"clip_id": clip_id, "status": "no_sound", "reason": reason, "num_samples": 0, "fbank": None}
-    return {"clip_id": clip_id, "status": "ok", "reason": "", "num_samples": len(waveform), "fbank": features}
-
-
-_detectors: dict[str, Detector] = {}
-
-
-def _worker_detector(faces: FacesParams, device: str) -> Detector:
-    """This process's detector."""
-    key = f"{faces.model_dump_json()} {device}"
-    if key not in _detectors:
-        _detectors[key] = make_detector(faces, device)
-    return _detectors[key]
-
-
-def _in_processes(
-    work: Callable[[str, Path, Path], Row], arguments: list[tuple[str, Path, Path]], num_processes: int
-) -> Iterator[Row]:
-    """Results in the order of the arguments, from processes of one library thread each.
-
-    Only a few clips per process are in flight, so results do not pile up behind a slow clip.
-    """
-    num_processes = min(num_processes or len(os.sched_getaffinity(0)), len(arguments))
-    flight: deque[tuple[str, Future[Row]]] = deque()
+    preparation: PreparationParams,
+    run: RunClips,
+) -> dict[str, Any]:
+    """Prepare what is not at hand, shard after shard, and count what went wrong."""
+    clips["shard"] = [shard_of(clip_id, preparation.num_shards) for clip_id in clips["clip_id"]]
+    clips = clips.sort_values("shard", kind="stable")
     with (
-        _single_threaded_children(),
-        ProcessPoolExecutor(num_processes, get_context("spawn"), initializer=_start_worker) as pool,
+        Journal(cache_dir / "journal", schema) as journal,
+        Rejects(out_dir, len(clips), preparation.max_reject_fraction) as rejects,
     ):
-        try:
-            for clip in arguments:
-                flight.append((clip[0], pool.submit(work, *clip)))
-                if len(flight) >= num_processes * _CLIPS_IN_FLIGHT_PER_PROCESS:
-                    yield flight[0][1].result()
-                    flight.popleft()
-            while flight:
-                yield flight[0][1].result()
-                flight.popleft()
-        except BrokenProcessPool:
-            ids = ", ".join(clip_id for clip_id, _ in flight)
-            raise RuntimeError(f"a worker process died (out of memory?) at one of these clips: {ids}") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+        cache = ShardCache(cache_dir, schema, preparation.num_shards)
+        at_hand = cache.clips()
+        clips = clips.merge(at_hand[~at_hand["status"].isin(_AGAIN)], how="left", on=["clip_id", "key"])
+        todo = clips[clips["file"].isna()]
+        journal.retain(clip.entry for clip in _each(todo))
+        todo = todo[[clip.entry not in journal for clip in _each(todo)]]
+        num_reused = len(clips) - len(todo)
+        tell(f"{out_dir}: {num_reused} clips reused, {len(todo)} to prepare")
+        with (
+            progress_bar(desc=str(out_dir), initial=num_reused, total=len(clips), unit="clip") as bar,
+            closing(_results(run, work, ClipSequence(todo, root), bar)) as results,
+        ):
+            shards = _Shards(cache, journal, rejects, schema, root)
+            shards.check_reused(clips)
+            members = dict(iter(clips.groupby("shard")))
+            for shard in range(preparation.num_shards):
+                shards.finish(shard, members.get(shard, clips[:0]), results)
+        index = cache.publish(out_dir)
+    summary = {"num_clips": len(clips), "num_rejected": len(rejects)}
+    if "num_frames" in index.column_names:
+        summary["num_frames"] = pc.sum(index["num_frames"]).as_py()
+    statuses = {count["values"]: count["counts"] for count in pc.value_counts(index["status"]).to_pylist()}
+    return {**summary, "num_reused": num_reused, "num_prepared": len(todo), **dict(sorted(statuses.items()))}
 
 
-@contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    """Processes started inside this context load their libraries with one thread each."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
+def _results(
+    run: RunClips, work: ClipWork, clips: ClipSequence, bar: tqdm
+) -> Generator[bytes | ClipFailure, None, None]:
+    """What `run` yields, with progress; a generator, so that closing it ends the workers."""
+    for result in run(work, clips):
+        yield result
+        bar.update()
+
+
+class _Clip(NamedTuple):
+    clip_id: str
+    key: str
+    path: str
+    file: Any
+    """The finished shard that it is in; NaN if in none."""
+    batch: Any
+
+    @property
+    def entry(self) -> tuple[str, str]:
+        """What the journal knows it by."""
+        return self.clip_id, self.key
+
+
+def _each(clips: pd.DataFrame) -> Iterator[_Clip]:
+    return map(_Clip._make, zip(*(clips[name] for name in _Clip._fields), strict=True))
+
+
+@dataclass(frozen=True)
+class _Shards:
+    """The shards of a run, finished one after the other."""
+
+    cache: ShardCache
+    journal: Journal
+    rejects: Rejects
+    schema: pa.Schema
+    root: Path
+
+    def check_reused(self, clips: pd.DataFrame) -> None:
+        """Count the rejected ones among the clips that are at hand."""
+        rejected = clips[clips["file"].notna() & ~clips["status"].isin(USABLE)]
+        for clip in _each(rejected):
+            self._check(clip, self.cache.batch(clip.file, int(clip.batch)))
+        for clip in _each(clips[clips["file"].isna()]):
+            if clip.entry in self.journal:
+                self._check(clip, self.journal.batch(clip.entry))
+
+    def finish(self, shard: int, clips: pd.DataFrame, results: Iterator[bytes | ClipFailure]) -> None:
+        """Write a shard unless it is as it should be; `results` are those of its clips that are not at hand."""
+        if self.cache.is_complete(shard, clips["file"]):
+            return
+        failures: dict[str, pa.RecordBatch] = {}
+        for clip in _each(clips[clips["file"].isna()]):
+            if clip.entry in self.journal:
+                continue
+            result = next(results)
+            if isinstance(result, ClipFailure):
+                batch = failures[clip.clip_id] = failed_batch(clip.clip_id, clip.key, result, self.schema)
             else:
-                os.environ[name] = value
+                batch = self.journal.append(result)
+            assert entry_of(batch) == clip.entry, f"a result of {entry_of(batch)} for {clip.clip_id}"
+            self._check(clip, batch)
+        self.cache.write(shard, self._batches(clips, failures))
+        self.journal.forget(clip.entry for clip in _each(clips))
 
+    def _batches(self, clips: pd.DataFrame, failures: dict[str, pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for clip in _each(clips):
+            if clip.clip_id in failures:
+                yield failures[clip.clip_id]
+            elif clip.entry in self.journal:
+                yield self.journal.batch(clip.entry)
+            else:
+                yield self.cache.batch(clip.file, int(clip.batch))
 
-def _start_worker() -> None:
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    def _check(self, clip: _Clip, batch: pa.RecordBatch) -> None:
+        status, reason = batch["status"][0].as_py(), batch["reason"][0].as_py()
+        self.rejects.check(clip.clip_id, status, f"{self.root / clip.path}: {reason}")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hicmae_core.config import FacesParams
+from hicmae_core.config import FacesParams, PreparationParams
 from hicmae_core.data.preparation import prepare_audio, prepare_faces
 from hicmae_core.data.shards import ClipStore, as_matrix
 from hicmae_core.media.decoding import read_audio
@@ -32,31 +32,39 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def manifest_of(*names: str, **columns: list[str | None]) -> pd.DataFrame:
     frame = pd.DataFrame({"clip_id": names, "video_path": [f"{name}.mp4" for name in names]})
-    return frame.assign(**{"audio_path": None, "status": "ok", "reason": "", **columns})
+    fixed = {"audio_path": None, "sha256": None, "audio_sha256": None, "status": "ok", "reason": ""}
+    return frame.assign(**{**fixed, **columns})
+
+
+def settings(num_shards=2, max_reject_fraction=0.5, **values) -> PreparationParams:
+    return PreparationParams(num_shards=num_shards, max_reject_fraction=max_reject_fraction, **values)
 
 
 def test_faces_of_good_and_bad_clips(raw, tmp_path):
     names = ("good0", "zero", "good1", "faceless", "good2")
     out = tmp_path / "faces"
-    summary = prepare_faces(manifest_of(*names), raw, out, FACES, 2, 0.5, num_processes=2)
+    manifest = manifest_of(*names)
+    summary = prepare_faces(manifest, raw, out, tmp_path / "cache", FACES, "single", settings(), num_processes=2)
     assert json.loads(json.dumps(summary)) == {
         "num_clips": 5,
         "num_rejected": 2,
         "num_frames": 36,
+        "num_reused": 0,
+        "num_prepared": 5,
         "no_face": 1,
         "ok": 3,
         "zero_byte": 1,
     }
     store = ClipStore(out)
-    assert store.index["clip_id"].tolist() == list(names)
-    assert store.index["status"].tolist() == ["ok", "zero_byte", "ok", "no_face", "ok"]
+    assert store.index["clip_id"].tolist() == ["faceless", "good0", "good1", "good2", "zero"]
+    assert store.index["status"].tolist() == ["no_face", "ok", "ok", "ok", "zero_byte"]
     assert store.clip_ids == ["good0", "good1", "good2"]
     row = store["good1"]
     here = extract_face(raw / "good1.mp4", FACES, CenterFace(256, 0.5))
     assert row["frames"].to_pylist() == here.frames
     assert row["fps"] == 25.0
     rejects = pd.read_csv(out / "rejects.csv")
-    assert rejects[["clip_id", "status"]].to_numpy().tolist() == [["zero", "zero_byte"], ["faceless", "no_face"]]
+    assert rejects[["clip_id", "status"]].to_numpy().tolist() == [["faceless", "no_face"], ["zero", "zero_byte"]]
     assert rejects["reason"].str.contains("mp4").all()
 
 
@@ -69,9 +77,17 @@ def test_sound_of_good_and_bad_clips(raw, tmp_path, monkeypatch):
         audio_path=[None, None, None, "good2.mp4", None],
         status=["ok", "ok", "ok", "ok", "zero_byte"],
     )
-    summary = prepare_audio(manifest, raw, tmp_path, 2, 0.25, num_processes=1)
-    assert summary == {"num_clips": 4, "num_rejected": 1, "no_sound": 1, "ok": 3}
-    store = ClipStore(tmp_path)
+    out = tmp_path / "audio"
+    summary = prepare_audio(manifest, raw, out, tmp_path / "cache", settings(2, 0.25), num_processes=1)
+    assert summary == {
+        "num_clips": 4,
+        "num_rejected": 1,
+        "num_reused": 0,
+        "num_prepared": 4,
+        "no_sound": 1,
+        "ok": 3,
+    }
+    store = ClipStore(out)
     for clip_id, file in [("good0", "good0.mp4"), ("good1", "good1.mp4"), ("dubbed", "good2.mp4")]:
         waveform = read_audio(raw / file)
         assert store[clip_id]["num_samples"] == len(waveform)
@@ -82,17 +98,17 @@ def test_sound_of_good_and_bad_clips(raw, tmp_path, monkeypatch):
 
 def test_a_manifest_without_a_good_clip_is_refused(raw, tmp_path):
     with pytest.raises(ValueError, match="no clip with status ok"):
-        prepare_audio(manifest_of("zero", status=["zero_byte"]), raw, tmp_path, 1, 0.0)
+        prepare_audio(manifest_of("zero", status=["zero_byte"]), raw, tmp_path, tmp_path / "cache", settings())
 
 
 def test_too_many_rejects_stop_with_counts_and_a_list(raw, tmp_path):
     manifest = manifest_of("good0", "zero", "silent", "good1")
     out = tmp_path / "audio"
     with pytest.raises(
-        ValueError, match=r"2 of 4 clips were rejected \(1 zero_byte, 1 no_sound\).*rejects.csv"
+        ValueError, match=r"2 of 4 clips were rejected \(1 no_sound, 1 zero_byte\).*rejects.csv"
     ) as error:
-        prepare_audio(manifest, raw, out, 1, 0.25, num_processes=1)
-    assert "zero.mp4" in str(error.value)
+        prepare_audio(manifest, raw, out, tmp_path / "cache", settings(1, 0.25), num_processes=1)
+    assert "silent.mp4" in str(error.value)
     assert len(pd.read_csv(out / "rejects.csv")) == 2
     assert [path.name for path in out.iterdir()] == ["rejects.csv"]
 
@@ -100,5 +116,5 @@ def test_too_many_rejects_stop_with_counts_and_a_list(raw, tmp_path):
 def test_a_missing_detector_file_is_told_before_any_work(raw, tmp_path):
     faces = FacesParams(detector="sfd", weights=tmp_path / "absent.pth")
     with pytest.raises(ValueError, match=r"absent\.pth"):
-        prepare_faces(manifest_of("good0"), raw, tmp_path / "faces", faces, 1, 0.0)
+        prepare_faces(manifest_of("good0"), raw, tmp_path / "faces", tmp_path / "cache", faces, "single", settings())
     assert not (tmp_path / "faces").exists()

@@ -1,0 +1,110 @@
+"""One clip's files in, its rows of a shard out. The code here and in `hicmae_core.media` determines what is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pyarrow as pa
+import torch
+import torchaudio
+
+from hicmae_core.config import FacePolicy, FacesParams
+from hicmae_core.data.pool import ClipFailure, ClipFiles
+from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA
+from hicmae_core.data.writing import batch_of
+from hicmae_core.files import fingerprint
+from hicmae_core.media.decoding import MediaError, read_audio
+from hicmae_core.media.detection import Detector, make_detector
+from hicmae_core.media.faces import extract_faces
+from hicmae_core.media.fbank import log_mel
+
+_CODE = [Path(__file__), Path(__file__).resolve().parent.parent / "media"]
+_VERSIONS = [av.__version__, cv2.__version__, np.__version__]
+
+
+def faces_fingerprint(faces: FacesParams, policy: FacePolicy, max_seconds: float) -> str:
+    """A name for all that `faces_batch` depends on but the clip's file: settings, weights, code and libraries.
+
+    Raises:
+        ValueError: If the detector cannot be made.
+    """
+    backend = [] if faces.weights is None else [importlib.metadata.version("face-alignment"), torch.__version__]
+    weights = make_detector(faces).weights
+    settings = faces.model_copy(update={"weights": None})
+    return fingerprint("faces", settings, weights, policy, max_seconds, _CODE, _VERSIONS, backend)
+
+
+def audio_fingerprint(max_seconds: float) -> str:
+    """A name for all that `audio_batch` depends on but the clip's file, as `faces_fingerprint`."""
+    return fingerprint("audio", max_seconds, _CODE, _VERSIONS, torch.__version__, torchaudio.__version__)
+
+
+def faces_batch(clip: ClipFiles, faces: FacesParams, policy: FacePolicy, max_seconds: float, device: str) -> bytes:
+    """The faces of one clip, of `FACES_SCHEMA`: one row, or one for each face with policy ``all``; serialised."""
+    tracks = extract_faces(clip.video, faces, policy, _detector(faces, device), max_seconds)
+    several = policy == "all" and tracks[0].usable
+    rows = [
+        {
+            "clip_id": f"{clip.clip_id}#{number}" if several else clip.clip_id,
+            "source": clip.clip_id,
+            "status": track.status,
+            "reason": track.reason.removeprefix(f"{clip.video}: "),
+            "fps": track.fps,
+            "num_frames": len(track.frames),
+            "start_seconds": track.start_seconds,
+            "coverage": track.coverage,
+            "share": track.share,
+            "face_size": track.face_size,
+            "num_faces": track.num_faces,
+            "digest": _digest(track.frames),
+            "key": clip.key,
+            "frames": track.frames,
+        }
+        for number, track in enumerate(tracks, 1)
+    ]
+    return batch_of(rows, FACES_SCHEMA).serialize().to_pybytes()
+
+
+def audio_batch(clip: ClipFiles, max_seconds: float) -> bytes:
+    """The log-mel features of one clip, of `AUDIO_SCHEMA`; serialised."""
+    row = {"clip_id": clip.clip_id, "key": clip.key, "num_samples": 0, "digest": ""}
+    try:
+        waveform = read_audio(clip.audio, max_seconds)
+        features = log_mel(waveform).astype(np.float16)
+        if not len(features):
+            reason = f"{len(waveform)} samples of sound, less than one 25 ms window"
+            raise MediaError(clip.audio, "no_sound", reason)
+        samples = (waveform * 32768).round().astype(np.int16)
+        row |= {"num_samples": len(waveform), "digest": _digest([samples.tobytes()]), "fbank": features}
+    except MediaError as error:
+        row |= {"status": error.status, "reason": error.reason}
+    return batch_of([row], AUDIO_SCHEMA).serialize().to_pybytes()
+
+
+def failed_batch(clip_id: str, key: str, failure: ClipFailure, schema: pa.Schema) -> pa.RecordBatch:
+    """The row of a clip on which a worker failed."""
+    numbers = {field.name: 0 for field in schema if pa.types.is_primitive(field.type)}
+    row = {"clip_id": clip_id, "status": failure.status, "reason": failure.reason, "digest": "", "key": key}
+    return batch_of([{**numbers, **row}], schema)
+
+
+@cache
+def _detector(faces: FacesParams, device: str) -> Detector:
+    return make_detector(faces, device)
+
+
+def _digest(pieces: Iterable[bytes]) -> str:
+    """SHA-256 of byte strings one after the other; empty if there are none."""
+    content = hashlib.sha256()
+    empty = True
+    for piece in pieces:
+        content.update(piece)
+        empty = False
+    return "" if empty else content.hexdigest()
