@@ -27,6 +27,7 @@ MAX_SECONDS = 3600.0
 
 _MAX_FRAME_GAP_SECONDS = 10.0
 _MAX_STEP_BACK_SECONDS = 1.0
+_MAX_SOUND_GAP_SECONDS = 0.25
 _MIN_DECODED_FRACTION = 0.9
 
 
@@ -163,22 +164,42 @@ def read_audio(path: Path, max_seconds: float = MAX_SECONDS) -> np.ndarray:
 def _resampled(
     path: Path, frames: Iterator[av.AudioFrame], max_seconds: float
 ) -> tuple[list[np.ndarray], float | None]:
-    """16 kHz mono int16 pieces of sound, and the time of the first one on the container's clock."""
-    # s16, because mono in a float format comes out louder by sqrt(2); in pieces of a second, which is twice as fast.
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ, frame_size=SAMPLE_RATE_HZ)
+    """16 kHz mono int16 pieces of sound, and the time of the first one on the container's clock.
+
+    Where sound is missing there is silence, so that what follows stays on the clock.
+    """
+    resampler = _resampler()
     start: float | None = None
+    expected: float | None = None
     pieces: list[np.ndarray] = []
     seconds = 0.0
     for frame in frames:
         start = frame.time if start is None else start
+        gap = 0.0 if frame.time is None or expected is None else frame.time - expected
+        if not -_MAX_STEP_BACK_SECONDS <= gap <= _MAX_FRAME_GAP_SECONDS:
+            raise MediaError(path, "unreadable", f"its sound jumps by {gap:.1f} s at {seconds:.1f} s")
         try:
-            pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
+            if gap > _MAX_SOUND_GAP_SECONDS:
+                pieces += _samples(resampler, None)
+                pieces.append(np.zeros(round(gap * SAMPLE_RATE_HZ), np.int16))
+                resampler = _resampler()
+            pieces += _samples(resampler, frame)
         except ValueError as error:
             raise MediaError(path, "unreadable", f"its sound changes format midway: {error}") from None
-        seconds += frame.samples / frame.sample_rate
+        frame_seconds = frame.samples / frame.sample_rate
+        expected = None if frame.time is None else frame.time + frame_seconds
+        seconds += frame_seconds + max(gap, 0.0)
         _check_length(path, seconds, max_seconds)
-    pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
-    return pieces, start
+    return pieces + _samples(resampler, None), start
+
+
+def _resampler() -> av.AudioResampler:
+    """To s16, because mono in a float format comes out louder by sqrt(2); in seconds, which is twice as fast."""
+    return av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ, frame_size=SAMPLE_RATE_HZ)
+
+
+def _samples(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> list[np.ndarray]:
+    return [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
 
 
 def _declared_seconds(stream: av.VideoStream | av.AudioStream | None) -> float:
@@ -206,7 +227,10 @@ def _timed(path: Path, frames: Iterator[av.VideoFrame], frame_seconds: float) ->
     """Frames with their times, in seconds since the first; a frame without a time follows the one before."""
     start: float | None = None
     last = -frame_seconds
+    num_frames = num_damaged = 0
     for frame in frames:
+        num_frames += 1
+        num_damaged += frame.is_corrupt
         at = last + frame_seconds
         if frame.time is not None:
             start = frame.time if start is None else start
@@ -215,6 +239,8 @@ def _timed(path: Path, frames: Iterator[av.VideoFrame], frame_seconds: float) ->
             raise MediaError(path, "unreadable", f"its frame times jump from {last:.1f} s to {at:.1f} s")
         yield frame, at
         last = at
+    if num_damaged > (1 - _MIN_DECODED_FRACTION) * num_frames:
+        raise MediaError(path, "unreadable", f"is damaged: {num_damaged} of {num_frames} frames have decoding errors")
 
 
 def _check_whole(path: Path, what: str, decoded_seconds: float, declared_seconds: float) -> None:

@@ -20,6 +20,17 @@ _OPTIONS = {
     "max_pixels": str(MAX_PICTURE_PIXELS),
 }
 
+# Some containers are found anywhere in a file, so the first film of an archive would be played as if it were alone.
+_ARCHIVES = (
+    (0, b"PK"),
+    (0, b"\x1f\x8b"),
+    (0, b"BZh"),
+    (0, b"\xfd7zXZ"),
+    (0, b"7z\xbc\xaf"),
+    (0, b"Rar!"),
+    (257, b"ustar"),
+)
+
 
 class MediaError(ValueError):
     """A file that cannot be used, and why.
@@ -46,12 +57,14 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
     """
     _check_file(path)
     try:
-        with open(path, "rb") as file, av.open(file, "r", options=_OPTIONS, metadata_errors="ignore") as container:
-            for stream in (*container.streams.video, *container.streams.audio):
-                if stream.codec_context is not None:
-                    stream.codec_context.thread_count = 1
-                    stream.codec_context.options = {"max_pixels": _OPTIONS["max_pixels"]}
-            yield container
+        with open(path, "rb") as file:
+            _check_start(path, file.peek(512))
+            with av.open(file, "r", options=_OPTIONS, metadata_errors="ignore") as container:
+                for stream in (*container.streams.video, *container.streams.audio):
+                    if stream.codec_context is not None:
+                        stream.codec_context.thread_count = 1
+                        stream.codec_context.options = {"max_pixels": _OPTIONS["max_pixels"]}
+                yield container
     except av.ArgumentError as error:
         reason = f"is not video or sound, or in a container that is not read: {error.strerror}"
         raise MediaError(path, "unreadable", reason) from None
@@ -72,6 +85,11 @@ def _check_file(path: Path) -> None:
         raise MediaError(path, "missing", "is a folder, pipe, socket or device, not a file")
     if found.st_size == 0:
         raise MediaError(path, "zero_byte", "is empty (0 bytes)")
+
+
+def _check_start(path: Path, start: bytes) -> None:
+    if any(start.startswith(sign, at) for at, sign in _ARCHIVES):
+        raise MediaError(path, "unreadable", "is an archive: unpack it first")
 
 
 def video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream | None:
