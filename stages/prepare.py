@@ -6,6 +6,8 @@ from pathlib import Path
 
 from hicmae_core.config import load_params
 from hicmae_core.data.building import build_manifest
+from hicmae_core.data.corpora.catalogue import catalogue
+from hicmae_core.data.corpora.registry import dataset_named
 from hicmae_core.data.manifest import counts_by_status, write_manifest
 from hicmae_core.files import write_json
 from hicmae_core.media.decoding import probe
@@ -15,24 +17,33 @@ from stages.command import parser, run
 EXAMPLES = """
 python -m stages.prepare --dataset demo --probe
 python -m stages.prepare --dataset mine --root /data/mine --out /tmp/mine.parquet
+python -m stages.prepare --dataset CREMA-D --root /data/CREMA-D --out crema_d.parquet --allow-incomplete
+python -m stages.prepare --list --dataset CREMA-D
 """
 
 
 def main() -> None:
     """Read a raw folder into a manifest."""
     arguments = parser("Read a dataset's raw folder into a manifest.", EXAMPLES)
-    arguments.add_argument("--dataset", required=True, help="a dataset of params.yaml")
+    arguments.add_argument("--dataset", help="a dataset of params.yaml, or a ready-made one such as ravdess")
     arguments.add_argument("--root", type=Path, help="folder of the raw files (default: data/raw/DATASET)")
     arguments.add_argument("--out", type=Path, help="Parquet file to write (default: data/manifests/DATASET.parquet)")
     arguments.add_argument("--probe", action="store_true", help="open every file: frames, duration, checksum, damage")
+    arguments.add_argument("--allow-incomplete", action="store_true", help="go on although clips are missing")
+    arguments.add_argument("--list", action="store_true", help="show how to get and use each corpus, or DATASET's")
     chosen = arguments.parse_args()
+    if not chosen.dataset and not chosen.list:
+        arguments.error("--dataset or --list is needed")
     params = load_params()
-    name = chosen.dataset
-    if name not in params.dataset:
-        raise ValueError(f"no dataset `{name}` in params.yaml; there are: {', '.join(params.dataset)}")
+    if chosen.list:
+        print(catalogue(dataset_named(chosen.dataset, params.dataset)[1].corpus if chosen.dataset else None), end="")
+        return
+    name, dataset = dataset_named(chosen.dataset, params.dataset)
+    if chosen.allow_incomplete:
+        dataset = dataset.model_copy(update={"allow_incomplete": True})
     manifest = build_manifest(
         name,
-        params.dataset[name],
+        dataset,
         chosen.root or layout.raw_folder(name),
         probe_fn=probe if chosen.probe else None,
         num_processes=params.compute.num_processes,

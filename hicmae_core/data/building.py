@@ -1,17 +1,20 @@
-"""From a raw folder to its manifest: list the clips, look at their files, check ids, labels and folds."""
+"""From a raw folder to its manifest: list the clips, look at their files, check ids, labels, folds and counts."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from multiprocessing.pool import ThreadPool
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.data.corpora import corpus_named
+from hicmae_core.data.corpora.base import Corpus
+from hicmae_core.data.corpora.counts import differences
+from hicmae_core.data.corpora.listing import Folder
+from hicmae_core.data.corpora.registry import corpus_named, published_counts
 from hicmae_core.data.folds import check_folds
 from hicmae_core.data.manifest import COLUMN_TYPES, MANIFEST_COLUMNS, check_rejects
 from hicmae_core.files import sha256_of
@@ -43,6 +46,8 @@ class MediaFacts(Protocol):
 
 
 ProbeFn = Callable[[Path], MediaFacts]
+TellFn = Callable[[str], object]
+_FACTS = ("fps", "num_frames", "duration_seconds", "sha256", "audio_sha256", "status", "reason")
 
 
 def build_manifest(
@@ -52,6 +57,7 @@ def build_manifest(
     probe_fn: ProbeFn | None,
     num_processes: int,
     max_reject_fraction: float,
+    tell: TellFn = print,
 ) -> pd.DataFrame:
     """List a dataset's clips and look at their files.
 
@@ -60,36 +66,50 @@ def build_manifest(
         dataset: How its folder is read.
         root: Its raw folder.
         probe_fn: Opens a media file, or raises a ValueError with a ``status`` and a ``reason``; it runs in threads.
-            None looks only whether files are there and not empty, and leaves the media facts null.
+            None reads names only, and leaves the media facts null.
         num_processes: Files looked at at the same time; 0 means one per CPU core.
-        max_reject_fraction: Share of clips that may be rejected.
+        max_reject_fraction: Share of clips that may be rejected; missing files do not count with
+            `dataset.allow_incomplete`.
+        tell: Is given what a user should read, such as the table of counts that differ from the published ones.
 
     Returns:
         A row per clip, in the corpus's order, with `MANIFEST_COLUMNS`. A clip whose file or label cannot be used
-        has a status other than ``ok``.
+        has a status other than ``ok``. Clips of classes that the dataset does not use have no row.
 
     Raises:
-        ValueError: If the folder is not there, its table is not usable, two clips share an id, a path leaves the
-            folder, folds are not usable (`check_folds`), or too many clips are rejected.
+        ValueError: If the folder is not there, its labels are not usable, two clips share an id, a path leaves the
+            folder, counts differ from the published ones without `dataset.allow_incomplete`, folds are not usable
+            (`check_folds`), or too many clips are rejected.
     """
     if not root.is_dir():
         raise ValueError(f"{root}: no such folder; put the files of dataset {name} there, or link to them")
-    rows = corpus_named(dataset.corpus).read(root, dataset)
+    corpus, folder = corpus_named(dataset.corpus), Folder(root)
+    corpus.check_labelling(dataset.labels)
+    rows = _of_used_classes(corpus.read(folder, dataset).reset_index(drop=True), corpus, dataset, tell)
+    if rows.empty:
+        raise ValueError(f"{root}: there are no clips of {corpus.name} ({corpus.description}) in this folder")
     _check_ids(rows, root)
     _check_paths(rows, root)
-    with ThreadPool(num_processes or os.cpu_count()) as pool:
-        pairs = list(zip(rows["video_path"], rows["audio_path"], strict=True))
-        looks = pool.imap(lambda pair: _look(root, *pair, probe_fn), pairs, chunksize=8)
-        facts = pd.DataFrame(list(progress_bar(looks, total=len(pairs), desc=f"manifest of {name}", unit="clip")))
-    manifest = pd.concat([rows.reset_index(drop=True), facts], axis="columns")
-    manifest["label"] = manifest["label_name"].map({label: i for i, label in enumerate(dataset.classes)})
-    _mark_labels(manifest, dataset)
-    manifest = manifest.astype({key: kind for key, kind in COLUMN_TYPES.items() if key in manifest})
-    manifest = manifest.reindex(columns=[*MANIFEST_COLUMNS, *(f"target_{target}" for target in dataset.targets)])
-    check_rejects(manifest, max_reject_fraction, f"manifest of {name}")
+    manifest = _typed(_with_status(rows, folder, dataset), dataset)
+    _check_counts(manifest, dataset, name, tell)
+    if probe_fn is not None:
+        manifest = _probed(manifest, root, probe_fn, num_processes, name)
+    check_rejects(manifest, max_reject_fraction, f"manifest of {name}", ("missing",) * dataset.allow_incomplete)
     if dataset.task != "unlabelled":
         check_folds(manifest[manifest["status"] == "ok"], dataset)
     return manifest
+
+
+def _of_used_classes(rows: pd.DataFrame, corpus: Corpus, dataset: DatasetParams, tell: TellFn) -> pd.DataFrame:
+    """Leave out the clips of classes that the corpus has and the dataset does not use."""
+    if dataset.task != "classification":
+        return rows
+    unused = rows["label_name"].isin([label for label in corpus.label_names if label not in dataset.classes])
+    if unused.any():
+        counts = rows.loc[unused, "label_name"].value_counts()
+        which = ", ".join(f"{count} {label}" for label, count in counts.items())
+        tell(f"left out: {unused.sum()} clips of classes that are not among `classes` ({which})")
+    return rows[~unused].reset_index(drop=True)
 
 
 def _check_ids(rows: pd.DataFrame, root: Path) -> None:
@@ -102,36 +122,82 @@ def _check_ids(rows: pd.DataFrame, root: Path) -> None:
 
 
 def _check_paths(rows: pd.DataFrame, root: Path) -> None:
+    for path in {*rows["video_path"].tolist(), *rows["audio_path"].tolist()}:
+        if path.startswith("/") or (".." in path and ".." in path.split("/")):
+            raise ValueError(f"{root}: {path} lies outside this folder; name files relative to it, without `..`")
+
+
+def _with_status(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
+    """Class ids, and the status of every clip as far as names and labels tell."""
+    manifest = rows.reindex(columns=[*dict.fromkeys([*rows, "status", "reason"])])
+    manifest = manifest.astype({"status": "object", "reason": "object"})
+    ids = {label: i for i, label in enumerate(dataset.classes)}
+    manifest["label"] = manifest["label_name"].map(ids)
     for column in ("video_path", "audio_path"):
-        for path in rows[column]:
-            if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-                raise ValueError(f"{root}: {path} lies outside this folder; name files relative to it, without `..`")
-
-
-def _mark_labels(manifest: pd.DataFrame, dataset: DatasetParams) -> None:
-    """Reject the clips that are sound but whose label is unknown."""
-    ok = manifest["status"] == "ok"
+        absent = pd.Series([not folder.holds(path) for path in manifest[column].tolist()])
+        _mark(manifest, absent, "missing", manifest[column] + ": no such file")
     if dataset.task == "classification":
-        bad = ok & manifest["label"].isna()
-        names = manifest.loc[bad, "label_name"].fillna("(none)")
-        manifest.loc[bad, "reason"] = "label " + names + " is not among " + ", ".join(dataset.classes)
-        manifest.loc[bad, "status"] = "unknown_label"
+        names = manifest["label_name"].astype("object").fillna("(none)")
+        reason = "label " + names + " is not among " + ", ".join(dataset.classes)
+        _mark(manifest, manifest["label"].isna(), "unknown_label", reason)
     for target in dataset.targets:
-        bad = ok & manifest[f"target_{target}"].isna()
-        manifest.loc[bad, ["status", "reason"]] = ["unknown_label", f"target {target} is not a number"]
+        column, words = f"target_{target}", manifest[f"target_{target}"]
+        manifest[column] = words.map(ids) if dataset.classes else pd.to_numeric(words, errors="coerce")
+        known = ", ".join(dataset.classes) or "the numbers"
+        reason = f"target {target} " + words.astype("object").fillna("(none)").astype("str") + f" is not among {known}"
+        _mark(manifest, manifest[column].isna(), "unknown_label", reason)
+    return manifest.fillna({"status": "ok", "reason": ""})
 
 
-def _look(root: Path, video_path: str, audio_path: str, probe_fn: ProbeFn | None) -> dict[str, Any]:
+def _mark(manifest: pd.DataFrame, bad: pd.Series, status: str, reason: pd.Series) -> None:
+    """Give the clips in `bad` that have no status yet one."""
+    bad = bad & manifest["status"].isna()
+    manifest.loc[bad, "status"] = status
+    manifest.loc[bad, "reason"] = reason[bad]
+
+
+def _typed(manifest: pd.DataFrame, dataset: DatasetParams) -> pd.DataFrame:
+    targets = {f"target_{target}": "Int64" if dataset.classes else "float64" for target in dataset.targets}
+    return manifest.reindex(columns=[*MANIFEST_COLUMNS, *targets]).astype({**COLUMN_TYPES, **targets})
+
+
+def _check_counts(manifest: pd.DataFrame, dataset: DatasetParams, name: str, tell: TellFn) -> None:
+    """Compare the clips that are there with the published counts."""
+    table = differences(manifest[manifest["status"] == "ok"], published_counts(dataset))
+    if table.empty:
+        return
+    sure = table["confirmed"].astype(bool)
+    for part, kind in ((table[sure], "published"), (table[~sure], "probably published, but unconfirmed,")):
+        if len(part):
+            text = part.drop(columns="confirmed").to_string(index=False)
+            tell(f"{name}: clips per fold and class that differ from the {kind} counts\n{text}")
+    if sure.any() and not dataset.allow_incomplete:
+        raise ValueError(
+            f"manifest of {name}: {sure.sum()} counts differ from the published ones (see the table); complete the "
+            f"files, or go on with what is there: --allow-incomplete, or dataset.{name}.allow_incomplete: true"
+        )
+
+
+def _probed(manifest: pd.DataFrame, root: Path, probe_fn: ProbeFn, num_processes: int, name: str) -> pd.DataFrame:
+    """Open the files of the clips that are there."""
+    there = manifest.index[manifest["status"] == "ok"]
+    pairs = list(zip(manifest.loc[there, "video_path"], manifest.loc[there, "audio_path"], strict=True))
+    with ThreadPool(num_processes or os.cpu_count()) as pool:
+        looks = pool.imap(lambda pair: _look(root, *pair, probe_fn), pairs, chunksize=8)
+        facts = list(progress_bar(looks, total=len(pairs), desc=f"manifest of {name}", unit="clip"))
+    found = pd.DataFrame(facts, index=there).astype({key: COLUMN_TYPES[key] for key in _FACTS})
+    manifest.loc[there, list(_FACTS)] = found
+    return manifest
+
+
+def _look(root: Path, video_path: str, audio_path: str, probe_fn: ProbeFn) -> dict[str, Any]:
     """Status and media facts of one clip."""
-    facts: dict[str, Any] = {"fps": None, "num_frames": None, "duration_seconds": None, "sha256": None}
+    facts: dict[str, Any] = dict.fromkeys(_FACTS)
     for path in dict.fromkeys((video_path, audio_path)):
-        if not (root / path).is_file():
-            return facts | {"status": "missing", "reason": f"{path}: no such file"}
         if (root / path).stat().st_size == 0:
             return facts | {"status": "zero_byte", "reason": f"{path}: the file is empty"}
-    if probe_fn is None:
-        return facts | {"status": "ok", "reason": ""}
     facts["sha256"] = sha256_of(root / video_path)
+    facts["audio_sha256"] = facts["sha256"] if audio_path == video_path else sha256_of(root / audio_path)
     try:
         video = probe_fn(root / video_path)
         audio = video if audio_path == video_path else probe_fn(root / audio_path)

@@ -5,6 +5,7 @@ It is made in `hicmae_core.data.building`, apart, so that a change of how corpor
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -23,15 +24,19 @@ COLUMN_TYPES = {
     "num_frames": "Int64",
     "duration_seconds": "float64",
     "sha256": "str",
+    "audio_sha256": "str",
     "status": "str",
     "reason": "str",
 }
 MANIFEST_COLUMNS = tuple(COLUMN_TYPES)
-"""Paths are relative to the raw folder; ``label`` is the class id; ``sha256`` is the video file's; ``status`` is
-``ok`` or a short code, explained by ``reason``. Each regression target adds a float column ``target_<name>``."""
+"""Paths are relative to the raw folder; ``label`` is the class id; ``sha256`` is the video file's and ``audio_sha256``
+that of the file with the sound, often the same; ``status`` is ``ok`` or a short code, explained by ``reason``. Each
+target adds a column ``target_<name>``: floats for regression, class ids where several targets are classified."""
 
 USABLE = ("ok", "low_coverage", "low_share")
 """Statuses of clips that are kept."""
+LEFT_OUT = ("known_broken", "tied_label")
+"""Statuses of clips that a corpus's adapter leaves out knowingly; they count as no rejects."""
 
 
 def write_manifest(path: Path, manifest: pd.DataFrame) -> None:
@@ -61,17 +66,19 @@ def counts_by_status(rows: pd.DataFrame) -> dict[str, int]:
     return {"ok": counts.pop("ok", 0), **counts}
 
 
-def check_rejects(rows: pd.DataFrame, max_reject_fraction: float, source: str) -> None:
+def check_rejects(rows: pd.DataFrame, max_reject_fraction: float, source: str, waived: Collection[str] = ()) -> None:
     """Stop where too many clips are rejected.
 
     Args:
         rows: Clips with ``clip_id``, ``status`` and ``reason``.
         max_reject_fraction: Largest share of clips whose status is not `USABLE`.
         source: What the clips are, for the message.
+        waived: Further statuses that do not count, besides `LEFT_OUT`.
 
     Raises:
         ValueError: With the counts per status and an example of each.
     """
+    rows = rows[~rows["status"].isin([*LEFT_OUT, *waived])]
     rejects = rows[~rows["status"].isin(USABLE)]
     if len(rejects) <= max_reject_fraction * len(rows):
         return

@@ -9,7 +9,7 @@ import pytest
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.building import build_manifest
-from hicmae_core.data.corpora import CORPORA, corpus_named
+from hicmae_core.data.corpora.registry import CORPORA, corpus_named
 from hicmae_core.data.manifest import MANIFEST_COLUMNS, counts_by_status, read_manifest, write_manifest
 from hicmae_core.files import sha256_of
 from hicmae_core.media.decoding import probe
@@ -107,7 +107,7 @@ def test_bad_media_files_are_marked(tmp_path):
     assert counts_by_status(manifest)["ok"] == 4
     assert next(iter(counts_by_status(manifest))) == "ok"
     without_probing = built(root)
-    assert without_probing["status"].tolist() == ["ok"] * 4 + ["zero_byte", "ok", "ok", "ok", "missing"]
+    assert without_probing["status"].tolist() == ["ok"] * 8 + ["missing"]
 
 
 def test_sound_in_a_file_of_its_own(tmp_path):
@@ -174,7 +174,7 @@ def test_a_missing_folder_table_or_corpus_says_what_to_do(tmp_path):
     (tmp_path / "manifest.csv").write_text("clip_id,video\n")
     with pytest.raises(ValueError, match="has no rows"):
         built(tmp_path)
-    with pytest.raises(ValueError, match=r"no corpus adapter `crema`; there are: csv \("):
+    with pytest.raises(ValueError, match=r"no corpus adapter `crema`; there are: crema_d \("):
         corpus_named("crema")
     with pytest.raises(ValueError, match=r"python -m stages\.prepare"):
         read_manifest(tmp_path / "m.parquet")

@@ -1,23 +1,25 @@
 """The generated demo corpus (hicmae_core/demo/corpus.py)."""
 
-from hicmae_core.data.corpora.base import TableCorpus
+from hicmae_core.data.corpora.base import Corpus
+from hicmae_core.data.corpora.csv_table import table_reader
 
-DEMO = TableCorpus(
+DEMO = Corpus(
     name="demo",
     description="the generated talking faces with labels",
-    file="labels.csv",
-    columns={
-        "clip_id": "clip_id",
-        "video_path": "file",
-        "subject": "subject",
-        "label_name": "emotion",
-        "test_fold": "fold",
-    },
+    read=table_reader(
+        "labels.csv",
+        {
+            "clip_id": "clip_id",
+            "video_path": "file",
+            "subject": "subject",
+            "label_name": "emotion",
+            "test_fold": "fold",
+        },
+    ),
 )
 
-DEMO_UNLABELLED = TableCorpus(
+DEMO_UNLABELLED = Corpus(
     name="demo_unlabelled",
     description="the generated talking faces without labels",
-    file="unlabelled.csv",
-    columns={"clip_id": "clip_id", "video_path": "file", "subject": "subject"},
+    read=table_reader("unlabelled.csv", {"clip_id": "clip_id", "video_path": "file", "subject": "subject"}),
 )

@@ -1,0 +1,50 @@
+"""DFEW: film clips in 7 classes; speakers are unknown.
+
+Confirmed: labels 1 to 7 (the corpus's README), the folders, and the columns of the lists (public readers of them). The
+clip's id is its number in the lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from hicmae_core.config import DatasetParams
+from hicmae_core.data.corpora.base import Corpus
+from hicmae_core.data.corpora.listing import VIDEO, Folder, by_key, stem
+from hicmae_core.data.corpora.splits import read_splits
+from hicmae_core.data.corpora.tables import look_up, read_columns
+
+CLASSES = ("happy", "sad", "neutral", "anger", "surprise", "disgust", "fear")
+"""Labels 1 to 7."""
+
+
+def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
+    """List the clips of the official lists; see `base.ReadFn`."""
+    rows = read_splits(folder, dataset, lambda part, fold: f"{part}(single-labeled)/set_{fold}.csv", _read_list)
+    videos = by_key((path for path in folder.files if "original/" in path), VIDEO, _number)
+    rows["video_path"] = [videos.get(clip_id, f"Clip/original/{clip_id}.mp4") for clip_id in rows["clip_id"]]
+    return rows.assign(audio_path=rows["video_path"], subject=None)
+
+
+def _number(path: str) -> str | None:
+    name = stem(path)
+    return str(int(name)) if name.isdecimal() else None
+
+
+def _read_list(path: Path) -> Iterator[tuple[int, str, str]]:
+    labels = {str(label): name for label, name in enumerate(CLASSES, start=1)}
+    for line, order, label in read_columns(path, "order", "label").itertuples():
+        if not order.isdecimal():
+            raise ValueError(f"{path}, line {line}: the order {order!r} is not a number")
+        yield line, str(int(order)), look_up(labels, label, path, line)
+
+
+DFEW = Corpus(
+    name="dfew",
+    description="DFEW, clips in the wild",
+    read=read,
+    label_names=CLASSES,
+)
