@@ -22,6 +22,7 @@ Modality = Literal["both", "video", "audio"]
 Task = Literal["classification", "multi_classification", "regression", "unlabelled"]
 FacePolicy = Literal["single", "stitch", "all"]
 Precision = Literal["float32", "bfloat16", "float16"]
+RegressionLoss = Literal["mse", "l1", "smooth_l1", "ccc", "pcc"]
 
 
 class _Section(BaseModel):
@@ -107,9 +108,17 @@ class DatasetParams(_Section):
         return self
 
     @property
+    def suffixes(self) -> tuple[str, ...]:
+        """What ends the columns and metrics of each target, ``_<target>``; the one label of a classification: nothing.
+
+        So ``label`` and ``uar`` of one label are ``label_arousal`` and ``uar_arousal`` of a target.
+        """
+        return tuple(f"_{name}" for name in self.targets) or ("",)
+
+    @property
     def num_outputs(self) -> int:
-        """Width of the classifier's head."""
-        return len(self.classes or (None,)) * len(self.targets or (None,))
+        """Width of the classifier's head: per target one value, or one logit per class."""
+        return len(self.suffixes) * (len(self.classes) or 1)
 
 
 class PreparationParams(_Section):
@@ -280,7 +289,7 @@ class FinetuneParams(_Optimisation):
     """Stochastic depth at the last block."""
     output_activation: Literal["none", "sigmoid", "relu", "tanh"] = "none"
     """Activation after the head (regression)."""
-    regression_loss: Literal["mse", "l1", "smooth_l1", "ccc", "pcc"] = "mse"
+    regression_loss: RegressionLoss = "mse"
     """What regression minimises; ``ccc`` and ``pcc`` are 1 minus the coefficient over the batch, per target."""
     class_balance: Literal["none", "sampler", "loss"] = "none"
     """Against rare classes: draw each class equally often, or weight the loss by the inverse class frequency."""
@@ -358,6 +367,11 @@ class Params(_Section):
             dataset = self.dataset.get(name)
             if dataset is None:
                 continue
+            refusal = self._balance_refusal(dataset)
+            if refusal:
+                problems.append(
+                    f"finetune.class_balance {self.finetune.class_balance} does not fit `{name}`: {refusal}"
+                )
             if dataset.task == "unlabelled":
                 problems.append(f"evaluated names `{name}`, whose task is unlabelled")
             elif self.folds and max(self.folds) > dataset.num_folds:
@@ -369,6 +383,14 @@ class Params(_Section):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _balance_refusal(self, dataset: DatasetParams) -> str:
+        """Why the dataset's classes cannot be balanced as asked; empty if they can."""
+        if self.finetune.class_balance != "none" and dataset.task == "regression":
+            return "regression has no classes; set it to none"
+        if self.finetune.class_balance == "sampler" and dataset.task == "multi_classification":
+            return "drawing a clip more often changes the classes of all its targets at once; set it to loss"
+        return ""
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

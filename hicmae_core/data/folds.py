@@ -6,13 +6,17 @@ selects an epoch or a setting is never handed the test fold.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hicmae_core.config import DatasetParams
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,22 +45,24 @@ def split(
     Args:
         manifest: Usable clips.
         fold: The test fold, 1-based.
-        dataset: Its classes and number of folds.
+        dataset: Its classes, targets and number of folds.
         selection: ``validation`` holds a part out.
-        validation_fraction: Share of the speakers held out; where no speaker is known, of each class's clips.
+        validation_fraction: Share of the speakers held out; where no speaker is known, of the clips, such that each
+            class (combination of classes, or of values) has its share to within one clip.
         seed: Decides who is held out, together with `fold`.
 
     Raises:
-        ValueError: If the fold is out of range, a speaker is both trained on and tested, or a class is missing from
-            either part.
+        ValueError: If the fold is out of range, either part is empty, a speaker is both trained on and tested, or a
+            class is missing from either part, which with `dataset.allow_incomplete` is a warning.
     """
+    _check_range(fold, dataset)
     _check_fold(manifest, fold, dataset)
     train = manifest[~_is_tested(manifest, fold)]
     if selection == "last":
         return FoldSplit(list(train["clip_id"]), None)
-    held_out = _held_out(train, validation_fraction, np.random.default_rng([seed, fold]))
+    held_out = _held_out(train, dataset, validation_fraction, np.random.default_rng([seed, fold]))
     kept = train[~held_out]
-    _check_classes(kept, dataset, f"the training part of fold {fold} without its validation speakers")
+    _check_part(kept, dataset, f"the training part of fold {fold} without its validation speakers")
     return FoldSplit(list(kept["clip_id"]), list(train.loc[held_out, "clip_id"]))
 
 
@@ -78,10 +84,11 @@ def check_folds(manifest: pd.DataFrame, dataset: DatasetParams) -> None:
 
     Args:
         manifest: Usable clips.
-        dataset: Its classes and number of folds.
+        dataset: Its classes, targets and number of folds.
 
     Raises:
-        ValueError: As `split`, and if a clip's fold is out of range.
+        ValueError: As `split`, and if a clip's fold is out of range. With `dataset.allow_incomplete` a fold without
+            test or training clips is passed over with a warning.
     """
     beyond = manifest[~manifest["test_fold"].between(1, dataset.num_folds).fillna(True).astype(bool)]
     if len(beyond):
@@ -91,6 +98,9 @@ def check_folds(manifest: pd.DataFrame, dataset: DatasetParams) -> None:
             f"{row['test_fold']}; mend the folds or num_folds"
         )
     for fold in range(1, dataset.num_folds + 1):
+        if dataset.allow_incomplete and _is_tested(manifest, fold).nunique() < 2:
+            _log.warning("fold %d has no clips to test or none to train on: it cannot be run", fold)
+            continue
         _check_fold(manifest, fold, dataset)
 
 
@@ -98,9 +108,12 @@ def _is_tested(manifest: pd.DataFrame, fold: int) -> pd.Series:
     return (manifest["test_fold"] == fold).fillna(False).astype(bool)
 
 
-def _check_fold(manifest: pd.DataFrame, fold: int, dataset: DatasetParams) -> None:
+def _check_range(fold: int, dataset: DatasetParams) -> None:
     if not 1 <= fold <= dataset.num_folds:
         raise ValueError(f"fold {fold} is out of range: this dataset has folds 1 to {dataset.num_folds}")
+
+
+def _check_fold(manifest: pd.DataFrame, fold: int, dataset: DatasetParams) -> None:
     tested = _is_tested(manifest, fold)
     both = set(manifest.loc[tested, "subject"].dropna()) & set(manifest.loc[~tested, "subject"].dropna())
     if both:
@@ -109,29 +122,49 @@ def _check_fold(manifest: pd.DataFrame, fold: int, dataset: DatasetParams) -> No
             f"fold {fold}: {len(both)} speakers are both trained on and tested ({names}); "
             "give all clips of a speaker the same fold"
         )
-    _check_classes(manifest[tested], dataset, f"the test part of fold {fold}")
-    _check_classes(manifest[~tested], dataset, f"the training part of fold {fold}")
+    _check_part(manifest[tested], dataset, f"the test part of fold {fold}")
+    _check_part(manifest[~tested], dataset, f"the training part of fold {fold}")
 
 
-def _check_classes(rows: pd.DataFrame, dataset: DatasetParams, part: str) -> None:
+def _check_part(rows: pd.DataFrame, dataset: DatasetParams, part: str) -> None:
     if rows.empty:
         raise ValueError(f"{part} has no clips")
-    present = set(rows["label"].dropna())
-    absent = [name for label, name in enumerate(dataset.classes) if label not in present]
-    if absent:
-        raise ValueError(f"{part} has no clip of class {', '.join(absent)}; mend the folds or the class list")
+    if dataset.task == "regression":
+        return
+    problems = []
+    for target, column in zip(dataset.targets or ("",), _label_columns(dataset), strict=True):
+        present = set(rows[column].dropna())
+        absent = [name for label, name in enumerate(dataset.classes) if label not in present]
+        if absent:
+            problems.append(f"class {', '.join(absent)}" + (f" of target {target}" if target else ""))
+    if not problems:
+        return
+    text = f"{part} has no clip of {', nor of '.join(problems)}"
+    if not dataset.allow_incomplete:
+        raise ValueError(f"{text}; mend the folds or the class list, or set allow_incomplete")
+    _log.warning(text)
 
 
-def _held_out(train: pd.DataFrame, fraction: float, rng: np.random.Generator) -> pd.Series:
-    """Which rows validate: whole speakers (a clip of an unknown one is its own), else clips of each class."""
+def _label_columns(dataset: DatasetParams) -> list[str]:
+    """The manifest's columns that hold what is predicted."""
+    return [f"target_{name}" for name in dataset.targets] or ["label"]
+
+
+def _held_out(
+    train: pd.DataFrame, dataset: DatasetParams, fraction: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Which rows validate: whole speakers (a clip of an unknown one is its own), else a stratified share of the clips.
+
+    Stratified: the clips, shuffled and then sorted by label, are taken at even distances.
+    """
     if train["subject"].notna().any():
         groups = train["subject"].fillna(train["clip_id"])
-        return groups.isin(_draw(np.array(sorted(set(groups))), fraction, rng))
-    labels = train["label"].fillna(0)
-    chosen = [_draw(train.loc[labels == label, "clip_id"].to_numpy(), fraction, rng) for label in sorted(set(labels))]
-    return train["clip_id"].isin(np.concatenate(chosen))
-
-
-def _draw(values: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """`fraction` of `values`, at least one."""
-    return rng.permutation(values)[: max(1, round(fraction * len(values)))]
+        names = rng.permutation(sorted(set(groups)))
+        return groups.isin(names[: max(1, round(fraction * len(names)))]).to_numpy()
+    shuffled = train[_label_columns(dataset)].reset_index(drop=True).sample(frac=1, random_state=rng)
+    order = shuffled.sort_values(list(shuffled), kind="stable").index.to_numpy()
+    number = max(1, round(fraction * len(train)))
+    places = np.floor((np.arange(number) + rng.random()) * len(train) / number).astype(np.int64)
+    held_out = np.zeros(len(train), dtype=bool)
+    held_out[order[places]] = True
+    return held_out

@@ -1,5 +1,6 @@
 """Folds share no speaker, and validation is made of held-out training speakers."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -7,6 +8,9 @@ from hicmae_core.config import DatasetParams
 from hicmae_core.data import folds
 
 EMOTIONS = DatasetParams(corpus="csv", classes=("calm", "angry"), num_folds=4)
+LOAD = DatasetParams(
+    corpus="csv", task="multi_classification", classes=("low", "high"), targets=("arousal", "valence"), num_folds=1
+)
 
 
 def manifest(num_subjects=12, clips_each=4):
@@ -45,12 +49,73 @@ def test_the_seed_chooses_the_validation_speakers():
     assert len({tuple(split(frame, seed=seed).validation) for seed in range(10)}) > 3
 
 
-def test_where_speakers_are_unknown_clips_are_held_out_of_each_class():
-    frame = manifest().assign(subject=None)
-    parts = split(frame)
-    labels = frame.set_index("clip_id").loc[parts.validation, "label"]
-    assert labels.value_counts().to_dict() == {0: 4, 1: 4}
+@pytest.mark.parametrize("seed", range(5))
+def test_where_speakers_are_unknown_each_class_gives_its_share_of_clips(seed):
+    labels = np.repeat([0, 1, 2], [600, 300, 20])
+    frame = pd.DataFrame({"clip_id": [f"c{i}" for i in range(920)], "subject": None, "label": labels, "test_fold": 1})
+    frame = frame.sample(frac=1, random_state=seed, ignore_index=True)
+    frame.loc[::2, "test_fold"] = 2
+    dataset = EMOTIONS.model_copy(update={"classes": ("a", "b", "c")})
+    parts = split(frame, seed=seed, dataset=dataset)
+    by_clip = frame.set_index("clip_id")
+    train = by_clip.loc[parts.train + parts.validation, "label"].value_counts()
+    validation = by_clip.loc[parts.validation, "label"].value_counts()
+    assert len(parts.validation) == round(0.25 * len(by_clip[by_clip["test_fold"] != 1]))
+    assert ((validation - 0.25 * train).abs() <= 1).all()
     assert not set(parts.train) & set(parts.validation)
+
+
+def fixed_split(num_train=200, num_test=20):
+    """Clips without speakers, of which only the tested ones have a fold."""
+    rng = np.random.default_rng(0)
+    clips = num_train + num_test
+    frame = pd.DataFrame({"clip_id": [f"c{i}" for i in range(clips)], "subject": None, "label": pd.NA})
+    frame["test_fold"] = pd.array([pd.NA] * num_train + [1] * num_test, dtype="Int64")
+    frame["target_arousal"] = (rng.random(clips) < 0.2).astype(int)
+    frame["target_valence"] = (rng.random(clips) < 0.5).astype(int)
+    return frame
+
+
+def test_a_fixed_split_of_several_targets_is_stratified_by_their_combination():
+    frame = fixed_split()
+    parts = split(frame, dataset=LOAD)
+    by_clip = frame.set_index("clip_id")
+    train, validation = (
+        by_clip.loc[ids].groupby(["target_arousal", "target_valence"]).size()
+        for ids in (parts.train + parts.validation, parts.validation)
+    )
+    assert len(folds.test_clips(frame, 1)) == 20
+    assert len(parts.train + parts.validation) == 200
+    assert ((validation - 0.25 * train).abs() <= 1).all()
+
+
+def test_classes_are_looked_for_in_each_target():
+    frame = fixed_split()
+    folds.check_folds(frame, LOAD)
+    frame.loc[frame["test_fold"] == 1, "target_valence"] = 0
+    with pytest.raises(ValueError, match="test part of fold 1 has no clip of class high of target valence; mend"):
+        folds.check_folds(frame, LOAD)
+
+
+def test_an_incomplete_dataset_may_lack_classes_and_folds_but_not_leak(caplog):
+    dataset = EMOTIONS.model_copy(update={"allow_incomplete": True})
+    frame = manifest()
+    frame = frame[(frame["test_fold"] != 3) & ((frame["test_fold"] != 2) | (frame["label"] == 0))]
+    folds.check_folds(frame, dataset)
+    assert "test part of fold 2 has no clip of class angry" in caplog.text
+    assert "fold 3 has no clips to test" in caplog.text
+    assert split(frame, 2, "last", dataset=dataset).train
+    with pytest.raises(ValueError, match="the test part of fold 3 has no clips"):
+        split(frame, 3, dataset=dataset)
+    frame.loc[frame.index[0], "test_fold"] = 4
+    with pytest.raises(ValueError, match="both trained on and tested"):
+        folds.check_folds(frame, dataset)
+
+
+def test_a_small_part_of_a_download_can_be_prepared(caplog):
+    frame = manifest()
+    folds.check_folds(frame[frame["test_fold"] == 1], EMOTIONS.model_copy(update={"allow_incomplete": True}))
+    assert "fold 1 has no clips to test or none to train on" in caplog.text
 
 
 def test_clips_that_are_never_tested_train_in_every_fold():
@@ -94,6 +159,9 @@ def test_a_fold_out_of_range_is_refused():
 
 def test_regression_needs_no_classes():
     dataset = DatasetParams(corpus="csv", task="regression", targets=("valence",), num_folds=4)
-    frame = manifest().assign(label=pd.NA)
+    frame = manifest().assign(label=pd.NA, target_valence=np.arange(48) / 48)
     assert len(split(frame, dataset=dataset).validation) == 8
-    assert len(split(frame.assign(subject=None), dataset=dataset).validation) == 9
+    parts = split(frame.assign(subject=None), dataset=dataset)
+    values = frame.set_index("clip_id")["target_valence"]
+    assert len(parts.validation) == 9
+    assert values[parts.validation].mean() == pytest.approx(values[parts.train].mean(), abs=0.06)
