@@ -208,12 +208,36 @@ class FaceAlignmentDetector:
             raise ValueError(f"faces.weights: {self.weights} is not a weights file of {self.name}: {error}") from error
 
 
+class WholePicture:
+    """For videos of faces that are cropped already: the centre square of every picture is the face."""
+
+    eye_height = CenterFace.eye_height
+    eye_distance = CenterFace.eye_distance
+    weights = None
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        """See `Detector.detect`."""
+        return [self._square(*image.shape[:2]) for image in images]
+
+    def careful(self) -> WholePicture:
+        """See `Detector.careful`: there is nothing to look for more closely."""
+        return self
+
+    @staticmethod
+    def _square(height: int, width: int) -> Detections:
+        half = min(height, width) / 2
+        box = np.array([[width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half]], np.float32)
+        return Detections(box, np.ones(1, np.float32), np.full((1, 5, 2), np.nan, np.float32))
+
+
 def make_detector(faces: FacesParams, device: str = "cpu") -> Detector:
     """The detector that the configuration names.
 
     Raises:
         ValueError: If its weights or its package are missing.
     """
+    if faces.detector == "none":
+        return WholePicture()
     if faces.detector == "centerface":
         return CenterFace(faces.detect_size, faces.min_score)
     assert faces.weights is not None, "checked by FacesParams"

@@ -1,49 +1,57 @@
-"""One call from a video file to its main face, ready to be stored."""
+"""One call from a video file to its faces, ready to be stored."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from hicmae_core.config import FacePolicy, FacesParams
-from hicmae_core.media.cropping import crop_face, crop_squares, encode_jpeg
-from hicmae_core.media.decoding import MediaError, probe, read_frames
-from hicmae_core.media.detection import Detector
-from hicmae_core.media.tracking import (
-    FacePath,
-    Observations,
-    Track,
+from hicmae_core.media.choosing import (
+    MIN_SAMPLE_SECONDS,
+    best_per_shot,
     count_faces,
     credible_tracks,
-    link,
+    during,
+    lasting_parts,
     main_track,
-    observe,
-    smooth_path,
+    share,
 )
+from hicmae_core.media.cropping import crop_face, crop_squares, encode_jpeg
+from hicmae_core.media.decoding import MediaError, probe, read_pictures
+from hicmae_core.media.detection import Detector
+from hicmae_core.media.pictures import Picture
+from hicmae_core.media.smoothing import FacePath, smooth_path
+from hicmae_core.media.tracking import Observations, Track, link, observe
+
+KEPT_BYTES = 128 * 2**20
+"""A video whose decoded frames fit in here is decoded once (15 s of 360p), a larger one each time it is looked at."""
 
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """The main face of one video.
+    """A face of a video, over all of it or over the part that shows it.
 
     Alignment: `frames` has one crop per video frame, in order, at the constant rate `fps`. Crop k shows the face at
-    ``k / fps`` seconds after the first video frame, which is where sample ``k / fps * 16000`` of `read_audio` sounds.
-    Where the face was missed for up to 0.6 s its box is interpolated, or held at the ends; further away, and in
-    other shots, the nearest crop that shows the face is repeated, so that no crop is without a face and no index
-    shifts.
+    ``start_seconds + k / fps`` seconds after the first video frame; 16000 times that is the sample of `read_audio`
+    that sounds there. Where the face was missed for up to 0.6 s its box is interpolated, or held at the ends; further
+    away, and in shots without it, the nearest crop that shows it is repeated, so that no crop is without a face and
+    no index shifts.
 
     Attributes:
-        status: ``ok``; ``low_coverage`` (usable, but seen in few frames); ``no_face``; or a `MediaError` status.
+        status: ``ok``; ``low_coverage`` or ``low_share`` (usable, but seen in few frames, or one among others);
+            ``no_face``; ``short_face`` (no face lasts long enough to be a sample of its own); or a `MediaError` status.
         reason: A sentence where the status is not ``ok``, otherwise empty.
         fps: Frames per second.
         frames: JPEG bytes, square RGB crops; empty unless `usable`.
         boxes: float32 ``[num_frames, 4]``: left, top, right, bottom of the face's upright square in video pixels.
         coverage: Fraction of the frames in which the face was detected, or interpolated between detections.
-        num_faces: Most faces in view at the same time.
-        start_seconds: Where the frames start in the video; 0 unless each face is a sample of its own.
-        share: The face's share of all faces in view while its frames run, by size, centrality and score; 1 is alone.
+        num_faces: Most faces in view at the same time, in the whole video.
+        start_seconds: When the frames start; 0 unless each face is a sample of its own.
+        share: The face's part of all faces seen in its time, by duration, size, centrality and score; 1 is alone.
         face_size: Median side of the face's square, pixels of the video.
     """
 
@@ -64,66 +72,161 @@ class FaceTrack:
         return bool(self.frames)
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """A face before it is cropped: its place, the frame where it starts, its share."""
+
+    place: FacePath
+    first: int
+    share: float
+
+
+class _Film:
+    """The pictures of a video, which can be gone through again and again."""
+
+    def __init__(self, path: Path, max_seconds: float) -> None:
+        self.path = path
+        self.max_seconds = max_seconds
+        self._kept: list[Picture] | None = None
+
+    def __iter__(self) -> Iterator[Picture]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept: list[Picture] = []
+        num_bytes = 0
+        for _, picture in read_pictures(self.path, self.max_seconds):
+            num_bytes += picture.num_bytes
+            if num_bytes <= KEPT_BYTES:
+                kept.append(picture)
+            else:
+                kept.clear()
+            yield picture
+        if num_bytes <= KEPT_BYTES:
+            self._kept = kept
+
+
+def extract_face(path: Path, faces: FacesParams, detector: Detector, max_seconds: float = math.inf) -> FaceTrack:
+    """The main face of a video: `extract_faces` with the policy ``single``."""
+    (track,) = extract_faces(path, faces, "single", detector, max_seconds)
+    return track
+
+
 def extract_faces(
     path: Path, faces: FacesParams, policy: FacePolicy, detector: Detector, max_seconds: float
 ) -> list[FaceTrack]:
-    """The faces of a video that the policy asks for; one entry that says why if there is none."""
-    return [extract_face(path, faces, detector)]
+    """Find, follow and crop the faces of a video.
 
-
-def extract_face(path: Path, faces: FacesParams, detector: Detector) -> FaceTrack:
-    """Find, follow and crop the main face of a video.
-
-    The video is decoded twice, to find the face and to crop it, so memory holds a few frames at a time. If no face
-    is found the clip is searched again, every frame at a larger size and a lower threshold, which a face may fall to
-    but not stay at.
+    If no face is found the video is searched again, every frame at a larger size and a lower threshold, which a face
+    may fall to but not stay at. Memory holds `KEPT_BYTES` of pictures, and the crops.
 
     Args:
         path: A video file.
-        faces: Stride, crop geometry, size and thresholds.
-        detector: From `make_detector`; it can serve any number of videos.
+        faces: Stride, crop geometry, size and thresholds. With the detector ``none`` the centre square of every
+            picture is the face, whatever the policy.
+        policy: ``single``: the face that is large, central and certain for longest, over the whole video.
+            ``stitch``: the same in each shot; shots without a face take the nearest crop. ``all``: every face, as a
+            sample of its own, over the frames that show it without a gap, if these are 2 s or more.
+        detector: From `make_detector` with the same `faces`; it can serve any number of videos.
+        max_seconds: Longer videos are refused.
 
     Returns:
-        The face, or why there is none; a bad file does not raise.
+        The faces, in order of time; or one entry that says why there is none: a bad file does not raise.
     """
     try:
         fps = probe(path).fps
-        stride = faces.stride
-        seen, tracks = _search(path, detector, stride, fps, faces.min_score)
+        film = _Film(path, max_seconds)
+        if faces.detector == "none":
+            return [_whole_pictures(film, fps, faces, detector)]
+        seen, tracks = _search(film, detector, faces.stride, fps, faces.min_score)
         if not tracks:
-            stride = 1
-            seen, tracks = _search(path, detector.careful(), stride, fps, faces.min_score)
+            seen, tracks = _search(film, detector.careful(), 1, fps, faces.min_score)
         if not tracks:
-            return FaceTrack("no_face", f"{path}: no face in {seen.num_frames} frames", fps)
-        main = main_track(tracks, seen.width, seen.height)
-        place = smooth_path(main, seen.shots, fps, stride)
-        crops = _crops(path, place, faces, detector)
+            return [FaceTrack("no_face", f"{path}: no face in {seen.num_frames} frames", fps)]
+        num_faces = count_faces(tracks, seen.num_frames)
+        samples = _samples(policy, tracks, seen, fps)
+        if not samples:
+            reason = f"{path}: no face is seen for {MIN_SAMPLE_SECONDS:g} s without a gap, as the policy `all` asks"
+            return [FaceTrack("short_face", reason, fps, num_faces=num_faces)]
+        crops = _crops(film, [sample.place for sample in samples], faces, detector)
     except MediaError as error:
-        return FaceTrack(error.status, str(error))
-    coverage = float(place.seen.mean())
-    status, reason = "ok", ""
-    if coverage < faces.min_coverage:
-        status = "low_coverage"
-        reason = f"{path}: the face is seen in {coverage:.0%} of the frames, below {faces.min_coverage:.0%}"
-    x, y, side, _ = place.squares.T
-    boxes = np.stack([x - side / 2, y - side / 2, x + side / 2, y + side / 2], 1).astype(np.float32)
-    return FaceTrack(status, reason, fps, crops, boxes, coverage, count_faces(tracks, seen.num_frames))
+        return [FaceTrack(error.status, str(error))]
+    return [
+        _face_track(path, sample, frames, num_faces, fps, faces) for sample, frames in zip(samples, crops, strict=True)
+    ]
 
 
 def _search(
-    path: Path, detector: Detector, stride: int, fps: float, min_score: float
+    pictures: Iterable[Picture], detector: Detector, stride: int, fps: float, min_score: float
 ) -> tuple[Observations, list[Track]]:
-    seen = observe((frame for _, frame in read_frames(path)), detector, stride)
-    return seen, credible_tracks(link(seen), seen.num_frames, fps, min_score)
+    seen = observe(pictures, detector, stride)
+    return seen, credible_tracks(link(seen), seen, fps, min_score)
 
 
-def _crops(path: Path, place: FacePath, faces: FacesParams, detector: Detector) -> list[bytes]:
-    """One JPEG per frame; frames that take another's crop share its bytes."""
-    squares = crop_squares(place.squares, faces.preset, detector.eye_height, detector.eye_distance)
-    wanted = set(place.sources.tolist())
-    encoded = {
-        index: encode_jpeg(crop_face(frame, squares[index], faces.size), faces.jpeg_quality)
-        for index, (_, frame) in enumerate(read_frames(path))
-        if index in wanted
-    }
-    return [encoded[index] for index in place.sources.tolist()]
+def _samples(policy: FacePolicy, tracks: list[Track], seen: Observations, fps: float) -> list[_Sample]:
+    if policy != "all":
+        chosen = [main_track(tracks, seen)] if policy == "single" else best_per_shot(tracks, seen)
+        return [_Sample(smooth_path(chosen, seen, fps), 0, share(chosen, tracks, seen))]
+    samples = []
+    for part in lasting_parts(tracks, seen, fps):
+        first, last = part.frames[0], part.frames[-1]
+        place = smooth_path([part], seen, fps).part(first, last)
+        samples.append(_Sample(place, first, share([part], during(tracks, first, last), seen)))
+    return samples
+
+
+def _crops(
+    pictures: Iterable[Picture], places: list[FacePath], faces: FacesParams, detector: Detector
+) -> list[list[bytes]]:
+    """Per face one JPEG per frame; frames that take another's crop share its bytes."""
+    wanted = []
+    for place in places:
+        squares = crop_squares(place.squares, faces.preset, detector.eye_height, detector.eye_distance)
+        wanted.append(dict(zip(place.sources.tolist(), squares, strict=True)))
+    encoded: list[dict[int, bytes]] = [{} for _ in places]
+    for index, picture in enumerate(pictures):
+        here = [(squares[index], jpegs) for squares, jpegs in zip(wanted, encoded, strict=True) if index in squares]
+        image = picture.rgb() if here else None
+        for square, jpegs in here:
+            assert image is not None, "there is a face to crop"
+            jpegs[index] = encode_jpeg(crop_face(image, square, faces.size), faces.jpeg_quality)
+    return [[jpegs[index] for index in place.sources.tolist()] for place, jpegs in zip(places, encoded, strict=True)]
+
+
+def _face_track(
+    path: Path, sample: _Sample, frames: list[bytes], num_faces: int, fps: float, faces: FacesParams
+) -> FaceTrack:
+    """The sample with its crops, flagged where it is seen in few frames or is one face among others."""
+    coverage = float(sample.place.seen.mean())
+    flags = {}
+    if coverage < faces.min_coverage:
+        flags["low_coverage"] = f"the face is seen in {coverage:.0%} of the frames, below {faces.min_coverage:.0%}"
+    if sample.share < faces.min_share:
+        flags["low_share"] = f"the face has {sample.share:.0%} of what faces are seen, below {faces.min_share:.0%}"
+    x, y, side, _ = sample.place.squares.T
+    return FaceTrack(
+        status=next(iter(flags), "ok"),
+        reason=f"{path}: {'; '.join(flags.values())}" if flags else "",
+        fps=fps,
+        frames=frames,
+        boxes=np.stack([x - side / 2, y - side / 2, x + side / 2, y + side / 2], 1).astype(np.float32),
+        coverage=coverage,
+        num_faces=num_faces,
+        start_seconds=sample.first / fps,
+        share=sample.share,
+        face_size=float(np.median(side)),
+    )
+
+
+def _whole_pictures(pictures: Iterable[Picture], fps: float, faces: FacesParams, detector: Detector) -> FaceTrack:
+    """A video that is cropped already, as one face seen in every frame."""
+    frames, boxes = [], []
+    for picture in pictures:
+        image = picture.rgb()
+        (found,) = detector.detect([image])
+        left, top, right, bottom = found.boxes[0]
+        square = np.array([(left + right) / 2, (top + bottom) / 2, right - left, 0.0])
+        frames.append(encode_jpeg(crop_face(image, square, faces.size), faces.jpeg_quality))
+        boxes.append(found.boxes[0])
+    size = float(np.median([right - left for left, _, right, _ in boxes]))
+    return FaceTrack("ok", "", fps, frames, np.stack(boxes), coverage=1.0, num_faces=1, share=1.0, face_size=size)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 
 @dataclass(frozen=True)
@@ -14,9 +15,11 @@ class Picture:
 
     Attributes:
         frame: The decoded frame, not yet rotated.
+        converter: Shared by the pictures of one video, it need not be set up for each of them. Not for two threads.
     """
 
     frame: av.VideoFrame
+    converter: VideoReformatter = field(default_factory=VideoReformatter, repr=False)
 
     @property
     def width(self) -> int:
@@ -35,15 +38,15 @@ class Picture:
 
     def rgb(self) -> np.ndarray:
         """RGB uint8 ``[height, width, 3]``, turned as it is meant to be shown."""
-        pixels = self.frame.to_ndarray(format="rgb24")
+        pixels = self.converter.reformat(self.frame, format="rgb24").to_ndarray()
         return np.ascontiguousarray(np.rot90(pixels, self._quarters)) if self._quarters else pixels
 
     def luma(self) -> np.ndarray:
         """Brightness as coded, 16 to 235 in most videos, uint8 of the frame's shape; not rotated."""
         brightness = self.frame.format.components[0]
         as_coded = self.frame.format.is_planar and brightness.is_luma and brightness.bits == 8
-        plane = (self.frame if as_coded else self.frame.reformat(format="gray")).planes[0]
-        return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        plane = (self.frame if as_coded else self.converter.reformat(self.frame, format="gray")).planes[0]
+        return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
 
     @property
     def _quarters(self) -> int:

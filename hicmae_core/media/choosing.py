@@ -1,0 +1,101 @@
+"""Which of a video's faces are kept: the main one, the best of each shot, or all that last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hicmae_core.media.tracking import Observations, Track
+
+MIN_TRACK_SECONDS = 0.4
+MIN_SAMPLE_SECONDS = 2.0
+MAX_GAP_SECONDS = 0.6
+
+_SAME_FACE = 0.5
+_LEAST_CENTRALITY = 1e-3
+
+
+def max_gap(fps: float, stride: int) -> int:
+    """Frames between two looks over which a face is taken to be there: 0.6 s, or the stride if that is longer."""
+    return max(round(MAX_GAP_SECONDS * fps), stride)
+
+
+def credible_tracks(tracks: Sequence[Track], seen: Observations, fps: float, min_score: float) -> list[Track]:
+    """The tracks that reach the score once and last 0.4 s, or half of a clip that is short; each face once.
+
+    Of two that lie on each other, as a face and a part of it do, the one that weighs more is kept.
+    """
+    shortest = min(MIN_TRACK_SECONDS * fps, seen.num_frames / 2)
+    lasting = [track for track in tracks if max(track.scores) >= min_score and track.num_frames >= shortest]
+    kept: list[Track] = []
+    for track in sorted(lasting, key=lambda track: -weight(track, seen)):
+        if not any(_is_same_face(track, better) for better in kept):
+            kept.append(track)
+    return kept
+
+
+def weight(track: Track, seen: Observations) -> float:
+    """How much a face matters: the sum over its frames of size x centrality x score.
+
+    Each look stands for the frames since the one before, so a face that was looked at more closely weighs no more.
+    """
+    boxes = np.stack(track.boxes)
+    size = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], -1))
+    middle = np.array([seen.width, seen.height]) / 2
+    offsets = (boxes[:, :2] + boxes[:, 2:]) / 2 - middle
+    centrality = np.maximum(1 - np.hypot(*offsets.T) / np.hypot(*middle), _LEAST_CENTRALITY)
+    num_frames = np.minimum(np.diff(track.frames, prepend=track.frames[0] - 1), seen.stride)
+    return float(np.sum(size * centrality * np.array(track.scores) * num_frames))
+
+
+def main_track(tracks: Sequence[Track], seen: Observations) -> Track:
+    """The track that weighs most."""
+    return max(tracks, key=lambda track: weight(track, seen))
+
+
+def best_per_shot(tracks: Sequence[Track], seen: Observations) -> list[Track]:
+    """The main track of each shot that shows a face."""
+    shots = sorted({track.shot for track in tracks})
+    return [main_track([track for track in tracks if track.shot == shot], seen) for shot in shots]
+
+
+def lasting_parts(tracks: Sequence[Track], seen: Observations, fps: float) -> list[Track]:
+    """The stretches of 2 s or more in which a face is seen without a gap, in order of time, then of weight."""
+    parts = []
+    for track in tracks:
+        after_gaps = np.flatnonzero(np.diff(track.frames) > max_gap(fps, seen.stride)) + 1
+        for start, end in zip([0, *after_gaps], [*after_gaps, len(track.frames)], strict=True):
+            parts.append(track.part(slice(start, end)))
+    lasting = [part for part in parts if part.num_frames >= MIN_SAMPLE_SECONDS * fps]
+    return sorted(lasting, key=lambda part: (part.frames[0], -weight(part, seen)))
+
+
+def share(chosen: Sequence[Track], tracks: Sequence[Track], seen: Observations) -> float:
+    """The chosen tracks' part of the weight of all tracks; 1 is alone."""
+    return sum(weight(track, seen) for track in chosen) / sum(weight(track, seen) for track in tracks)
+
+
+def during(tracks: Sequence[Track], first: int, last: int) -> list[Track]:
+    """What tracks show from one frame to another, both included."""
+    parts = [track.part(slice(*np.searchsorted(track.frames, [first, last + 1]))) for track in tracks]
+    return [part for part in parts if part.frames]
+
+
+def count_faces(tracks: Sequence[Track], num_frames: int) -> int:
+    """The most tracks that run at the same time."""
+    running = np.zeros(num_frames, np.int64)
+    for track in tracks:
+        running[track.frames[0] : track.frames[-1] + 1] += 1
+    return int(running.max(initial=0))
+
+
+def _is_same_face(track: Track, other: Track) -> bool:
+    """Whether the smaller boxes lie inside the larger ones, by half, wherever both were seen."""
+    _, here, there = np.intersect1d(track.frames, other.frames, return_indices=True)
+    if not len(here):
+        return False
+    first, second = np.stack(track.boxes)[here], np.stack(other.boxes)[there]
+    sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
+    smaller = np.minimum(*(np.prod(boxes[:, 2:] - boxes[:, :2], -1) for boxes in (first, second)))
+    return bool(np.median(np.prod(np.maximum(sides, 0), -1) / np.maximum(smaller, 1e-9)) > _SAME_FACE)
