@@ -10,6 +10,7 @@ from skimage.data import astronaut
 from hicmae_core.config import FacesParams
 from hicmae_core.media.detection import CenterFace, Detections, FaceAlignmentDetector, box_iou, make_detector
 from tests.media.films import background, picture
+from tests.media.networks import FACE_SIDE, TILE, write_scrfd, write_yunet
 
 
 def test_finds_a_real_face_with_its_points():
@@ -47,6 +48,15 @@ def test_pictures_of_several_shapes_in_a_row_are_as_with_fresh_networks():
         np.testing.assert_array_equal(found.points, fresh.points)
     for found, alone in zip(shared.detect(images), together, strict=True):
         np.testing.assert_array_equal(found.boxes, alone.boxes)
+
+
+def test_the_whole_picture_is_its_centre_square():
+    detector = make_detector(FacesParams(detector="none"))
+    wide, tall = detector.detect([np.zeros((40, 60, 3), np.uint8), np.zeros((61, 40, 3), np.uint8)])
+    np.testing.assert_array_equal(wide.boxes, [[10, 0, 50, 40]])
+    np.testing.assert_array_equal(tall.boxes, [[0, 10.5, 40, 50.5]])
+    assert detector.careful() is detector
+    assert detector.weights is None
 
 
 def test_careful_finds_a_face_too_small_for_a_glance():
@@ -104,6 +114,23 @@ def test_face_alignment_detectors_run_from_a_file(weights, name):
     rows = np.array(plain.detect_from_image(shown))
     np.testing.assert_allclose(best.boxes, rows[np.argsort(-rows[:, 4], kind="stable"), :4] * 4, rtol=1e-4, atol=1e-3)
     assert detector.careful().min_score == 0.3
+
+
+@pytest.mark.parametrize("name", ["yunet", "scrfd"])
+def test_face_alignment_detectors_run_from_a_network(name, tmp_path):
+    if name == "scrfd":
+        pytest.importorskip("onnxruntime")
+    weights = {"yunet": write_yunet, "scrfd": write_scrfd}[name](tmp_path / f"{name}.onnx")
+    picture = np.zeros((192, 320, 3), np.uint8)
+    picture[TILE // 2 : TILE, 3 * TILE // 2 : 2 * TILE] = 255  # a tile of the enlarged picture
+    detector = make_detector(FacesParams(detector=name, weights=weights, detect_size=640))
+    for image, expected in ((picture, 1), (np.zeros((128, 64, 3), np.uint8), 0), (picture, 1), (picture[:, ::-1], 1)):
+        (found,) = detector.detect([image])
+        assert len(found) == expected
+        assert found.points.shape == (expected, 5, 2)
+    left, top = (320 - 1.75 * TILE - FACE_SIDE / 4, 0.75 * TILE - FACE_SIDE / 4)
+    np.testing.assert_allclose(found.boxes, [[left, top, left + FACE_SIDE / 2, top + FACE_SIDE / 2]], atol=0.01)
+    assert found.scores[0] > 0.9  # the enlarged tile has soft edges
 
 
 @pytest.mark.parametrize("name", ["sfd", "retinaface", "scrfd", "yunet"])
