@@ -15,7 +15,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from hicmae_core.config import SAMPLE_RATE_HZ
 from hicmae_core.media.opening import MediaError, audio_stream, opened, video_stream
@@ -102,9 +101,7 @@ def read_pictures(path: Path, max_seconds: float = math.inf) -> Iterator[tuple[f
         video = video_stream(path, container)
         if video is None:
             raise MediaError(path, "no_video", "has no video stream")
-        _check_length(path, _declared_seconds(video) or (container.duration or 0) / av.time_base, max_seconds)
         frame_seconds = 1 / float(_frame_rate(path, video))
-        converter = VideoReformatter()
         next_index = 0
         shown: Picture | None = None
         shown_at = 0.0
@@ -113,7 +110,7 @@ def read_pictures(path: Path, max_seconds: float = math.inf) -> Iterator[tuple[f
             while shown is not None and next_index * frame_seconds < (shown_at + at) / 2:
                 yield next_index * frame_seconds, shown
                 next_index += 1
-            shown, shown_at = Picture(frame, converter), at
+            shown, shown_at = Picture(frame), at
         if shown is None:
             raise MediaError(path, "no_video", "has a video stream without a single frame")
         _check_whole(path, "video", shown_at + frame_seconds, _declared_seconds(video))
@@ -231,9 +228,11 @@ def _timed(path: Path, frames: Iterator[av.VideoFrame], frame_seconds: float) ->
     start: float | None = None
     last = -frame_seconds
     num_frames = num_damaged = 0
+    is_damaged = False
     for frame in frames:
+        is_damaged = frame.is_corrupt or (is_damaged and not frame.key_frame)  # what is predicted from it is, too
         num_frames += 1
-        num_damaged += frame.is_corrupt
+        num_damaged += is_damaged
         at = last + frame_seconds
         if frame.time is not None:
             start = frame.time if start is None else start
@@ -243,7 +242,7 @@ def _timed(path: Path, frames: Iterator[av.VideoFrame], frame_seconds: float) ->
         yield frame, at
         last = at
     if num_damaged > (1 - _MIN_DECODED_FRACTION) * num_frames:
-        raise MediaError(path, "unreadable", f"is damaged: {num_damaged} of {num_frames} frames have decoding errors")
+        raise MediaError(path, "unreadable", f"is damaged: {num_damaged} of {num_frames} frames")
 
 
 def _check_whole(path: Path, what: str, decoded_seconds: float, declared_seconds: float) -> None:

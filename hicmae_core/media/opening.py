@@ -63,7 +63,7 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
                 for stream in (*container.streams.video, *container.streams.audio):
                     if stream.codec_context is not None:
                         stream.codec_context.thread_count = 1
-                        stream.codec_context.options = {"max_pixels": _OPTIONS["max_pixels"]}
+                        stream.codec_context.options = _decoder_options(stream.codec_context.name)
                 yield container
     except av.ArgumentError as error:
         reason = f"is not video or sound, or in a container that is not read: {error.strerror}"
@@ -90,6 +90,12 @@ def _check_file(path: Path) -> None:
 def _check_start(path: Path, start: bytes) -> None:
     if any(start.startswith(sign, at) for at, sign in _ARCHIVES):
         raise MediaError(path, "unreadable", "is an archive: unpack it first")
+
+
+def _decoder_options(codec: str) -> dict[str, str]:
+    """A damaged JPEG would be completed with what is left in memory of another picture, so it is an error."""
+    options = {"max_pixels": _OPTIONS["max_pixels"]}
+    return {**options, "err_detect": "explode"} if codec == "mjpeg" else options
 
 
 def video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream | None:
