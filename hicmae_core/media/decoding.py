@@ -15,6 +15,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from hicmae_core.config import SAMPLE_RATE_HZ
 from hicmae_core.media.opening import MediaError, audio_stream, opened, video_stream
@@ -101,7 +102,9 @@ def read_pictures(path: Path, max_seconds: float = math.inf) -> Iterator[tuple[f
         video = video_stream(path, container)
         if video is None:
             raise MediaError(path, "no_video", "has no video stream")
+        _check_length(path, _declared_seconds(video) or (container.duration or 0) / av.time_base, max_seconds)
         frame_seconds = 1 / float(_frame_rate(path, video))
+        converter = VideoReformatter()
         next_index = 0
         shown: Picture | None = None
         shown_at = 0.0
@@ -110,7 +113,7 @@ def read_pictures(path: Path, max_seconds: float = math.inf) -> Iterator[tuple[f
             while shown is not None and next_index * frame_seconds < (shown_at + at) / 2:
                 yield next_index * frame_seconds, shown
                 next_index += 1
-            shown, shown_at = Picture(frame), at
+            shown, shown_at = Picture(frame, converter), at
         if shown is None:
             raise MediaError(path, "no_video", "has a video stream without a single frame")
         _check_whole(path, "video", shown_at + frame_seconds, _declared_seconds(video))
