@@ -33,7 +33,7 @@ def overlay(base: dict[str, Any], changes: dict[str, Any]) -> None:
 def apply_presets(text: str, names: list[str]) -> str:
     """Lay presets over the text of a params.yaml, keeping its comments.
 
-    `prepared` becomes the pre-training dataset and the evaluated ones.
+    A preset's ``shared`` names a recipe of presets/shared, which is laid first. `prepared` becomes the pre-training dataset and the evaluated ones.
 
     Raises:
         ValueError: For an unknown preset, or if the result is not valid.
@@ -46,7 +46,10 @@ def apply_presets(text: str, names: list[str]) -> str:
         path = PRESETS / f"{name}.yaml"
         if not path.is_file():
             raise ValueError(f"no preset `{name}`; there are: {', '.join(preset_names())}")
-        overlay(values, yaml.load(path.read_text(encoding="utf-8")))
+        preset = yaml.load(path.read_text(encoding="utf-8"))
+        shared = PRESETS / "shared" / f"{preset.pop('shared')}.yaml"
+        overlay(values, yaml.load(shared.read_text(encoding="utf-8")))
+        overlay(values, preset)
     values["prepared"] = list(dict.fromkeys([values["pretrain"]["dataset"], *values["evaluated"]]))
     stream = StringIO()
     yaml.dump(values, stream)

@@ -115,7 +115,7 @@ _PUBLISHED: dict[str, tuple[PublishedResult, ...]] = {
         _hicmae({"war": 65.23}, "audio"),
         _avf_mae("H", 72.71, 73.83),
     ),
-    "mer_multi": (_hicmae({"weighted_f1": 71.33}),),
+    "mer2023": (_hicmae({"weighted_f1": 71.33}),),
     "werewolf_xl": (
         _hicmae(
             {

@@ -2,7 +2,7 @@ import numpy as np
 
 from hicmae_core.evaluation.published import published_results
 
-DATASETS = ("crema_d", "mafw", "dfew", "ravdess", "msp_improv", "iemocap", "mer_multi", "werewolf_xl", "avcaffe")
+DATASETS = ("crema_d", "mafw", "dfew", "ravdess", "msp_improv", "iemocap", "mer2023", "werewolf_xl", "avcaffe")
 
 
 def test_every_dataset_of_the_paper_starts_with_hicmae():

@@ -38,7 +38,7 @@ def test_comments_survive():
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"no preset `finetune_nothing`; there are: finetune_crema_d"):
+    with pytest.raises(ValueError, match=r"no preset `finetune_nothing`; there are: finetune_avcaffe"):
         apply_presets(DEMO, ["finetune_nothing"])
 
 

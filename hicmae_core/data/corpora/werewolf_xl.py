@@ -33,7 +33,7 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     rows["video_path"] = [videos.get(clip_id, f"{clip_id}.mp4") for clip_id in rows["clip_id"]]
     pairs = zip(rows["clip_id"], rows["video_path"], strict=True)
     rows["audio_path"] = [sounds.get(clip_id, video) for clip_id, video in pairs]
-    rows["subject"] = rows["clip_id"].str[:5]
+    rows["subject"], rows["label_name"] = rows["clip_id"].str[:5], None
     rows["test_fold"] = (rows["clip_id"].str[:2].astype(int) - 1) // 6 + 1
     for name in dataset.targets:
         numbers = pd.to_numeric(table[name], errors="coerce")
