@@ -1,0 +1,1 @@
+"""What a prepared dataset looks like: counts, pictures, and clips that are there twice."""

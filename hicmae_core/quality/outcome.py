@@ -1,0 +1,163 @@
+"""What became of the clips of a manifest: who is usable, who was rejected, where and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hicmae_core.config import SAMPLE_RATE_HZ, DatasetParams
+from hicmae_core.data.manifest import USABLE, counts_by_status
+
+STAGES = ("manifest", "faces", "audio")
+"""The steps of preparation, in order."""
+
+TRAIN_ONLY = "train only"
+"""What the clips that no fold tests have for a fold."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A manifest and its two stores, side by side.
+
+    Attributes:
+        steps: For each of `STAGES` its rows, with at least ``clip_id, status, reason``. Faces and audio have rows for
+            the clips that passed the manifest; ``clip_id`` is the manifest's also for faces, where a clip has several
+            rows if each of its faces is a sample (then ``sample_id`` tells them apart).
+        usable: The manifest's rows of the clips that have a face and sound, with ``seconds`` of sound.
+        faces: The faces rows of the usable clips.
+        rejects: ``clip_id, stage, status, reason, video_path`` of all that was rejected, in the order of `STAGES`.
+    """
+
+    steps: dict[str, pd.DataFrame]
+    usable: pd.DataFrame
+    faces: pd.DataFrame
+    rejects: pd.DataFrame
+
+    @property
+    def funnel(self) -> dict[str, int]:
+        """How many clips are left after each step."""
+        passed = {stage: rows.loc[rows["status"].isin(USABLE), "clip_id"] for stage, rows in self.steps.items()}
+        return {
+            "listed": len(self.steps["manifest"]),
+            "file and label good": len(passed["manifest"]),
+            "face found": passed["faces"].nunique(),
+            "sound good": len(passed["audio"]),
+            "usable": len(self.usable),
+        }
+
+
+def outcome_of(manifest: pd.DataFrame, faces_index: pd.DataFrame, audio_index: pd.DataFrame) -> Outcome:
+    """Join a manifest with the indices of its faces and audio stores.
+
+    A clip of the manifest that a store does not know gets the status ``not_prepared``: the store is older.
+    """
+    passed = manifest.loc[manifest["status"].isin(USABLE), "clip_id"]
+    faces = faces_index.rename(columns={"clip_id": "sample_id", "source": "clip_id"})
+    steps = {"manifest": manifest, "faces": _step(passed, faces), "audio": _step(passed, audio_index)}
+    with_face, with_sound = (
+        rows[rows["status"].isin(USABLE)].drop_duplicates("clip_id") for rows in (steps["faces"], steps["audio"])
+    )
+    usable = manifest[
+        among(manifest["clip_id"], with_face["clip_id"]) & among(manifest["clip_id"], with_sound["clip_id"])
+    ]
+    num_samples = usable["clip_id"].map(with_sound.set_index("clip_id")["num_samples"]).astype("float64")
+    faces = steps["faces"]
+    return Outcome(
+        steps,
+        usable.assign(seconds=num_samples / SAMPLE_RATE_HZ),
+        faces[among(faces["clip_id"], usable["clip_id"]) & faces["status"].isin(USABLE)],
+        _rejects(steps),
+    )
+
+
+def among(ids: pd.Series, others: pd.Series) -> np.ndarray:
+    """Which of `ids` are in `others`, as ``ids.isin(others)`` has it, but at once for millions of strings."""
+    return pc.is_in(pa.array(ids, pa.large_string()), pa.array(others, pa.large_string())).to_numpy(
+        zero_copy_only=False
+    )
+
+
+def _step(passed: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
+    """A store's rows of the clips that came so far."""
+    rows = rows[among(rows["clip_id"], passed)]
+    forgotten = passed[~among(passed, rows["clip_id"])]
+    if forgotten.empty:
+        return rows
+    reason = "the manifest is newer than the store; prepare this dataset again"
+    absent = pd.DataFrame({"clip_id": forgotten, "status": "not_prepared", "reason": reason})
+    return pd.concat([rows, absent], ignore_index=True)
+
+
+def _rejects(steps: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    paths = steps["manifest"].set_index("clip_id")["video_path"]
+    parts = []
+    for stage, rows in steps.items():
+        bad = rows.loc[~rows["status"].isin(USABLE), ["clip_id", "status", "reason"]]
+        parts.append(bad.assign(stage=stage, video_path=bad["clip_id"].map(paths)))
+    return pd.concat(parts, ignore_index=True)[["clip_id", "stage", "status", "reason", "video_path"]]
+
+
+def count_labels(usable: pd.DataFrame, dataset: DatasetParams) -> dict[str, pd.DataFrame]:
+    """Usable clips per class (rows) and test fold (columns), with sums: a table for each classified target.
+
+    The key of the only target is empty. Clips without a test fold, which are always trained on, are in the column
+    `TRAIN_ONLY`. Regression and unlabelled data have a single row, ``all clips``.
+    """
+    folds = fold_names(usable)
+    if dataset.task == "multi_classification":
+        columns = {target: usable[f"target_{target}"] for target in dataset.targets}
+    else:
+        columns = {"": usable["label"]}
+    tables = {}
+    for target, ids in columns.items():
+        if dataset.classes:
+            names = ids.astype("Int64").map(dict(enumerate(dataset.classes)))
+        else:
+            names = pd.Series("all clips", usable.index)
+        table = pd.crosstab(names, folds).reindex(dataset.classes or ("all clips",), fill_value=0)
+        in_order = sorted(map(str, table.columns), key=lambda fold: (fold == TRAIN_ONLY, len(fold), fold))
+        tables[target] = table[in_order].assign(all=table.sum(axis=1))
+    return tables
+
+
+def fold_names(clips: pd.DataFrame) -> pd.Series:
+    """Each clip's test fold as text."""
+    return clips["test_fold"].astype("Int64").astype("str").where(clips["test_fold"].notna(), TRAIN_ONLY)
+
+
+def describe_targets(usable: pd.DataFrame, dataset: DatasetParams) -> pd.DataFrame:
+    """Mean, standard deviation, least and greatest value of each regression target."""
+    values = usable[[f"target_{target}" for target in dataset.targets]].astype("float64")
+    table = values.agg(["mean", "std", "min", "max"]).T
+    return table.set_axis(list(dataset.targets), axis="index")
+
+
+def numbers(outcome: Outcome, duplicates: pd.DataFrame, speakers: pd.DataFrame) -> dict[str, Any]:
+    """The report's numbers, for a metrics file.
+
+    Args:
+        outcome: The dataset.
+        duplicates: From `duplicates.find_duplicates`.
+        speakers: From `duplicates.speakers_in_several_folds`.
+    """
+    usable, groups = outcome.usable, duplicates.drop_duplicates("group")
+    return {
+        "num_clips": len(outcome.steps["manifest"]),
+        "num_usable": len(usable),
+        "num_speakers": int(usable["subject"].nunique()),
+        "hours": round(float(usable["seconds"].sum()) / 3600, 4),
+        **{f"{stage}_status": counts_by_status(rows) for stage, rows in outcome.steps.items()},
+        "duplicates": {
+            "num_clips": int(duplicates["clip_id"].nunique()),
+            "num_groups": len(groups),
+            "num_groups_in_different_folds": int(groups["different_folds"].sum()),
+            "num_groups_with_different_labels": int(groups["different_labels"].sum()),
+            "num_groups_with_different_speakers": int(groups["different_speakers"].sum()),
+        },
+        "num_speakers_in_several_folds": len(speakers),
+    }
