@@ -33,7 +33,8 @@ def overlay(base: dict[str, Any], changes: dict[str, Any]) -> None:
 def apply_presets(text: str, names: list[str]) -> str:
     """Lay presets over the text of a params.yaml, keeping its comments.
 
-    A preset's ``shared`` names a recipe of presets/shared, which is laid first. `prepared` becomes the pre-training dataset and the evaluated ones.
+    A preset's ``shared`` names a recipe of presets/shared, which is laid first. `prepared` becomes the pre-training
+    dataset and the evaluated ones.
 
     Raises:
         ValueError: For an unknown preset, or if the result is not valid.
