@@ -7,15 +7,17 @@ Video goes in as ``[B, T, S, S, 3]`` uint8 and comes out as ``[B, 3, T, H, W]`` 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from hicmae_core.config import AugmentationParams
-from hicmae_core.data.clips import FBANK_MEAN, FBANK_SCALE
-from hicmae_core.data.randaugment import randaugment
+from hicmae_core.data.randaugment import Plan, draw_plans, render
+from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE
+from hicmae_core.data.views import View
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -33,7 +35,13 @@ Box = tuple[int, int, int, int]
 
 def resize_only(frames: Tensor, image_size: int) -> Tensor:
     """What evaluation sees: the whole crop."""
-    return torch.stack([_normalise(_resize(clip, image_size)) for clip in _clips(frames)])
+    video = _empty(frames, image_size)
+    for out, clip in zip(video, frames, strict=True):
+        pictures = clip.permute(0, 3, 1, 2).float()
+        if clip.shape[-2] != image_size:
+            pictures = F.interpolate(pictures, (image_size, image_size), mode="bilinear", align_corners=False)
+        _normalise(pictures.transpose(0, 1), out)
+    return video
 
 
 def multi_scale_corner_crop(
@@ -44,13 +52,12 @@ def multi_scale_corner_crop(
     side = frames.shape[-2]
     pairs = [(h, w) for i, h in enumerate(scales) for j, w in enumerate(scales) if abs(i - j) <= 1]
     draws = torch.rand(len(frames), 2, generator=generator, device=generator.device).tolist()
-    crops = []
-    for clip, (pair, place) in zip(_clips(frames), draws, strict=True):
+    views = []
+    for pair, place in draws:
         height, width = (int(side * scale) for scale in pairs[int(pair * len(pairs))])
         y, x = _CROP_PLACES[int(place * len(_CROP_PLACES))]
-        box = (side - height) * y // 4, (side - width) * x // 4, height, width
-        crops.append(_normalise(_resize(_cut(clip, box), image_size)))
-    return torch.stack(crops)
+        views.append(View((side - height) * y // 4, (side - width) * x // 4, height, width))
+    return _rendered(frames, [()] * len(frames), views, image_size)
 
 
 def finetuning_augmentation(
@@ -59,22 +66,22 @@ def finetuning_augmentation(
     """RandAugment, random resized crop, horizontal flip and random erasing, drawn anew for each clip."""
     side = frames.shape[-2]
     draws = torch.rand(len(frames), 2 * _NUM_TRIES + 1, 4, generator=generator, device=generator.device).tolist()
-    clips = []
-    for clip, (*tries, (flip, erase, _, _)) in zip(_clips(frames), draws, strict=True):
-        if params.randaugment_num_ops:
-            clip = randaugment(
-                clip, params.randaugment_num_ops, params.randaugment_magnitude, params.randaugment_std, generator
-            )
+    plans = draw_plans(
+        len(frames), params.randaugment_num_ops, params.randaugment_magnitude, params.randaugment_std, generator
+    )
+    views = []
+    for *tries, (flip, _, _, _) in draws:
         box = _random_box(tries[:_NUM_TRIES], side, params.crop_scale, params.crop_ratio) or (0, 0, side, side)
-        clip = _normalise(_resize(_cut(clip, box), image_size))
-        if params.flip and flip < 0.5:
-            clip = clip.flip(-1)
+        views.append(View(*box, mirrored=params.flip and flip < 0.5))
+    video = _rendered(frames, plans, views, image_size)
+    noise = torch.Generator(frames.device).manual_seed(_seed(generator))
+    for clip, (*tries, (_, erase, _, _)) in zip(video, draws, strict=True):
         hole = _random_box(tries[_NUM_TRIES:], image_size, ERASING_AREA, ERASING_RATIO)
         if erase < params.erasing and hole is not None:
-            region = _cut(clip, hole)
-            region.copy_(torch.randn(region.shape, generator=generator, device=generator.device))
-        clips.append(clip)
-    return torch.stack(clips)
+            top, left, height, width = hole
+            region = clip[..., top : top + height, left : left + width]
+            region.copy_(torch.randn(region.shape, generator=noise, device=region.device))
+    return video
 
 
 def audio_gain(audio: Tensor, generator: torch.Generator) -> Tensor:
@@ -91,28 +98,29 @@ def audio_gain(audio: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(is_padding | is_silent, audio, louder)
 
 
-def _clips(frames: Tensor) -> Iterator[Tensor]:
-    """Each clip as float ``[3, T, S, S]``, still 0 to 255. One by one they fit the processor's cache."""
-    for clip in frames:
-        yield clip.permute(3, 0, 1, 2).contiguous().float()
+def _rendered(frames: Tensor, plans: Sequence[Plan], views: Sequence[View], image_size: int) -> Tensor:
+    """Clips after RandAugment, cut and normalised."""
+    video = _empty(frames, image_size)
+    for clip, times, pixels in render(frames, plans, views, image_size):
+        _normalise(pixels, video[clip, :, times])
+    return video
 
 
-def _normalise(clip: Tensor) -> Tensor:
-    mean, std = (255 * clip.new_tensor(values)[:, None, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (clip - mean).div_(std)
+def _empty(frames: Tensor, image_size: int) -> Tensor:
+    shape = len(frames), 3, frames.shape[1], image_size, image_size
+    if frames.device.type == "cpu":
+        return torch.from_numpy(np.empty(shape, np.float32))  # on huge pages, which are quick to get
+    return torch.empty(shape, device=frames.device)
 
 
-def _resize(clip: Tensor, image_size: int) -> Tensor:
-    """Bilinear, ``[3, T, h, w]`` to ``[3, T, image_size, image_size]``."""
-    if clip.shape[-2:] == (image_size, image_size):
-        return clip
-    return F.interpolate(clip, (image_size, image_size), mode="bilinear", align_corners=False)
+def _normalise(clip: Tensor, out: Tensor) -> None:
+    """Pixels ``[3, T, S, S]``, 0 to 255, as the model's input, written to `out`."""
+    mean, std = (255 * out.new_tensor(values)[:, None, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    torch.sub(clip, mean, out=out).div_(std)
 
 
-def _cut(clip: Tensor, box: Box) -> Tensor:
-    """The part of every frame inside `box`, a view."""
-    top, left, height, width = box
-    return clip[..., top : top + height, left : left + width]
+def _seed(generator: torch.Generator) -> int:
+    return int(torch.randint(2**62, (), generator=generator, device=generator.device).item())
 
 
 def _random_box(

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from hicmae_core.config import NUM_MEL_BINS, DatasetParams, ModelParams
+from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ, DatasetParams, Modality, ModelParams
+from hicmae_core.data.reading import decode_into, fbank_window, frame_size
 from hicmae_core.data.sampling import ClipWindow, random_window, test_windows
 from hicmae_core.data.shards import ClipStore, as_matrix
-
-FBANK_MEAN = -4.2677393
-FBANK_SCALE = 2 * 4.5689974
-"""A log-mel value x enters the model as (x - FBANK_MEAN) / FBANK_SCALE."""
-
-_HOP = 160  # samples from one log-mel frame to the next
-_WINDOW = 400  # samples that a log-mel frame covers
 
 
 class Batch(NamedTuple):
     """Clips side by side.
 
-    In test batches `frames` and `audio` have a second axis: the clip's segments.
+    In test batches `frames` and `audio` have a second axis: the clip's segments. A stream that is not read (see
+    `ClipDataset.modality`) has no frames: T or time is 0.
     """
 
     clip_ids: list[str]
@@ -39,7 +32,7 @@ class Batch(NamedTuple):
     audio: Tensor
     """``[B, 1, time, mel]`` float32 normalised log-mel."""
     labels: Tensor | None
-    """``[B]`` int64 class ids, or ``[B, targets]`` float32; None for unlabelled clips."""
+    """Rows of `ClipDataset.labels`; None for unlabelled clips."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +42,16 @@ class ClipDataset:
     Attributes:
         faces: Store of face crops.
         audio: Store of log-mel features.
-        clip_ids: The clips, each in both stores.
-        labels: ``[N]`` int64 or ``[N, targets]`` float32, in the order of `clip_ids`; None if unlabelled.
+        clip_ids: The samples, each in `faces`, with its sound in `audio`.
+        labels: ``[N]`` or ``[N, targets]``, int64 class ids or float32 values, in the order of `clip_ids`; None if
+            unlabelled.
         model: The model's input geometry.
         subjects: Each clip's speaker, None where unknown.
+        modality: What is read. Of a video's sound nothing is, and of the faces behind a sound their number alone,
+            which says where its windows lie.
 
     Raises:
-        ValueError: If a clip is missing from a store.
+        ValueError: If a clip is missing from a store that is read.
     """
 
     faces: ClipStore
@@ -64,13 +60,13 @@ class ClipDataset:
     labels: np.ndarray | None
     model: ModelParams
     subjects: Sequence[str | None] | None = None
+    modality: Modality = "both"
 
     def __post_init__(self) -> None:
-        for store in (self.faces, self.audio):
-            missing = [clip_id for clip_id in self.clip_ids if clip_id not in store]
-            if missing:
-                names = ", ".join(missing[:5])
-                raise ValueError(f"{store.folder}: {len(missing)} clips are not there ({names} ...); prepare it again")
+        _check_stored(self.faces, pd.Series(self.clip_ids, dtype="str"))
+        if self.modality != "video":
+            sources = self.faces.index.set_index("clip_id")["source"]
+            _check_stored(self.audio, sources.loc[list(self.clip_ids)])
 
     @classmethod
     def from_manifest(
@@ -81,82 +77,106 @@ class ClipDataset:
         audio: ClipStore,
         dataset: DatasetParams,
         model: ModelParams,
+        modality: Modality = "both",
     ) -> ClipDataset:
-        """The clips `clip_ids` with the labels and subjects that a manifest gives them."""
+        """The clips `clip_ids` with the labels and subjects that a manifest, a row for each, gives them."""
         rows = manifest.set_index("clip_id").loc[list(clip_ids)]
         labels: np.ndarray | None = None
         if dataset.task == "classification":
             labels = rows["label"].to_numpy(dtype=np.int64)
-        elif dataset.task == "regression":
-            labels = rows[[f"target_{name}" for name in dataset.targets]].to_numpy(dtype=np.float32)
+        elif dataset.task != "unlabelled":
+            dtype = np.int64 if dataset.task == "multi_classification" else np.float32
+            labels = rows[[f"target_{name}" for name in dataset.targets]].to_numpy(dtype=dtype)
         subjects = [None if pd.isna(subject) else str(subject) for subject in rows["subject"]]
-        return cls(faces, audio, list(clip_ids), labels, model, subjects)
+        return cls(faces, audio, list(clip_ids), labels, model, subjects, modality)
 
     def __len__(self) -> int:
         return len(self.clip_ids)
 
-    def training_item(self, index: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """A random window of a clip: frames ``[T, S, S, 3]`` uint8 and log-mel ``[time, mel]`` float32."""
-        faces, audio = self._rows(index)
-        model = self.model
-        sizes = len(faces["frames"]), audio["num_samples"], model.num_frames, model.frame_stride
-        return self._read(faces, audio, random_window(*sizes, generator))
+    def training_batch(self, indices: Sequence[int], generators: Sequence[np.random.Generator]) -> Batch:
+        """A random window of each clip, drawn by its generator."""
+        clips = [self._open(index) for index in indices]
+        shape = self.model.num_frames, self.model.frame_stride
+        windows = [[random_window(*clip.lengths, *shape, draw)] for clip, draw in zip(clips, generators, strict=True)]
+        frames, audio = self._read(clips, windows)
+        return self._batch(indices, frames[:, 0], audio[:, 0])
+
+    def test_batch(self, indices: Sequence[int], num_segments: int) -> Batch:
+        """All of each clip, as evenly spaced windows."""
+        clips = [self._open(index) for index in indices]
+        shape = self.model.num_frames, self.model.frame_stride
+        return self._batch(
+            indices, *self._read(clips, [test_windows(*clip.lengths, *shape, num_segments) for clip in clips])
+        )
 
     def test_item(self, index: int, num_segments: int) -> tuple[Tensor, Tensor]:
-        """All of a clip: frames ``[segments, T, S, S, 3]`` uint8 and log-mel ``[segments, time, mel]`` float32."""
-        faces, audio = self._rows(index)
-        model = self.model
-        sizes = len(faces["frames"]), audio["num_samples"], model.num_frames, model.frame_stride
-        pairs = [self._read(faces, audio, window) for window in test_windows(*sizes, num_segments)]
-        return torch.stack([frames for frames, _ in pairs]), torch.stack([fbank for _, fbank in pairs])
+        """One clip's frames ``[segments, T, S, S, 3]`` and log-mel ``[segments, time, mel]`` as in `test_batch`."""
+        batch = self.test_batch([index], num_segments)
+        return batch.frames[0], batch.audio[0, :, 0]
 
-    def label(self, index: int) -> Any:
-        """A clip's row of `labels`, None if unlabelled."""
-        return None if self.labels is None else self.labels[index]
+    def _batch(self, indices: Sequence[int], frames: Tensor, audio: Tensor) -> Batch:
+        labels = None if self.labels is None else torch.from_numpy(self.labels[list(indices)])
+        return Batch([self.clip_ids[index] for index in indices], frames, audio, labels)
 
-    def _rows(self, index: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        clip_id = self.clip_ids[index]
-        return self.faces[clip_id], self.audio[clip_id]
+    def _open(self, index: int) -> _Clip:
+        faces = self.faces[self.clip_ids[index]]
+        if self.modality == "video":
+            return _Clip(faces, None, 0, 0)
+        audio = self.audio[faces["source"]]
+        start, end = 0, audio["num_samples"]
+        if faces["clip_id"] != faces["source"]:  # a sample that is a part of its clip
+            start = min(round(faces["start_seconds"] * SAMPLE_RATE_HZ), end)
+            end = min(start + round(len(faces["frames"]) / faces["fps"] * SAMPLE_RATE_HZ), end)
+        return _Clip(faces, audio, start, end)
 
-    def _read(self, faces: dict[str, Any], audio: dict[str, Any], window: ClipWindow) -> tuple[Tensor, Tensor]:
+    def _read(self, clips: Sequence[_Clip], windows: Sequence[Sequence[ClipWindow]]) -> tuple[Tensor, Tensor]:
+        """Frames ``[B, segments, T, S, S, 3]`` uint8 and log-mel ``[B, segments, 1, time, mel]`` float32."""
+        shape = len(clips), len(windows[0])
+        audio = torch.empty(*shape, 1, 0 if self.modality == "video" else self.model.num_audio_frames, NUM_MEL_BINS)
+        num_frames = 0 if self.modality == "audio" else self.model.num_frames
+        with self._naming(clips[0]):
+            size = frame_size(clips[0].faces["frames"]) if num_frames else self.model.image_size
+        frames = np.empty((*shape, num_frames, size, size, 3), np.uint8)  # all clips at once: large, on huge pages
+        for row, (clip, segments) in enumerate(zip(clips, windows, strict=True)):
+            for column, window in enumerate(segments):
+                if clip.audio is not None:
+                    fbank, later = as_matrix(clip.audio["fbank"]), window.later(clip.audio_start)
+                    audio[row, column, 0] = fbank_window(fbank, later, self.model.num_audio_frames)
+                if num_frames:
+                    with self._naming(clip):
+                        decode_into(frames[row, column], clip.faces["frames"], window.frames)
+        return torch.from_numpy(frames), audio
+
+    @contextmanager
+    def _naming(self, clip: _Clip) -> Iterator[None]:
+        """Say which clip a damaged crop belongs to."""
         try:
-            frames = decode_frames(faces["frames"], window.frames)
-        except OSError as error:
+            yield
+        except ValueError as error:
             raise ValueError(
-                f"{self.faces.folder}: clip {faces['clip_id']}: a face crop is damaged ({error}); prepare it again"
+                f"{self.faces.folder}: clip {clip.faces['clip_id']}: a face crop is damaged ({error}); prepare it again"
             ) from None
-        return frames, fbank_window(as_matrix(audio["fbank"]), window, self.model.num_audio_frames)
 
 
-def decode_frames(jpegs: pa.Array, indices: np.ndarray) -> Tensor:
-    """The JPEGs at `indices` as ``[len(indices), height, width, 3]`` uint8 RGB; repeats are decoded once.
+class _Clip(NamedTuple):
+    """A sample's rows of the stores, and which samples of the sound belong to it."""
 
-    Raises:
-        OSError: If one is damaged.
-    """
-    wanted, places = np.unique(indices, return_inverse=True)
-    images = [np.asarray(Image.open(io.BytesIO(jpegs[int(i)].as_buffer()), formats=("JPEG",))) for i in wanted]
-    return torch.from_numpy(np.stack([images[place] for place in places]))
+    faces: dict[str, Any]
+    audio: dict[str, Any] | None
+    audio_start: int
+    audio_end: int
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Video frames and audio samples."""
+        return len(self.faces["frames"]), self.audio_end - self.audio_start
 
 
-def fbank_window(fbank: np.ndarray, window: ClipWindow, num_audio_frames: int) -> Tensor:
-    """The log-mel frames that lie inside a window, padded with zeros or cut, then normalised.
-
-    Args:
-        fbank: ``[frames, 128]`` un-normalised log-mel of the whole clip; frame k covers the samples
-            ``[160 k, 160 k + 400)``.
-        window: Its audio samples are snapped to that grid.
-        num_audio_frames: Frames wanted.
-
-    Returns:
-        ``[num_audio_frames, 128]`` float32.
-    """
-    first = -(-window.audio_start // _HOP)
-    end = min((window.audio_end - _WINDOW) // _HOP + 1, first + num_audio_frames, len(fbank))
-    rows = torch.zeros(num_audio_frames, NUM_MEL_BINS)
-    if end > first:
-        rows[: end - first] = torch.from_numpy(fbank[first:end].astype(np.float32))
-    return (rows - FBANK_MEAN) / FBANK_SCALE
+def _check_stored(store: ClipStore, clip_ids: pd.Series) -> None:
+    missing = clip_ids[~clip_ids.isin(store.clip_ids)]
+    if len(missing):
+        names = ", ".join(missing[:5])
+        raise ValueError(f"{store.folder}: {len(missing)} clips are not there ({names} ...); prepare it again")
 
 
 def num_batches(num_clips: int, batch_size: int, drop_last: bool) -> int:
@@ -181,11 +201,13 @@ def training_batches(
     rank: int = 0,
     world_size: int = 1,
     start_batch: int = 0,
+    weights: np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """An epoch of random windows in random order.
 
-    What is drawn depends on `seed`, `epoch` and the clip alone: not on the number of workers, nor on
-    where in the epoch reading starts.
+    What is drawn depends on `seed`, `epoch` and the place in the epoch alone: not on the number of workers or
+    processes, nor on where reading starts. The reader's whole state is therefore `epoch` and the number of batches
+    read: given back as `start_batch`, it goes on where a run stopped.
 
     Args:
         dataset: The clips.
@@ -197,68 +219,77 @@ def training_batches(
         rank: This process among `world_size`, which each get a contiguous share of every batch.
         world_size: Processes that train together.
         start_batch: First batch wanted, to go on in the midst of an epoch.
+        weights: How often to draw each clip, ``[N]``, in proportion. An epoch then has as many clips as ever, drawn
+            with replacement, each time with another window. None reads each clip once.
 
     Raises:
         ValueError: If `batch_size` does not fit the processes or the clips.
+        RuntimeError: While reading, if a worker dies.
     """
     if batch_size % world_size or (world_size > 1 and not drop_last):
         raise ValueError(f"batch_size {batch_size} must be a multiple of the {world_size} processes, and drop_last set")
-    order = np.random.default_rng([seed, epoch, 0]).permutation(len(dataset))
+    generator = np.random.default_rng([seed, epoch, 0])
+    if weights is None:
+        order = generator.permutation(len(dataset))
+    else:
+        order = generator.choice(len(dataset), len(dataset), p=weights / weights.sum())
     share = batch_size // world_size
     starts = range(start_batch * batch_size, num_batches(len(dataset), batch_size, drop_last) * batch_size, batch_size)
-    batches = [order[start : start + batch_size][rank * share : (rank + 1) * share].tolist() for start in starts]
-    return _load(_TrainingItems(dataset, seed, epoch), batches, num_workers)
+    places = range(len(dataset))
+    batches = [places[start : start + batch_size][rank * share : (rank + 1) * share] for start in starts]
+    return _load(_TrainingBatches(batches, dataset, order, seed, epoch), num_workers)
 
 
 def test_batches(dataset: ClipDataset, batch_size: int, num_segments: int, num_workers: int) -> Iterator[Batch]:
     """All clips in order, each as `num_segments` windows; the same to the bit every time."""
     indices = range(len(dataset))
-    batches = [list(indices[start : start + batch_size]) for start in indices[::batch_size]]
-    return _load(_TestItems(dataset, num_segments), batches, num_workers)
-
-
-Item = tuple[str, Tensor, Tensor, Any]
-"""A clip's id, frames, log-mel and label."""
+    batches = [indices[start : start + batch_size] for start in indices[::batch_size]]
+    return _load(_TestBatches(batches, dataset, num_segments), num_workers)
 
 
 @dataclass(frozen=True)
-class _TrainingItems(Dataset[Item]):
+class _TrainingBatches(Dataset[Batch]):
+    """Random windows, by their places in the epoch."""
+
+    batches: Sequence[range]
     dataset: ClipDataset
+    order: np.ndarray
     seed: int
     epoch: int
 
-    def __getitem__(self, index: int) -> Item:
-        generator = np.random.default_rng([self.seed, self.epoch, index + 1])
-        return self.dataset.clip_ids[index], *self.dataset.training_item(index, generator), self.dataset.label(index)
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> Batch:
+        places = self.batches[number]
+        generators = [np.random.default_rng([self.seed, self.epoch, place + 1]) for place in places]
+        return self.dataset.training_batch([int(self.order[place]) for place in places], generators)
 
 
 @dataclass(frozen=True)
-class _TestItems(Dataset[Item]):
+class _TestBatches(Dataset[Batch]):
+    batches: Sequence[range]
     dataset: ClipDataset
     num_segments: int
 
-    def __getitem__(self, index: int) -> Item:
-        items = self.dataset.test_item(index, self.num_segments)
-        return self.dataset.clip_ids[index], *items, self.dataset.label(index)
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> Batch:
+        return self.dataset.test_batch(self.batches[number], self.num_segments)
 
 
-def _load(items: Dataset[Item], batches: list[list[int]], num_workers: int) -> Iterator[Batch]:
+def _load(batches: Dataset[Batch], num_workers: int) -> Iterator[Batch]:
     loader = DataLoader(
-        items,
-        batch_sampler=batches,
+        batches,
+        batch_size=None,  # each item is a batch
         num_workers=num_workers,
-        collate_fn=_collate,
+        collate_fn=_as_it_is,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # unused, but without it the loader would advance the global one
     )
     return iter(loader)
 
 
-def _collate(items: list[Item]) -> Batch:
-    clip_ids, frames, audio, labels = zip(*items, strict=True)
-    return Batch(
-        clip_ids=list(clip_ids),
-        frames=torch.stack(frames),
-        audio=torch.stack(audio).unsqueeze(-3),
-        labels=None if labels[0] is None else torch.from_numpy(np.stack(labels)),
-    )
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -1,150 +1,210 @@
-"""RandAugment for clips: a few random operations, the same for all frames of a clip.
+"""RandAugment for clips: a few random operations, the same for all frames of a clip, then a view of the result.
 
-The operations and their ranges are those of timm's ``rand-m7-n4-mstd0.5-inc1``, which the published
-fine-tuning uses ("inc": a higher level always changes the picture more); each chosen operation is applied
-with probability one half. Pixels are float, 0 to 255; a clip is ``[3, T, S, S]``.
+The operations and their ranges are those of timm's ``rand-m7-n4-mstd0.5-inc1``, which the published fine-tuning uses
+("inc": a higher level always changes the picture more); each chosen operation is applied with probability one half.
+What is computed is the published order, operations on the whole frame and then a crop, but only for the pixels of the
+crop and with one interpolation: all warps and the crop are one matrix, and colours follow at the crop's resolution.
+What comes in from outside the frame at one warp takes part in the operations after it; statistics such as a histogram
+are those of the whole frame. Pixels are float, 0 to 255.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torchvision.transforms.v2.functional import equalize as equalize_histogram
+
+from hicmae_core.data.views import View, compose, cut, sample
 
 APPLY_PROBABILITY = 0.5
-FILL = 128
+FILL = 128.0
 """Grey that comes in from outside the picture."""
 
 _LUMA = (0.299, 0.587, 0.114)
+_WHOLE_SIZE = 48  # of the whole frame, in small, that statistics are taken from
+
+Matrix = list[list[float]]
+
+Plan = Sequence[tuple[str, float]]
+"""The operations on a clip, by name, each with a level from -1 to 1."""
 
 
-def randaugment(clip: Tensor, num_ops: int, magnitude: float, std: float, generator: torch.Generator) -> Tensor:
-    """Apply random operations to a clip.
+def draw_plans(
+    num_clips: int, num_ops: int, magnitude: float, std: float, generator: torch.Generator
+) -> list[list[tuple[str, float]]]:
+    """Choose operations for clips.
 
     Args:
-        clip: ``[3, T, S, S]``; left alone.
-        num_ops: Operations chosen, with replacement.
+        num_clips: Plans wanted.
+        num_ops: Operations chosen for each, with replacement.
         magnitude: Mean strength, 0 to 10.
         std: Standard deviation of the strength.
         generator: Source of all choices.
     """
-    choices = torch.rand(num_ops, 3, generator=generator, device=generator.device).tolist()
-    levels = magnitude + std * torch.randn(num_ops, generator=generator, device=generator.device)
-    for (apply, operation, sign), level in zip(choices, (levels / 10).clamp(0, 1).tolist(), strict=True):
-        if apply < APPLY_PROBABILITY:
-            clip = OPERATIONS[int(operation * len(OPERATIONS))](clip, level if sign < 0.5 else -level).clamp_(0, 255)
-    return clip
+    choices = torch.rand(num_clips, num_ops, 3, generator=generator, device=generator.device).tolist()
+    strengths = torch.randn(num_clips, num_ops, generator=generator, device=generator.device)
+    levels = ((magnitude + std * strengths) / 10).clamp(0, 1).tolist()
+    return [
+        [
+            (OPERATIONS[int(operation * len(OPERATIONS))], level if sign < 0.5 else -level)
+            for (apply, operation, sign), level in zip(*clip, strict=True)
+            if apply < APPLY_PROBABILITY
+        ]
+        for clip in zip(choices, levels, strict=True)
+    ]
 
 
-def autocontrast(clip: Tensor, level: float) -> Tensor:
+def render(
+    frames: Tensor, plans: Sequence[Plan], views: Sequence[View], size: int
+) -> Iterator[tuple[int, slice, Tensor]]:
+    """Views of clips after operations on their whole frames.
+
+    Args:
+        frames: ``[B, T, S, S, 3]`` uint8 RGB.
+        plans: For each clip.
+        views: What is cut out of the result, for each clip.
+        size: Side of what is cut out, after resizing.
+
+    Yields:
+        Piece by piece: which clip, which of its frames, and these as ``[3, frames, size, size]`` float, 0 to 255.
+    """
+    side, on_cpu = frames.shape[2], frames.device.type == "cpu"
+    matrices = [[torch.tensor(WARPS[name](level)) for name, level in plan if name in WARPS] for plan in plans]
+    everything = [View(0, 0, side, side)] * len(views)
+    warps, whole_warps = (
+        compose(matrices, seen, side, length, frames.device)
+        for seen, length in ((views, size), (everything, _WHOLE_SIZE))
+    )
+    num_clips, num_frames = (1, 4) if on_cpu else frames.shape[:2]  # a processor's cache holds no more
+    for clips, times in product(_slices(frames.shape[0], num_clips), _slices(frames.shape[1], num_frames)):
+        part, first = frames[clips, times], clips.start
+        if on_cpu and not matrices[first]:
+            pixels = [cut(part[0], views[first], size)]
+            wholes = [cut(part[0], everything[first], _WHOLE_SIZE)] if plans[first] else pixels
+        else:
+            pixels, wholes = list(sample(part, warps.grids[clips])), list(sample(part, whole_warps.grids[clips]))
+        for clip, seen, whole in zip(range(len(frames))[clips], pixels, wholes, strict=True):
+            inside = zip(warps.inside[clip], whole_warps.inside[clip], strict=True)
+            yield clip, times, _operate(plans[clip], seen, whole, inside)
+
+
+def _operate(plan: Plan, pixels: Tensor, whole: Tensor, inside: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
+    """Apply to a view, and to the whole frames with it, what is left of each operation after warping."""
+    for name, level in plan:
+        if name in WARPS:
+            pixels, whole = map(_fill, (pixels, whole), next(inside))
+        else:
+            pixels, whole = (COLOURS[name](each, level, whole).clamp_(0, 255) for each in (pixels, whole))
+    return pixels
+
+
+def _fill(pixels: Tensor, inside: Tensor) -> Tensor:
+    """`FILL` in place of what is not inside."""
+    return (pixels - FILL).mul_(inside).add_(FILL)
+
+
+def _slices(length: int, step: int) -> list[slice]:
+    return [slice(start, start + step) for start in range(0, length, max(step, 1))]
+
+
+def _rotate(level: float) -> Matrix:
+    """Turn about the centre by up to 30 degrees."""
+    angle = math.radians(30 * level)
+    cos, sin = math.cos(angle), math.sin(angle)
+    return [[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]
+
+
+def _shear_x(level: float) -> Matrix:
+    """Slant to the side by up to 0.3, the top edge fixed."""
+    return [[1, 0.3 * level, 0.3 * level], [0, 1, 0], [0, 0, 1]]
+
+
+def _shear_y(level: float) -> Matrix:
+    """Slant up or down by up to 0.3, the left edge fixed."""
+    return [[1, 0, 0], [0.3 * level, 1, 0.3 * level], [0, 0, 1]]
+
+
+def _translate_x(level: float) -> Matrix:
+    """Shift sideways by up to 45 % of the width."""
+    return [[1, 0, 0.9 * level], [0, 1, 0], [0, 0, 1]]
+
+
+def _translate_y(level: float) -> Matrix:
+    """Shift up or down by up to 45 % of the height."""
+    return [[1, 0, 0], [0, 1, 0.9 * level], [0, 0, 1]]
+
+
+def _autocontrast(clip: Tensor, level: float, whole: Tensor) -> Tensor:
     """Stretch each colour of each frame to the full range."""
-    low, high = clip.amin((-2, -1), keepdim=True), clip.amax((-2, -1), keepdim=True)
+    low, high = whole.amin((-2, -1), keepdim=True), whole.amax((-2, -1), keepdim=True)
     is_flat = high == low
     return (clip - low.masked_fill(is_flat, 0)).mul_((255 / (high - low)).masked_fill(is_flat, 1))
 
 
-def equalize(clip: Tensor, level: float) -> Tensor:
+def _equalize(clip: Tensor, level: float, whole: Tensor) -> Tensor:
     """Flatten the histogram of each colour of each frame."""
-    planes = clip.flatten(0, 1).unsqueeze(1).to(torch.uint8)
-    return equalize_histogram(planes).view(clip.shape).to(clip.dtype)
+    values = whole.flatten(2).round().long()
+    histogram = whole.new_zeros(*values.shape[:2], 256).scatter_add_(2, values, torch.ones_like(whole).flatten(2))
+    before = histogram.cumsum(2) - histogram
+    step = (values.shape[2] - histogram.gather(2, values.amax(2, keepdim=True))) / 255
+    unchanged = torch.arange(256, device=clip.device, dtype=clip.dtype)
+    table = torch.where(step > 0, (before / step).round().clamp(max=255), unchanged)
+    rows = torch.arange(0, table.numel(), 256, device=clip.device, dtype=torch.int32).view(*clip.shape[:2], 1, 1)
+    return table.flatten().index_select(0, ((clip + 0.5).int() + rows).flatten()).view(clip.shape)
 
 
-def invert(clip: Tensor, level: float) -> Tensor:
+def _invert(clip: Tensor, level: float, whole: Tensor) -> Tensor:
     """The negative."""
     return 255 - clip
 
 
-def rotate(clip: Tensor, level: float) -> Tensor:
-    """Turn about the centre by up to 30 degrees."""
-    angle = math.radians(30 * level)
-    cos, sin = math.cos(angle), math.sin(angle)
-    return _warp(clip, [[cos, -sin, 0], [sin, cos, 0]])
-
-
-def posterize(clip: Tensor, level: float) -> Tensor:
+def _posterize(clip: Tensor, level: float, whole: Tensor) -> Tensor:
     """Keep the 4 highest bits, or fewer."""
     step = 2 ** (4 + int(4 * abs(level)))
     return (clip / step).floor_().mul_(step)
 
 
-def solarize(clip: Tensor, level: float) -> Tensor:
+def _solarize(clip: Tensor, level: float, whole: Tensor) -> Tensor:
     """Invert the brighter pixels."""
     threshold = 256 - min(256, int(256 * abs(level)))
-    return ((clip >= threshold) * 255.0).sub_(clip).abs_()
+    is_bright = (clip - (threshold - 1)).clamp_(0, 1)
+    return is_bright.mul_(255 - 2 * clip).add_(clip)
 
 
-def solarize_add(clip: Tensor, level: float) -> Tensor:
+def _solarize_add(clip: Tensor, level: float, whole: Tensor) -> Tensor:
     """Brighten the darker half of the range by up to 110."""
-    return ((clip < 128) * float(int(110 * abs(level)))).add_(clip)
+    is_dark = (128 - clip).clamp_(0, 1)
+    return is_dark.mul_(int(110 * abs(level))).add_(clip)
 
 
-def color(clip: Tensor, level: float) -> Tensor:
+def _color(clip: Tensor, level: float, whole: Tensor) -> Tensor:
     """Less or more saturation."""
     return torch.lerp(_grey(clip), clip, _factor(level))
 
 
-def contrast(clip: Tensor, level: float) -> Tensor:
+def _contrast(clip: Tensor, level: float, whole: Tensor) -> Tensor:
     """Less or more contrast about each frame's mean."""
-    return torch.lerp(_grey(clip).mean((-2, -1), keepdim=True), clip, _factor(level))
+    return torch.lerp(_grey(whole).mean((-2, -1), keepdim=True), clip, _factor(level))
 
 
-def brightness(clip: Tensor, level: float) -> Tensor:
+def _brightness(clip: Tensor, level: float, whole: Tensor) -> Tensor:
     """Darker or brighter."""
     return clip * _factor(level)
 
 
-def sharpness(clip: Tensor, level: float) -> Tensor:
+def _sharpness(clip: Tensor, level: float, whole: Tensor) -> Tensor:
     """Softer or sharper; the outermost pixels stay."""
-    rows = clip[..., :-2, :] + clip[..., 1:-1, :] + clip[..., 2:, :]
-    inner = clip[..., 1:-1, 1:-1]
-    blurred = (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * inner) / 13
+    factor = _factor(level)
+    rows = (clip[..., :-2, :] + clip[..., 1:-1, :]).add_(clip[..., 2:, :])
+    around = (rows[..., :-2] + rows[..., 1:-1]).add_(rows[..., 2:])
     sharpened = clip.clone()
-    sharpened[..., 1:-1, 1:-1] = torch.lerp(blurred, inner, _factor(level))
+    inner = sharpened[..., 1:-1, 1:-1]
+    # The blur is (all nine pixels + 4 times the middle) / 13.
+    inner.mul_(factor + 4 / 13 * (1 - factor)).add_(around, alpha=(1 - factor) / 13)
     return sharpened
-
-
-def shear_x(clip: Tensor, level: float) -> Tensor:
-    """Slant to the side, the top edge fixed."""
-    return _warp(clip, [[1, 0.3 * level, 0.3 * level], [0, 1, 0]])
-
-
-def shear_y(clip: Tensor, level: float) -> Tensor:
-    """Slant up or down, the left edge fixed."""
-    return _warp(clip, [[1, 0, 0], [0.3 * level, 1, 0.3 * level]])
-
-
-def translate_x(clip: Tensor, level: float) -> Tensor:
-    """Shift sideways by up to 45 % of the width."""
-    return _warp(clip, [[1, 0, 0.9 * level], [0, 1, 0]])
-
-
-def translate_y(clip: Tensor, level: float) -> Tensor:
-    """Shift up or down by up to 45 % of the height."""
-    return _warp(clip, [[1, 0, 0], [0, 1, 0.9 * level]])
-
-
-OPERATIONS: tuple[Callable[[Tensor, float], Tensor], ...] = (
-    autocontrast,
-    equalize,
-    invert,
-    rotate,
-    posterize,
-    solarize,
-    solarize_add,
-    color,
-    contrast,
-    brightness,
-    sharpness,
-    shear_x,
-    shear_y,
-    translate_x,
-    translate_y,
-)
-"""Each takes a clip and a level from -1 to 1, whose sign says which way where there are two; 0 changes least."""
 
 
 def _factor(level: float) -> float:
@@ -158,10 +218,28 @@ def _grey(clip: Tensor) -> Tensor:
     return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue).unsqueeze(0)
 
 
-def _warp(clip: Tensor, matrix: list[list[float]]) -> Tensor:
-    """Sample each frame where `matrix` sends its pixels, in coordinates from -1 to 1."""
-    planes = clip.flatten(0, 1).unsqueeze(0)
-    theta = torch.tensor([matrix], dtype=clip.dtype, device=clip.device)
-    grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
-    warped = F.grid_sample(planes - FILL, grid, mode="bilinear", align_corners=False)
-    return warped.add_(FILL).view(clip.shape)
+WARPS: dict[str, Callable[[float], Matrix]] = {
+    "rotate": _rotate,
+    "shear_x": _shear_x,
+    "shear_y": _shear_y,
+    "translate_x": _translate_x,
+    "translate_y": _translate_y,
+}
+"""By level: where in the frame each place of the result is taken from, in homogeneous coordinates from -1 to 1."""
+
+COLOURS: dict[str, Callable[[Tensor, float, Tensor], Tensor]] = {
+    "autocontrast": _autocontrast,
+    "equalize": _equalize,
+    "invert": _invert,
+    "posterize": _posterize,
+    "solarize": _solarize,
+    "solarize_add": _solarize_add,
+    "color": _color,
+    "contrast": _contrast,
+    "brightness": _brightness,
+    "sharpness": _sharpness,
+}
+"""Of a clip ``[3, T, S, S]``, a level, and the whole frames, in small, to take statistics from."""
+
+OPERATIONS = (*WARPS, *COLOURS)
+"""Names of all operations. The sign of a level says which way where there are two; 0 changes least."""

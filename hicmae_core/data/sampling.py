@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,10 @@ class ClipWindow:
     frames: np.ndarray
     audio_start: int
     audio_end: int
+
+    def later(self, num_samples: int) -> ClipWindow:
+        """The same frames with the sound of `num_samples` later, where the clip is a part of a longer sound."""
+        return replace(self, audio_start=self.audio_start + num_samples, audio_end=self.audio_end + num_samples)
 
 
 def test_windows(

@@ -7,8 +7,6 @@ waveform adds ``2 ln g`` to every value above the floor.
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numpy as np
 import torch
 from torchaudio.compliance import kaldi
@@ -17,12 +15,8 @@ from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ
 
 FRAME_SHIFT_SAMPLES = SAMPLE_RATE_HZ // 100
 FRAME_LENGTH_SAMPLES = SAMPLE_RATE_HZ // 40
-LOG_MEL_MEAN = -4.2677393
-LOG_MEL_STD = 4.5689974
 
 _CHUNK_FRAMES = 6000
-
-Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
 
 def log_mel(waveform: np.ndarray) -> np.ndarray:
@@ -50,11 +44,3 @@ def log_mel(waveform: np.ndarray) -> np.ndarray:
             dither=0.0,
         ).numpy()
     return features
-
-
-def normalise(features: Array) -> Array:
-    """Log-mel values to the model's input: ``(x - mean) / (2 std)`` with AudioSet's mean and std.
-
-    Padding comes before: a missing frame is zeros *before* normalisation, as in the release.
-    """
-    return (features - LOG_MEL_MEAN) / (2 * LOG_MEL_STD)

@@ -16,7 +16,7 @@ from hicmae_core.data.augmentation import (
     multi_scale_corner_crop,
     resize_only,
 )
-from hicmae_core.data.clips import FBANK_MEAN, FBANK_SCALE
+from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE
 
 PLAIN = AugmentationParams(randaugment_num_ops=0, crop_scale=(1, 1), crop_ratio=(1, 1), flip=False, erasing=0)
 
@@ -54,7 +54,24 @@ def test_a_crop_of_the_right_size_is_only_normalised():
 
 def test_without_its_parts_the_finetuning_augmentation_is_the_evaluation():
     frames = some_frames()
-    assert torch.equal(finetuning_augmentation(frames, PLAIN, 32, generator()), resize_only(frames, 32))
+    plain = to_pixels(finetuning_augmentation(frames, PLAIN, 32, generator()))
+    torch.testing.assert_close(plain, to_pixels(resize_only(frames, 32)), atol=1.01, rtol=0)  # whole grey levels
+
+
+def test_crops_of_the_models_size_lose_nothing():
+    frames = some_frames()
+    assert torch.equal(finetuning_augmentation(frames, PLAIN, 48, generator()), resize_only(frames, 48))
+    assert torch.equal(multi_scale_corner_crop(frames, (1.0,), 48, generator()), resize_only(frames, 48))
+
+
+def test_clips_without_frames_stay_so():
+    frames = some_frames()[:, :0]
+    for video in (
+        finetuning_augmentation(frames, AugmentationParams(), 32, generator()),
+        multi_scale_corner_crop(frames, (1.0, 0.75), 32, generator()),
+        resize_only(frames, 32),
+    ):
+        assert video.shape == (6, 3, 0, 32, 32)
 
 
 @pytest.mark.parametrize("augment", ["finetuning", "pretraining"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import multiprocessing
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,10 @@ from PIL import Image
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data import clips as clips_module
-from hicmae_core.data.clips import FBANK_MEAN, FBANK_SCALE, ClipDataset, fbank_window, num_batches, training_batches
+from hicmae_core.data.clips import ClipDataset, num_batches, training_batches
+from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE, fbank_window
 from hicmae_core.data.sampling import ClipWindow
-from hicmae_core.data.shards import FACES_SCHEMA, ClipStore
+from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore, as_matrix
 from hicmae_core.data.writing import write_shards
 
 
@@ -56,20 +58,56 @@ def test_two_workers_read_what_none_reads(clips):
     assert_same(one, two)
 
 
-def test_going_on_in_the_midst_of_an_epoch(clips):
-    assert_same(batches(clips)[1:], batches(clips, start_batch=1))
+@pytest.mark.parametrize("weights", [None, np.arange(1.0, 11.0)], ids=["each once", "weighted"])
+def test_going_on_after_any_batch_of_an_epoch(clips, weights):
+    whole = batches(clips, weights=weights)
+    for stopped_after in range(1, len(whole)):
+        assert_same(whole[stopped_after:], batches(clips, start_batch=stopped_after, weights=weights))
 
 
-def test_processes_share_every_batch(clips):
-    def of_rank(rank):
-        return list(training_batches(clips, 4, 7, 0, 0, drop_last=True, rank=rank, world_size=2))
+@pytest.mark.parametrize("num_clips", [8, 9, 10])
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_processes_share_every_batch_without_overlap_or_loss(clips, world_size, num_clips):
+    some = dataclasses.replace(clips, clip_ids=clips.clip_ids[:num_clips], labels=None)
 
-    whole = batches(clips)[:2]
-    for batch, left, right in zip(whole, of_rank(0), of_rank(1), strict=True):
-        assert batch.clip_ids == left.clip_ids + right.clip_ids
-        assert torch.equal(batch.frames, torch.cat([left.frames, right.frames]))
+    def of_rank(rank, world_size):
+        return list(training_batches(some, 4, 7, 0, 0, drop_last=True, rank=rank, world_size=world_size))
+
+    together = zip(*(of_rank(rank, world_size) for rank in range(world_size)), strict=True)
+    for whole, shares in zip(of_rank(0, 1), together, strict=True):
+        assert whole.clip_ids == [clip_id for share in shares for clip_id in share.clip_ids]
+        assert torch.equal(whole.frames, torch.cat([share.frames for share in shares]))
+    read = [clip_id for batch in of_rank(0, 1) for clip_id in batch.clip_ids]
+    assert len(set(read)) == len(read) == num_clips // 4 * 4
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused(clips):
     with pytest.raises(ValueError, match="multiple"):
         training_batches(clips, 5, 7, 0, 0, drop_last=True, rank=0, world_size=2)
+
+
+def test_weights_say_how_often_a_clip_is_drawn(clips):
+    weights = np.array([0.0] * 8 + [1.0, 3.0])
+    epochs = [batches(clips, epoch=epoch, weights=weights) for epoch in range(20)]
+    drawn = [clip_id for epoch in epochs for batch in epoch for clip_id in batch.clip_ids]
+    assert len(drawn) == 20 * len(clips)
+    assert set(drawn) == {"c8", "c9"}
+    assert drawn.count("c9") / len(drawn) == pytest.approx(0.75, abs=0.1)
+    assert_same(epochs[3], batches(clips, epoch=3, weights=weights, num_workers=2))
+    windows = [
+        frames.sum().item() for b in epochs[0] for c, frames in zip(b.clip_ids, b.frames, strict=True) if c == "c9"
+    ]
+    assert len(set(windows)) > 1, "a clip drawn twice shows another window"
+
+
+def test_a_worker_that_dies_is_an_error(clips):
+    reader = training_batches(clips, 2, seed=7, epoch=0, num_workers=1, drop_last=False)
+    next(reader)
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
+    worker.join()
+    with pytest.raises(RuntimeError, match=r"DataLoader worker .* (killed by signal|exited unexpectedly)"):
+        list(reader)
 
 
 def test_reading_advances_no_global_generator(clips):
@@ -90,6 +128,39 @@ def test_test_items_are_the_same_to_the_bit(clips):
     for shown, number in zip(frames[1], (14, 16, 18, 20), strict=True):
         stored = Image.open(io.BytesIO(jpegs[number].as_py()))
         np.testing.assert_array_equal(shown.numpy(), np.asarray(stored))
+
+
+def test_the_stream_that_is_not_wanted_is_not_read(clips, tmp_path):
+    rows = [{"clip_id": f"c{i}", "fps": 25.0, "frames": [b"no picture"] * (3 + 2 * i)} for i in range(10)]
+    write_shards(tmp_path / "faces", rows, FACES_SCHEMA, num_shards=1)
+    write_shards(tmp_path / "audio", [], AUDIO_SCHEMA, num_shards=1)
+    heard = dataclasses.replace(clips, faces=ClipStore(tmp_path / "faces"), modality="audio")
+    seen = dataclasses.replace(clips, audio=ClipStore(tmp_path / "audio"), modality="video")
+    for both, sound, picture in zip(batches(clips), batches(heard), batches(seen), strict=True):
+        assert torch.equal(sound.audio, both.audio)
+        assert sound.frames.shape == (*both.frames.shape[:1], 0, 32, 32, 3)
+        assert torch.equal(picture.frames, both.frames)
+        assert picture.audio.shape == (*both.audio.shape[:1], 1, 0, 128)
+    (sound,) = clips_module.test_batches(heard, 10, 2, num_workers=0)
+    assert sound.frames.shape == (10, 2, 0, 32, 32, 3)
+    with pytest.raises(ValueError, match="10 clips are not there"):
+        dataclasses.replace(clips, audio=ClipStore(tmp_path / "audio"), modality="audio")
+
+
+def test_a_face_that_is_a_sample_hears_its_part_of_the_clip(clips, tmp_path):
+    jpegs = clips.faces["c9"]["frames"].to_pylist()
+    rows = [
+        {"clip_id": "c9#1", "source": "c9", "start_seconds": 0.0, "fps": 25.0, "frames": jpegs[:8]},
+        {"clip_id": "c9#2", "source": "c9", "start_seconds": 0.4, "fps": 25.0, "frames": jpegs[10:18]},
+    ]
+    write_shards(tmp_path, rows, FACES_SCHEMA, num_shards=1)
+    model = clips.model.model_copy(update={"num_frames": 4, "num_audio_frames": 64})
+    samples = dataclasses.replace(clips, faces=ClipStore(tmp_path), clip_ids=["c9#1", "c9#2"], labels=None, model=model)
+    fbank = as_matrix(clips.audio["c9"]["fbank"])
+    for index, start in ((0, 0), (1, 6400)):
+        _, log_mel = samples.test_item(index, 1)
+        expected = fbank_window(fbank, ClipWindow(np.arange(4), start, start + 5120), 64)  # 0.32 s of 0.84
+        torch.testing.assert_close(log_mel[0], expected)
 
 
 def test_a_fbank_window_holds_the_frames_inside_it():
@@ -117,10 +188,17 @@ def test_too_few_clips_for_a_batch():
 def test_labels_come_from_the_manifest(clips):
     manifest = pd.DataFrame({"clip_id": ["c1", "c2", "c3"], "subject": ["s1", None, "s3"], "label": [0, 1, 1]})
     manifest["target_valence"] = [0.5, -1.0, 2.0]
+    manifest["target_level"] = [0, 1, 1]
     classes = DatasetParams(corpus="csv", classes=("a", "b"), num_folds=1)
     labelled = ClipDataset.from_manifest(manifest, ["c3", "c1"], clips.faces, clips.audio, classes, clips.model)
     assert labelled.labels.tolist() == [1, 0]
     assert labelled.subjects == ["s3", "s1"]
+    levels = DatasetParams(
+        corpus="csv", task="multi_classification", classes=("a", "b"), targets=("level",), num_folds=1
+    )
+    rated = ClipDataset.from_manifest(manifest, ["c3"], clips.faces, clips.audio, levels, clips.model)
+    assert rated.labels.tolist() == [[1]]
+    assert rated.labels.dtype == np.int64
     targets = DatasetParams(corpus="csv", task="regression", targets=("valence",), num_folds=1)
     measured = ClipDataset.from_manifest(manifest, ["c2"], clips.faces, clips.audio, targets, clips.model)
     assert measured.labels.tolist() == [[-1.0]]
@@ -132,9 +210,33 @@ def test_a_clip_that_is_not_prepared_is_named(clips):
         dataclasses.replace(clips, clip_ids=["c1", "c99"])
 
 
-def test_a_damaged_crop_is_named(clips, tmp_path):
-    rows = [{"clip_id": "c1", "fps": 25.0, "frames": [b"\xff\xd8 not a picture"] * 5}]
-    write_shards(tmp_path, rows, FACES_SCHEMA, num_shards=1)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda jpeg: b"\xff\xd8 not a picture",
+        lambda jpeg: jpeg[: len(jpeg) // 2],
+        lambda jpeg: jpeg[:-2],
+        lambda jpeg: jpeg[: len(jpeg) // 2] + b"\xff\xd9" + jpeg[len(jpeg) // 2 :],
+        lambda jpeg: b"",
+    ],
+    ids=["no picture", "half", "no end", "ends in the middle", "empty"],
+)
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_damaged_crop_is_named(clips, tmp_path, damage, place):
+    jpegs = clips.faces["c1"]["frames"].to_pylist()
+    jpegs[place] = damage(jpegs[place])
+    write_shards(tmp_path, [{"clip_id": "c1", "fps": 25.0, "frames": jpegs}], FACES_SCHEMA, num_shards=1)
     damaged = dataclasses.replace(clips, faces=ClipStore(tmp_path), clip_ids=["c1"])
     with pytest.raises(ValueError, match="clip c1: a face crop is damaged"):
+        damaged.test_item(0, 1)
+
+
+def test_crops_of_another_size_are_refused(clips, tmp_path):
+    jpegs = clips.faces["c1"]["frames"].to_pylist()
+    stream = io.BytesIO()
+    Image.new("RGB", (48, 40)).save(stream, "JPEG")
+    jpegs[2] = stream.getvalue()
+    write_shards(tmp_path, [{"clip_id": "c1", "fps": 25.0, "frames": jpegs}], FACES_SCHEMA, num_shards=1)
+    damaged = dataclasses.replace(clips, faces=ClipStore(tmp_path), clip_ids=["c1"])
+    with pytest.raises(ValueError, match="frame 2 is 48 x 40 pixels, not 48 x 48"):
         damaged.test_item(0, 1)
