@@ -45,6 +45,9 @@ class MediaFacts(Protocol):
         """Whether there is a sound stream."""
 
 
+_MAX_ID_LENGTH = 1000
+"""As long as any path is in practice; a longer clip id is a broken table."""
+
 ProbeFn = Callable[[Path], MediaFacts]
 TellFn = Callable[[str], object]
 _FACTS = ("fps", "num_frames", "duration_seconds", "sha256", "audio_sha256", "status", "reason")
@@ -115,6 +118,11 @@ def _of_used_classes(rows: pd.DataFrame, corpus: Corpus, dataset: DatasetParams,
 def _check_ids(rows: pd.DataFrame, root: Path) -> None:
     if rows["clip_id"].isna().any() or rows["video_path"].isna().any():
         raise ValueError(f"{root}: {rows[['clip_id', 'video_path']].isna().any(axis=1).sum()} rows lack an id or file")
+    ids = rows["clip_id"].astype("str")
+    odd = ids[ids.str.contains(r"[\x00-\x1f\x7f]") | (ids.str.len() > _MAX_ID_LENGTH)]
+    if len(odd):
+        what = f"has control characters or more than {_MAX_ID_LENGTH} letters"
+        raise ValueError(f"{root}: clip id {odd.iloc[0][:80]!r} {what}; give it a plain name")
     twice = rows[rows["clip_id"].duplicated(keep=False)].groupby("clip_id")["video_path"].agg(", ".join)
     if len(twice):
         names = "; ".join(f"{clip_id} is {files}" for clip_id, files in twice.head(5).items())
@@ -191,7 +199,15 @@ def _probed(manifest: pd.DataFrame, root: Path, probe_fn: ProbeFn, num_processes
 
 
 def _look(root: Path, video_path: str, audio_path: str, probe_fn: ProbeFn) -> dict[str, Any]:
-    """Status and media facts of one clip."""
+    """Status and media facts of one clip; whatever is wrong with its files is told in its row."""
+    try:
+        return _facts(root, video_path, audio_path, probe_fn)
+    except OSError as error:
+        reason = f"{error.filename}: cannot be read: {error.strerror}"
+        return {**dict.fromkeys(_FACTS), "status": "unreadable", "reason": reason}
+
+
+def _facts(root: Path, video_path: str, audio_path: str, probe_fn: ProbeFn) -> dict[str, Any]:
     facts: dict[str, Any] = dict.fromkeys(_FACTS)
     for path in dict.fromkeys((video_path, audio_path)):
         if (root / path).stat().st_size == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -46,9 +47,12 @@ class Folder:
         return sorted(found)
 
     def holds(self, path: str) -> bool:
-        """Whether there is a file of that relative path."""
+        """Whether there is a file of that relative path; in a folder that must not be listed, opening it will tell."""
         folder, _, name = path.rpartition("/")
-        return name in self._list(folder).files
+        try:
+            return name in self._list(folder).files
+        except PermissionError:
+            return True
 
     def find(self, suffix: str) -> str | None:
         """The first file whose path is or ends with `suffix`, such as ``set_1/test.txt``; None if there is none."""
@@ -110,14 +114,18 @@ def by_key(
 
 
 def _listing_of(path: str) -> _Listing:
+    """Files and folders of a folder that may not be there; links that lead in a circle are neither."""
     files, folders = [], []
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.is_dir():
-                    folders.append((entry.name, entry.is_symlink()))
-                elif entry.is_file():
-                    files.append(entry.name)
-    except (FileNotFoundError, NotADirectoryError):
+                with suppress(OSError):
+                    if entry.is_dir():
+                        folders.append((entry.name, entry.is_symlink()))
+                    elif entry.is_file():
+                        files.append(entry.name)
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
         pass
     return _Listing(frozenset(files), tuple(folders))
