@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hicmae_core.config import Params
+from hicmae_core.config import Modality, Params
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.data.manifest import read_manifest
 from hicmae_core.data.shards import INDEX_NAME, ClipStore
@@ -15,7 +15,14 @@ from stages import layout
 
 
 class PreparedDataset:
-    """A dataset's manifest, narrowed to clips with a usable face and sound, and the stores of both.
+    """A dataset's samples, with the labels that the manifest gives their clips, and the stores of faces and sound.
+
+    Attributes:
+        dataset: How it is read and what is predicted.
+        files: Small files that change when its prepared clips do.
+        manifest: A row per sample with a usable face and sound, whichever modality is trained on, so that modalities
+            are compared on the same clips. A sample is a clip, or one of several faces of a clip (`face_policy`);
+            ``clip_id`` is its id in the store of faces.
 
     Raises:
         ValueError: If the dataset is not in params.yaml or has not been prepared.
@@ -30,12 +37,16 @@ class PreparedDataset:
         self._faces = ClipStore(layout.faces_folder(name))
         self._audio = ClipStore(layout.audio_folder(name))
         manifest = read_manifest(layout.manifest_file(name))
-        prepared = manifest["clip_id"].isin(self._faces.clip_ids) & manifest["clip_id"].isin(self._audio.clip_ids)
-        self.manifest: pd.DataFrame = manifest[prepared].reset_index(drop=True)
+        manifest = manifest[manifest["clip_id"].isin(self._audio.clip_ids)]
+        samples = self._faces.index.loc[self._faces.index["clip_id"].isin(self._faces.clip_ids), ["clip_id", "source"]]
+        by_clip = manifest.rename(columns={"clip_id": "source"}).merge(samples, on="source")
+        self.manifest: pd.DataFrame = by_clip[list(manifest.columns)]
 
-    def clips(self, clip_ids: Sequence[str]) -> ClipDataset:
-        """These clips, with their labels."""
-        return ClipDataset.from_manifest(self.manifest, clip_ids, self._faces, self._audio, self.dataset, self._model)
+    def clips(self, clip_ids: Sequence[str], modality: Modality = "both") -> ClipDataset:
+        """These clips, with their labels; of the modality that is not wanted nothing is read."""
+        return ClipDataset.from_manifest(
+            self.manifest, clip_ids, self._faces, self._audio, self.dataset, self._model, modality
+        )
 
 
 def prepared_files(name: str) -> tuple[Path, ...]:

@@ -4,7 +4,7 @@ from hicmae_core.config import load_params
 from hicmae_core.data.folds import test_clips
 from hicmae_core.devices import device_named
 from hicmae_core.evaluation.fold_results import write_fold_results
-from hicmae_core.evaluation.prediction import predict
+from hicmae_core.evaluation.prediction import predict, shown_modality
 from hicmae_core.model.artifact import load_classifier
 from stages import layout
 from stages.clips import PreparedDataset
@@ -19,7 +19,8 @@ def main() -> None:
     params = load_params()
     prepared = PreparedDataset(params, name)
     model, _ = load_classifier(layout.finetune_folder(name, fold) / "model.safetensors")
-    clips = prepared.clips(test_clips(prepared.manifest, fold))
+    shown = shown_modality(model.architecture.modality, params.evaluate.modality)
+    clips = prepared.clips(test_clips(prepared.manifest, fold), shown)
     out_dir = layout.results_folder(name, fold)
     with track("evaluate", params, name, fold) as tracker:
         device = device_named(params.compute.device)
@@ -28,7 +29,7 @@ def main() -> None:
         tracker.log_metrics({f"test_{key}": value for key, value in metrics.items()}, step=0)
         for path in sorted(out_dir.iterdir()):
             tracker.log_artifact(path)
-    print(f"{name} fold {fold}: " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
+    print(f"{name} fold {fold} ({shown}): " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
 
 
 if __name__ == "__main__":

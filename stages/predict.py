@@ -24,8 +24,11 @@ python -m stages.predict interview.mp4 --run 0123456789abcdef0123456789abcdef
 
 
 def main() -> int:
-    """Print class probabilities per video and per second; 0 if any video was answered."""
-    arguments = parser("Ask a trained model about any video: class probabilities per clip and per second.", EXAMPLES)
+    """Print what the model says per video and per second; 0 if any video was answered."""
+    arguments = parser(
+        "Ask a trained model about any video: probabilities of each target's classes, or values, per clip and second.",
+        EXAMPLES,
+    )
     arguments.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files")
     source = arguments.add_mutually_exclusive_group()
     source.add_argument("--model", type=Path, help="a fine-tuned model.safetensors, or a published .pth")
@@ -37,7 +40,8 @@ def main() -> int:
     reader = open_video_reader(path, params.faces, params.evaluate.num_segments, device_named(params.compute.device))
     answers = {video: reader.answer(video) for video in chosen.videos}
     if chosen.json:
-        print(json.dumps([_record(video, answer) for video, answer in answers.items()], indent=2))
+        said = "probabilities" if reader.classes else "values"
+        print(json.dumps([_record(video, answer, said) for video, answer in answers.items()], indent=2))
     else:
         print("\n\n".join(_table(video, answer) for video, answer in answers.items()))
     return 0 if any(answer.values for answer in answers.values()) else 1
@@ -53,11 +57,10 @@ def _first_model(evaluated: tuple[str, ...], folds: tuple[int, ...]) -> Path:
     return path
 
 
-def _record(video: Path, answer: Answer) -> dict[str, object]:
-    answered = {"probabilities": answer.values} if answer.values else {}
-    windows = [
-        {("probabilities" if key == "values" else key): value for key, value in w.items()} for w in answer.windows
-    ]
+def _record(video: Path, answer: Answer, said: str) -> dict[str, object]:
+    """An answer for JSON, in which the model's values are called `said`."""
+    answered = {said: answer.values} if answer.values else {}
+    windows = [{(said if key == "values" else key): value for key, value in w.items()} for w in answer.windows]
     return {"video": str(video), "status": answer.status, "reason": answer.reason, **answered, "windows": windows}
 
 

@@ -1,19 +1,24 @@
 """Print the results and where to look next."""
 
+import json
 from pathlib import Path
 
 from hicmae_core.config import load_params
+from hicmae_core.evaluation.markdown import overview_markdown
 from stages import layout
 from stages.command import parser, run
 
 
 def main() -> None:
-    """Print each evaluated dataset's results table, and the commands that open the UIs."""
+    """Print each evaluated dataset's results, before them an overview if there are several, and what opens the UIs."""
     parser("Print the results.", "python -m stages.show").parse_args()
-    for dataset in load_params().evaluated:
-        report = layout.REPORTS / dataset / "results.md"
+    reports = [layout.REPORTS / dataset / "results.md" for dataset in load_params().evaluated]
+    for report in reports:
         if not report.is_file():
             raise ValueError(f"{report}: no results yet; run `dvc repro`")
+    if len(reports) > 1:
+        print(overview_markdown([json.loads(report.with_suffix(".json").read_text()) for report in reports]))
+    for report in reports:
         print(report.read_text(encoding="utf-8"))
         print(f"Report and figures: {report.parent}/")
     print("Runs, fold by fold:   make mlflow           then open http://127.0.0.1:5000")

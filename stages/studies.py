@@ -19,7 +19,7 @@ class Study:
     experiment: str
     """Where its runs are kept: a dataset's name, or ``pretraining``."""
     name: str
-    """What people read, such as ``demo both pretrained``."""
+    """What people read, such as ``demo both pretrained``, or ``crema_d perceived both pretrained, audio shown``."""
     dataset: str
     """The dataset whose clips are used."""
     settings: Mapping[str, Any]
@@ -54,7 +54,11 @@ def cross_validation(params: Params, dataset: str) -> Study:
     source = starting_point(params)
     if source is not None:
         settings |= {"pretrain": source.settings["pretrain"], "pretrain_dataset": source.settings["dataset"]}
-    name = f"{dataset} {params.finetune.modality} {params.finetune.init}"
+    name = " ".join(
+        filter(None, (dataset, params.dataset[dataset].labels, params.finetune.modality, params.finetune.init))
+    )
+    if params.evaluate.modality not in ("both", params.finetune.modality):
+        name += f", {params.evaluate.modality} shown"
     return Study(dataset, name, dataset, settings)
 
 

@@ -18,29 +18,41 @@ from hicmae_core.evaluation.markdown import title
 _MAX_ANNOTATED_CLASSES = 15
 
 
-def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], path: Path) -> None:
-    """Draw a confusion matrix `[C, C]` (rows actual) twice: counts, and percent of each row."""
-    percent = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], targets: Sequence[str], path: Path) -> None:
+    """Draw confusion matrices (rows actual) twice: counts, and percent of each row; a row of panels per target.
+
+    Args:
+        confusion: Counts, `[num_targets, C, C]`.
+        classes: Names of the classes.
+        targets: Names of the targets; none where there is but one label.
+        path: PNG to write.
+    """
     num_classes = len(classes)
     side = 1.6 + (0.55 if num_classes <= _MAX_ANNOTATED_CLASSES else 0.2) * max(num_classes, 4)
-    figure = Figure(figsize=(2 * side + 0.8, side + 0.5), layout="compressed")
-    panels = figure.subplots(1, 2)
-    for axes, name, values, top in (
-        (panels[0], "clips", confusion, max(int(confusion.max()), 1)),
-        (panels[1], "% of the actual class", percent, 100),
-    ):
-        image = axes.imshow(values, cmap="Blues", vmin=0, vmax=top)
-        axes.set_title(name, fontsize=11)
-        axes.set_xlabel("predicted")
-        axes.set_xticks(range(num_classes), classes, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
-        axes.set_yticks(range(num_classes), classes, fontsize=9)
-        axes.tick_params(length=0)
-        if num_classes <= _MAX_ANNOTATED_CLASSES:
-            _annotate(axes, values, top)
-        else:
-            figure.colorbar(image, ax=axes, shrink=0.7)
-    panels[0].set_ylabel("actual")
+    figure = Figure(figsize=(2 * side + 0.8, len(confusion) * (side + 0.5)), layout="compressed")
+    panels = figure.subplots(len(confusion), 2, squeeze=False)
+    for row, counts, target in zip(panels, confusion, targets or ("",), strict=True):
+        percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        name = f"{target}: " if target else ""
+        _draw_confusion(row[0], counts, max(int(counts.max()), 1), f"{name}clips", classes)
+        _draw_confusion(row[1], percent, 100, f"{name}% of the actual class", classes)
+        row[0].set_ylabel("actual")
     save_figure(figure, path)
+
+
+def _draw_confusion(
+    axes: Axes, values: NDArray[np.float64] | NDArray[np.int64], top: float, name: str, classes: Sequence[str]
+) -> None:
+    image = axes.imshow(values, cmap="Blues", vmin=0, vmax=top)
+    axes.set_title(name, fontsize=11)
+    axes.set_xlabel("predicted")
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
+    axes.set_yticks(range(len(classes)), classes, fontsize=9)
+    axes.tick_params(length=0)
+    if len(classes) <= _MAX_ANNOTATED_CLASSES:
+        _annotate(axes, values, top)
+    else:
+        axes.figure.colorbar(image, ax=axes, shrink=0.7)
 
 
 def _annotate(axes: Axes, values: NDArray[np.float64] | NDArray[np.int64], top: float) -> None:
@@ -50,7 +62,7 @@ def _annotate(axes: Axes, values: NDArray[np.float64] | NDArray[np.int64], top: 
 
 
 def plot_agreement(pairs: pd.DataFrame, path: Path) -> None:
-    """Draw predicted against actual values, a panel per target (`fold_results.actual_and_predicted`)."""
+    """Draw predicted against actual values, a panel per target (`fold_results.plot_rows`)."""
     targets = list(dict.fromkeys(pairs["target"]))
     figure = Figure(figsize=(3.2 * len(targets) + 0.4, 3.6), layout="compressed")
     for axes, target in zip(np.atleast_1d(figure.subplots(1, len(targets))), targets, strict=True):

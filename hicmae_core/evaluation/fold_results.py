@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.evaluation.metrics import classification_metrics, regression_metrics
@@ -15,46 +17,48 @@ METRICS_NAME = "metrics.json"
 CONFUSION_NAME = "confusion.csv"
 
 
+def actual_and_predicted(predictions: pd.DataFrame, dataset: DatasetParams) -> tuple[NDArray, NDArray]:
+    """Class ids, or values of a regression, of a table of predictions: twice `[num_clips, num_targets]`."""
+    kinds = ("target", "output") if dataset.task == "regression" else ("label", "prediction")
+    actual, predicted = (predictions[[kind + suffix for suffix in dataset.suffixes]].to_numpy() for kind in kinds)
+    return actual, predicted
+
+
 def metrics_of(predictions: pd.DataFrame, dataset: DatasetParams) -> dict[str, float]:
     """Metrics of a table of predictions (`prediction.predict`), in the order they are reported.
 
     Raises:
         ValueError: If the table is empty, or a label is not one of the dataset's classes.
     """
-    if dataset.task == "classification":
-        return classification_metrics(predictions["label"], predictions["prediction"], len(dataset.classes))
-    targets = predictions[[f"target_{name}" for name in dataset.targets]]
-    outputs = predictions[[f"output_{name}" for name in dataset.targets]]
-    return regression_metrics(targets, outputs, dataset.targets)
+    actual, predicted = actual_and_predicted(predictions, dataset)
+    if dataset.task == "regression":
+        return regression_metrics(actual, predicted, dataset.targets)
+    return classification_metrics(actual, predicted, len(dataset.classes), dataset.targets)
 
 
-def actual_and_predicted(predictions: pd.DataFrame, dataset: DatasetParams) -> pd.DataFrame:
-    """Columns ``actual`` and ``predicted``: class names, a row per clip; or values, a row per clip and ``target``."""
-    if dataset.task == "classification":
-        names = dict(enumerate(dataset.classes))
-        return pd.DataFrame(
-            {"actual": predictions["label"].map(names), "predicted": predictions["prediction"].map(names)}
-        )
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "target": name,
-                    "actual": predictions[f"target_{name}"],
-                    "predicted": predictions[f"output_{name}"],
-                }
-            )
-            for name in dataset.targets
-        ],
-        ignore_index=True,
-    )
+def plot_rows(predictions: pd.DataFrame, dataset: DatasetParams) -> pd.DataFrame:
+    """Columns ``actual`` and ``predicted``, and where there are several targets ``target``: a row per clip and target.
+
+    Values of a regression, or names of classes, which begin with their target's, so that a single confusion matrix
+    of all rows is made of one block per target.
+    """
+    actual, predicted = (values.T.ravel() for values in actual_and_predicted(predictions, dataset))
+    rows = pd.DataFrame({"actual": actual, "predicted": predicted})
+    targets = pd.Series(np.repeat(dataset.targets, len(predictions)))
+    if dataset.task != "regression":
+        rows = rows.apply(lambda ids: ids.map(dict(enumerate(dataset.classes))))
+    if dataset.task == "multi_classification":
+        rows = rows.apply(lambda names: targets + " " + names)
+    if dataset.targets:
+        rows.insert(0, "target", targets)
+    return rows
 
 
 def write_fold_results(predictions: pd.DataFrame, dataset: DatasetParams, out_dir: Path) -> dict[str, float]:
     """Write one fold's ``predictions.parquet``, ``metrics.json`` and ``confusion.csv``.
 
     The metrics are fractions, with ``num_clips`` and ``num_subjects`` (known ones) beside them; ``confusion.csv`` is
-    `actual_and_predicted`, as DVC's ``confusion`` template wants it.
+    `plot_rows`, as DVC's ``confusion`` template wants it.
 
     Returns:
         What is in ``metrics.json``.
@@ -67,7 +71,7 @@ def write_fold_results(predictions: pd.DataFrame, dataset: DatasetParams, out_di
     with atomic_path(out_dir / PREDICTIONS_NAME) as temporary:
         predictions.to_parquet(temporary, index=False)
     with atomic_path(out_dir / CONFUSION_NAME) as temporary:
-        actual_and_predicted(predictions, dataset).to_csv(temporary, index=False)
+        plot_rows(predictions, dataset).to_csv(temporary, index=False)
     write_json(out_dir / METRICS_NAME, metrics)
     return metrics
 

@@ -9,6 +9,7 @@ Record = Mapping[str, Any]
 
 _TITLES = {"uar": "UAR", "war": "WAR", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
 _IN_TARGET_UNITS = ("rmse", "mae")
+_MODALITIES = {"both": "video and sound", "video": "the video", "audio": "the sound"}
 
 
 def title(metric: str) -> str:
@@ -27,11 +28,11 @@ def show(metric: str, value: float) -> str:
 def results_markdown(record: Record) -> str:
     """The report of one dataset."""
     parts = [f"# Results on {record['dataset']}", _introduction(record), _metrics_table(record), _interval_note(record)]
-    if record["confusion"]:
-        parts += ["## Confusion", "Pooled test clips: rows are actual classes, columns predicted ones."]
-        parts.append(_confusion_table(record))
-    else:
+    if record["targets"]:
         parts += ["## Per target", "Pooled test clips, with their intervals.", _target_table(record)]
+    if record["classes"]:
+        parts += ["## Confusion", "Pooled test clips: rows are actual classes, columns predicted ones."]
+        parts += [_confusion_table(record, name) for name in record["targets"] or [""]]
     parts += ["![Actual against predicted](confusion.png)", "![Metrics per fold](folds.png)"]
     parts += ["## Published numbers", _published_section(record)]
     return "\n\n".join(parts) + "\n"
@@ -47,7 +48,7 @@ def overview_markdown(records: Sequence[Record]) -> str:
         metrics = metrics or record["headline"][:2]
         rows.append(
             [
-                f"[{record['dataset']}]({record['dataset']}/results.md)",
+                f"[{record['dataset']}](reports/{record['dataset']}/results.md)",
                 f"{len(record['folds'])} of {record['num_folds']}",
                 f"{record['num_clips']:,}",
                 " / ".join(title(name) for name in metrics),
@@ -71,10 +72,21 @@ def _introduction(record: Record) -> str:
     subjects = f"{record['num_subjects']:,} known subjects" if record["num_subjects"] else "unknown subjects"
     folds = f"{len(record['folds'])} of {record['num_folds']} folds"
     text = f"{record['num_clips']:,} test clips of {subjects} in {folds}. "
-    if record["task"] == "classification":
-        num_classes = len(record["classes"])
-        return text + f"Metrics in %; guessing among {num_classes} classes has a UAR of {100 / num_classes:.2f}."
-    return text + "Means over the targets: PCC and CCC in %, RMSE and MAE in units of the targets."
+    text += f"{_looked_at(record)} "
+    means = "Means over the targets: " if record["targets"] else ""
+    if record["task"] == "regression":
+        return f"{text}{means}PCC and CCC in %, RMSE and MAE in units of the targets."
+    num_classes = len(record["classes"])
+    metrics = f"{means}metrics" if means else "Metrics"
+    return f"{text}{metrics} in %; guessing among {num_classes} classes has a UAR of {100 / num_classes:.2f}."
+
+
+def _looked_at(record: Record) -> str:
+    """Which labels, and which modalities, the numbers are about."""
+    trained, shown = _MODALITIES[record["modality"]], _MODALITIES[record["shown"]]
+    labels = f"Labels: {record['labels']}. " if record["labels"] else ""
+    but = "" if record["shown"] == record["modality"] else f", shown {shown} alone (zeros in the other's place)"
+    return f"{labels}Models trained on {trained}{but}."
 
 
 def _metrics_table(record: Record) -> str:
@@ -116,12 +128,13 @@ def _pooled_and_interval(record: Record, name: str) -> str:
     return f"{value} ({_interval(record, name)})" if record["low"] else value
 
 
-def _confusion_table(record: Record) -> str:
+def _confusion_table(record: Record, target: str) -> str:
+    confusion = record[f"confusion_{target}" if target else "confusion"]
     rows = []
-    for index, (name, counts) in enumerate(zip(record["classes"], record["confusion"], strict=True)):
+    for index, (name, counts) in enumerate(zip(record["classes"], confusion, strict=True)):
         recall = f"{100 * counts[index] / sum(counts):.2f}" if sum(counts) else "–"
         rows.append([name, *(f"{count:,}" for count in counts), recall])
-    return _table(["actual", *record["classes"], "recall, %"], rows)
+    return _table([f"actual {target}".strip(), *record["classes"], "recall, %"], rows)
 
 
 def _target_table(record: Record) -> str:
@@ -137,8 +150,10 @@ def _published_section(record: Record) -> str:
         return f"There are no published numbers for `{record['dataset']}`."
     metrics = list(dict.fromkeys(name for result in record["published"] for name in result["percent"]))
     ours = {"ours, pooled": _pooled_and_interval, "ours, over folds": _mean_and_deviation}
+    trained, shown = record["modality"], record["shown"]
+    modality = trained if shown == trained else f"{trained}, {shown} shown"
     rows = [
-        [label, "", "", "", *(cell(record, name) if name in record["pooled"] else "–" for name in metrics), ""]
+        [label, "", modality, "", *(cell(record, name) if name in record["pooled"] else "–" for name in metrics), ""]
         for label, cell in ours.items()
     ]
     for result in record["published"]:
@@ -150,7 +165,9 @@ def _published_section(record: Record) -> str:
             by_name = dict(zip(result["folds"], fold_values, strict=True))
             cells = [_percent({"percent": by_name}, name) for name in metrics]
             rows.append([f"{result['system']}, fold {fold}", "", "", "", *cells, ""])
-    return _table(["system", "year", "modality", "parameters, M", *(title(name) for name in metrics), "source"], rows)
+    header = ["system", "year", "modality", "parameters, M", *(title(name) for name in metrics), "source"]
+    labels = f"Ours are on the labels `{record['labels']}`, which may not be theirs.\n\n" if record["labels"] else ""
+    return labels + _table(header, rows)
 
 
 def _percent(result: Record, name: str) -> str:

@@ -17,31 +17,36 @@ _ZERO_VARIANCE = 1e-12
 """A variance below this share of the mean square is rounding, not spread."""
 
 
+Metrics = dict[str, NDArray[np.float64]]
+"""Metrics by name, of as many sums as there are."""
+
+
 def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> NDArray[np.int64]:
     """Count clips by actual class (rows) and predicted class (columns).
 
     Args:
-        labels: Class ids, `[num_clips]`.
-        predictions: Class ids, `[num_clips]`.
+        labels: Class ids, `[num_clips]`, or `[num_clips, num_targets]`.
+        predictions: Class ids of the same shape.
         num_classes: Number of classes C.
 
     Returns:
-        `[C, C]` counts.
+        `[C, C]` counts, or `[num_targets, C, C]`.
 
     Raises:
-        ValueError: If there are no clips, the lengths differ, or an id is outside 0 .. C-1.
+        ValueError: If there are no clips, the shapes differ, or an id is outside 0 .. C-1.
     """
     cells = confusion_cells(labels, predictions, num_classes)
-    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes).astype(np.int64)
+    shape = (*cells.shape[1:], num_classes, num_classes)
+    return np.bincount(cells.ravel(), minlength=int(np.prod(shape))).reshape(shape).astype(np.int64)
 
 
 def confusion_cells(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> NDArray[np.int64]:
-    """Cell of the flattened confusion matrix that each clip falls into, `[num_clips]`; raises as `confusion_matrix`."""
+    """Cells of the flattened `confusion_matrix` that each clip falls into, of the labels' shape; raises as it."""
     actual, predicted = np.asarray(labels), np.asarray(predictions)
-    if actual.ndim != 1 or actual.shape != predicted.shape or actual.size == 0:
+    if actual.ndim not in (1, 2) or actual.shape != predicted.shape or actual.size == 0:
         raise ValueError(
             f"labels of shape {actual.shape} and predictions of shape {predicted.shape}: "
-            "metrics need two equally long lists of at least one clip"
+            "metrics need two equal tables of at least one clip"
         )
     for name, ids in (("labels", actual), ("predictions", predicted)):
         if not np.issubdtype(ids.dtype, np.integer):
@@ -50,10 +55,11 @@ def confusion_cells(labels: ArrayLike, predictions: ArrayLike, num_classes: int)
             raise ValueError(
                 f"{name} hold ids from {ids.min()} to {ids.max()}; {num_classes} classes have 0 to {num_classes - 1}"
             )
-    return actual.astype(np.int64) * num_classes + predicted.astype(np.int64)
+    first_cells = np.arange(int(np.prod(actual.shape[1:]))) * num_classes**2  # of each target's matrix
+    return actual.astype(np.int64) * num_classes + predicted.astype(np.int64) + first_cells
 
 
-def metrics_from_confusion(confusion: ArrayLike) -> dict[str, NDArray[np.float64]]:
+def metrics_from_confusion(confusion: ArrayLike) -> Metrics:
     """Classification metrics of one or many confusion matrices `[..., C, C]`, as fractions of shape `[...]`.
 
     - ``uar``: unweighted average recall, the mean recall of the classes that occur.
@@ -74,9 +80,29 @@ def metrics_from_confusion(confusion: ArrayLike) -> dict[str, NDArray[np.float64
     }
 
 
-def classification_metrics(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> dict[str, float]:
-    """UAR, WAR, weighted and macro F1 of class ids `[num_clips]`; raises as `confusion_matrix`."""
-    values = metrics_from_confusion(confusion_matrix(labels, predictions, num_classes))
+def over_targets(by_target: Metrics, names: Sequence[str]) -> Metrics:
+    """Means of metrics `[..., num_targets]` over the targets, then ``<metric>_<name>`` of each target, all `[...]`.
+
+    Args:
+        by_target: Metrics by name.
+        names: Names of the targets; none for the single label of a classification, of which the mean is all there is.
+    """
+    metrics = {metric: values.mean(-1) for metric, values in by_target.items()}
+    for metric, values in by_target.items():
+        metrics |= {f"{metric}_{name}": values[..., index] for index, name in enumerate(names)}
+    return metrics
+
+
+def classification_metrics(
+    labels: ArrayLike, predictions: ArrayLike, num_classes: int, names: Sequence[str] = ()
+) -> dict[str, float]:
+    """UAR, WAR, weighted and macro F1 of class ids `[num_clips]`, or of `[num_clips, num_targets]` as `over_targets`.
+
+    Raises:
+        ValueError: As `confusion_matrix`.
+    """
+    confusion = confusion_matrix(labels, predictions, num_classes).reshape(-1, num_classes, num_classes)
+    values = over_targets(metrics_from_confusion(confusion), names)
     return {name: float(value) for name, value in values.items()}
 
 
@@ -102,12 +128,11 @@ def regression_moments(targets: ArrayLike, outputs: ArrayLike) -> NDArray[np.flo
     return np.stack([np.ones_like(t), t, o, t * t, o * o, t * o, np.abs(t - o)], axis=1)
 
 
-def metrics_from_moments(moments: ArrayLike, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Regression metrics of one or many summed moment tables `[..., 7, num_targets]`, each of shape `[...]`.
+def metrics_from_moments(moments: ArrayLike) -> Metrics:
+    """Regression metrics of one or many summed moment tables `[..., 7, num_targets]`, each `[..., num_targets]`.
 
-    ``pcc`` (Pearson's correlation), ``ccc`` (Lin's concordance), ``rmse`` and ``mae`` are means over the targets;
-    ``pcc_<name>`` and so on are those of one target. Variances and covariance divide by n - 1, as the authors' do.
-    A correlation with something constant counts as 0.
+    ``pcc`` (Pearson's correlation), ``ccc`` (Lin's concordance), ``rmse`` and ``mae``. Variances and covariance divide
+    by n - 1, as the authors' do. A correlation with something constant counts as 0.
     """
     sums = np.asarray(moments, dtype=np.float64)
     count = sums[..., 0, :]
@@ -117,25 +142,21 @@ def metrics_from_moments(moments: ArrayLike, names: Sequence[str]) -> dict[str, 
     unbiased = _ratio(count, count - 1)
     variance_t, variance_o = unbiased * _variance(square_t, mean_t), unbiased * _variance(square_o, mean_o)
     covariance = np.where((variance_t > 0) & (variance_o > 0), unbiased * (product - mean_t * mean_o), 0.0)
-    per_target = {
-        "pcc": _ratio(covariance, np.sqrt(variance_t * variance_o)),
+    return {
+        "pcc": np.clip(_ratio(covariance, np.sqrt(variance_t * variance_o)), -1, 1),
         "ccc": _ratio(2 * covariance, variance_t + variance_o + (mean_t - mean_o) ** 2),
         "rmse": np.sqrt(np.maximum(square_t - 2 * product + square_o, 0.0)),
         "mae": absolute_error,
     }
-    metrics = {metric: values.mean(-1) for metric, values in per_target.items()}
-    for metric, values in per_target.items():
-        metrics |= {f"{metric}_{name}": values[..., index] for index, name in enumerate(names)}
-    return metrics
 
 
 def regression_metrics(targets: ArrayLike, outputs: ArrayLike, names: Sequence[str]) -> dict[str, float]:
-    """PCC, CCC, RMSE and MAE of `[num_clips, num_targets]` values, averaged and per target name.
+    """PCC, CCC, RMSE and MAE of `[num_clips, num_targets]` values, as `over_targets`.
 
     Raises:
         ValueError: As `regression_moments`.
     """
-    values = metrics_from_moments(regression_moments(targets, outputs).sum(axis=0), names)
+    values = over_targets(metrics_from_moments(regression_moments(targets, outputs).sum(axis=0)), names)
     return {name: float(value) for name, value in values.items()}
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hicmae_core.evaluation.figures import plot_agreement, plot_confusion, plot_folds
-from hicmae_core.evaluation.fold_results import actual_and_predicted
-from hicmae_core.evaluation.markdown import overview_markdown, results_markdown
+from hicmae_core.evaluation.fold_results import plot_rows
+from hicmae_core.evaluation.markdown import results_markdown
 from hicmae_core.evaluation.summary import Summary
 from hicmae_core.files import atomic_path, write_json, write_text
 
@@ -32,22 +32,12 @@ def write_reports(summary: Summary, out_dir: Path) -> None:
     with atomic_path(out_dir / "results.csv") as temporary:
         results_table(record).to_csv(temporary, index=False)
     write_text(out_dir / "results.md", results_markdown(record))
-    if summary.dataset.task == "classification":
-        plot_confusion(summary.confusion, summary.dataset.classes, out_dir / "confusion.png")
+    dataset = summary.dataset
+    if dataset.task == "regression":
+        plot_agreement(plot_rows(summary.predictions, dataset), out_dir / "confusion.png")
     else:
-        plot_agreement(actual_and_predicted(summary.predictions, summary.dataset), out_dir / "confusion.png")
+        plot_confusion(summary.confusion, dataset.classes, dataset.targets, out_dir / "confusion.png")
     plot_folds(results_table(record), summary.headline[:2], out_dir / "folds.png")
-
-
-def write_overview(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write one Markdown table over datasets, from the contents of their ``results.json``.
-
-    Raises:
-        ValueError: If there is no record.
-    """
-    if not records:
-        raise ValueError("there are no results to show; run the summarise stage of at least one dataset first")
-    write_text(path, overview_markdown(records))
 
 
 def results_record(summary: Summary) -> dict[str, Any]:
@@ -55,11 +45,15 @@ def results_record(summary: Summary) -> dict[str, Any]:
     subjects_and_folds = summary.predictions[["subject", "fold"]]
     deviations = {name: value.std for name, value in summary.over_folds.items() if value.std is not None}
     intervals = summary.intervals or {}
+    suffixes = () if summary.dataset.task == "regression" else summary.dataset.suffixes
     return {
         "dataset": summary.name,
         "task": summary.dataset.task,
         "classes": list(summary.dataset.classes),
         "targets": list(summary.dataset.targets),
+        "labels": summary.dataset.labels,
+        "modality": summary.modality,
+        "shown": summary.shown,
         "headline": list(summary.headline),
         "num_folds": summary.dataset.num_folds,
         "num_clips": len(subjects_and_folds),
@@ -73,7 +67,7 @@ def results_record(summary: Summary) -> dict[str, Any]:
         "bootstrap_samples": summary.settings.bootstrap_samples,
         "low": {name: interval.low for name, interval in intervals.items()} or None,
         "high": {name: interval.high for name, interval in intervals.items()} or None,
-        "confusion": summary.confusion.tolist() if summary.dataset.task == "classification" else None,
+        **{f"confusion{suffix}": summary.confusion[index].tolist() for index, suffix in enumerate(suffixes)},
         "published": [result._asdict() for result in summary.published],
     }
 

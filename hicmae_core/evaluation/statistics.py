@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from hicmae_core.config import DatasetParams
+from hicmae_core.evaluation.fold_results import actual_and_predicted
 from hicmae_core.evaluation.metrics import (
     NUM_MOMENTS,
+    Metrics,
     confusion_cells,
     metrics_from_confusion,
     metrics_from_moments,
+    over_targets,
     regression_moments,
 )
 
 _RESAMPLES_AT_ONCE = 100
-
-Metrics = dict[str, NDArray[np.float64]]
 
 
 class MeanAndDeviation(NamedTuple):
@@ -72,21 +74,25 @@ def unit_sums(predictions: pd.DataFrame, dataset: DatasetParams) -> UnitSums:
         ValueError: As `metrics.confusion_matrix` or `metrics.regression_moments`.
     """
     units = resampling_units(predictions)
-    clips, num_units = np.arange(len(units)), int(units.max()) + 1
-    if dataset.task == "classification":
-        num_classes = len(dataset.classes)
-        cells = confusion_cells(predictions["label"], predictions["prediction"], num_classes)
-        counts = csr_array((np.ones(len(units)), (units, cells)), shape=(num_units, num_classes**2))
-        return UnitSums(
-            counts, lambda sums: metrics_from_confusion(sums.reshape(*sums.shape[:-1], num_classes, num_classes))
-        )
-    targets = predictions[[f"target_{name}" for name in dataset.targets]]
-    outputs = predictions[[f"output_{name}" for name in dataset.targets]]
-    members = csr_array((np.ones(len(units)), (units, clips)), shape=(num_units, len(units)))
-    moments = members @ regression_moments(targets, outputs).reshape(len(units), -1)
-    return UnitSums(
-        moments, lambda sums: metrics_from_moments(sums.reshape(*sums.shape[:-1], NUM_MOMENTS, -1), dataset.targets)
-    )
+    num_clips, num_units = len(units), int(units.max()) + 1
+    actual, predicted = actual_and_predicted(predictions, dataset)
+    if dataset.task == "regression":
+        members = csr_array((np.ones(num_clips), (units, np.arange(num_clips))), shape=(num_units, num_clips))
+        moments = members @ regression_moments(actual, predicted).reshape(num_clips, -1)
+        return UnitSums(moments, partial(_metrics, metrics_from_moments, (NUM_MOMENTS, -1), dataset.targets))
+    num_targets, num_classes = len(dataset.suffixes), len(dataset.classes)
+    cells = confusion_cells(actual, predicted, num_classes).ravel()
+    places = np.repeat(units, num_targets), cells
+    counts = csr_array((np.ones(len(cells)), places), shape=(num_units, num_targets * num_classes**2))
+    shape = (num_targets, num_classes, num_classes)
+    return UnitSums(counts, partial(_metrics, metrics_from_confusion, shape, dataset.targets))
+
+
+def _metrics(
+    of: Callable[[ArrayLike], Metrics], shape: tuple[int, ...], targets: Sequence[str], sums: NDArray[np.float64]
+) -> Metrics:
+    """Metrics of rows of sums `[..., num_sums]` whose true shape is `[..., *shape]`."""
+    return over_targets(of(sums.reshape(*sums.shape[:-1], *shape)), targets)
 
 
 def pooled(units: UnitSums) -> dict[str, float]:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hicmae_core.config import DatasetParams, SummariseParams
-from hicmae_core.evaluation.fold_results import metrics_of
+from hicmae_core.evaluation.fold_results import actual_and_predicted, metrics_of
 from hicmae_core.evaluation.metrics import confusion_matrix
 from hicmae_core.evaluation.published import PublishedResult, published_results
 from hicmae_core.evaluation.statistics import (
@@ -21,6 +21,12 @@ from hicmae_core.evaluation.statistics import (
     pooled,
     unit_sums,
 )
+
+_HEADLINES = {
+    "classification": ("uar", "war", "weighted_f1", "macro_f1"),
+    "multi_classification": ("weighted_f1", "uar", "war", "macro_f1"),
+    "regression": ("pcc", "ccc", "rmse", "mae"),
+}
 
 
 @dataclass(frozen=True)
@@ -43,22 +49,23 @@ class Summary:
     """Bootstrap intervals of the pooled metrics; None where a single subject was tested."""
     predictions: pd.DataFrame
     """Predictions of all folds, with a ``fold`` column."""
+    modality: str
+    """What the models were trained on: ``both``, ``video`` or ``audio``."""
+    shown: str
+    """What of it they were shown when tested."""
     published: tuple[PublishedResult, ...]
     """Published numbers for this dataset."""
 
     @property
     def confusion(self) -> NDArray[np.int64]:
-        """Pooled counts by actual (rows) and predicted class (columns), `[C, C]`; classification only."""
-        return confusion_matrix(
-            self.predictions["label"], self.predictions["prediction"], num_classes=len(self.dataset.classes)
-        )
+        """Pooled counts by actual (rows) and predicted class (columns), `[num_targets, C, C]`; not of a regression."""
+        actual, predicted = actual_and_predicted(self.predictions, self.dataset)
+        return confusion_matrix(actual, predicted, num_classes=len(self.dataset.classes))
 
     @property
     def headline(self) -> tuple[str, ...]:
         """Names of the metrics reported first."""
-        if self.dataset.task == "classification":
-            return ("uar", "war", "weighted_f1", "macro_f1")
-        return ("pcc", "ccc", "rmse", "mae")
+        return _HEADLINES[self.dataset.task]
 
 
 def summarise(
@@ -78,7 +85,8 @@ def summarise(
         seed: Seed of the bootstrap.
 
     Raises:
-        ValueError: If there is no fold, or a clip was tested in more than one.
+        ValueError: If there is no fold, a clip was tested in more than one, or the folds were shown different
+            modalities.
     """
     if not fold_predictions:
         raise ValueError(f"dataset {name}: no fold has been evaluated")
@@ -90,6 +98,13 @@ def summarise(
             f"dataset {name}: {len(repeated)} clips were tested in more than one fold, such as {repeated.iloc[0]}; "
             "check the folds of its manifest"
         )
+    looks = sorted(set(zip(predictions["modality"], predictions["shown"], strict=True)))
+    if len(looks) > 1:
+        raise ValueError(
+            f"dataset {name}: folds differ in the modality they were trained on and shown "
+            f"({', '.join(f'{shown} of {trained}' for trained, shown in looks)}); fine-tune and evaluate them all again"
+        )
+    ((modality, shown),) = looks
     folds = {fold: metrics_of(fold_predictions[fold], dataset) for fold in order}
     units = unit_sums(predictions, dataset)
     return Summary(
@@ -103,5 +118,7 @@ def summarise(
             units, settings.bootstrap_samples, settings.confidence, np.random.default_rng(seed)
         ),
         predictions=predictions,
+        modality=modality,
+        shown=shown,
         published=published_results(name),
     )

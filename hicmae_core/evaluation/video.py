@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hicmae_core.config import SAMPLE_RATE_HZ, FacesParams
-from hicmae_core.data.clips import decode_frames, fbank_window
+from hicmae_core.data.reading import decode_frames, fbank_window
 from hicmae_core.data.sampling import ClipWindow, test_windows
 from hicmae_core.evaluation.prediction import predict_windows
 from hicmae_core.media.decoding import MediaError, read_audio
@@ -34,7 +35,8 @@ class Answer:
         status: ``ok`` or ``low_coverage`` (answered); otherwise why there is no answer: ``no_face``, ``no_sound``,
             ``no_video``, ``unreadable``, ``missing``, ``zero_byte``.
         reason: A sentence where the status is not ``ok``.
-        values: By class the probability over the whole clip, by target the output; empty without an answer.
+        values: Probabilities over the whole clip by class (``<target> <class>`` where there are several targets), or
+            outputs by target; empty without an answer.
         windows: The same for one window per second: ``start_seconds``, ``end_seconds``, ``values``.
     """
 
@@ -50,8 +52,8 @@ class VideoReader:
 
     Attributes:
         model: A classifier or regressor in eval mode.
-        names: Names of its outputs.
-        probabilities: Whether the outputs are logits of classes.
+        targets: Names of its targets; none if it classifies one thing.
+        classes: Names of the classes of each target; none for values.
         faces: Crop geometry and size of the training clips.
         frame_stride: Distance between the model's frames, in video frames.
         num_segments: Windows averaged for the clip's answer, as in evaluation.
@@ -59,8 +61,8 @@ class VideoReader:
     """
 
     model: Classifier
-    names: tuple[str, ...]
-    probabilities: bool
+    targets: tuple[str, ...]
+    classes: tuple[str, ...]
     faces: FacesParams
     frame_stride: int
     num_segments: int
@@ -100,21 +102,21 @@ class VideoReader:
     def _outputs(self, track: FaceTrack, sound: np.ndarray, windows: list[ClipWindow]) -> Tensor:
         """The model's outputs ``[windows, num_outputs]``."""
         shape = self.model.architecture
-        size = self.faces.size
-        frames = torch.zeros(len(windows), shape.num_frames, size, size, 3, dtype=torch.uint8)
-        audio = torch.zeros(len(windows), 1, shape.num_audio_frames, shape.num_mel_bins)
-        jpegs = pa.array(track.frames, pa.binary())
-        features = log_mel(sound) if len(sound) else None
-        for index, window in enumerate(windows):
-            if track.usable:
-                frames[index] = decode_frames(jpegs, window.frames)
-            if features is not None:
-                audio[index, 0] = fbank_window(features, window, shape.num_audio_frames)
+        frames = audio = None
+        if track.usable:
+            jpegs = pa.array(track.frames, pa.binary())
+            frames = torch.stack([decode_frames(jpegs, window.frames) for window in windows])
+        if len(sound):
+            features = log_mel(sound)
+            audio = torch.stack([fbank_window(features, window, shape.num_audio_frames) for window in windows])[:, None]
         return predict_windows(self.model, frames, audio, _WINDOWS_PER_PASS)
 
     def _named(self, output: Tensor) -> dict[str, float]:
-        values = output.double().softmax(dim=0) if self.probabilities else output.double()
-        return dict(zip(self.names, values.tolist(), strict=True))
+        values = output.double()
+        if not self.classes:
+            return dict(zip(self.targets, values.tolist(), strict=True))
+        names = [" ".join(pair) for pair in product(self.targets, self.classes)] or self.classes
+        return dict(zip(names, values.view(-1, len(self.classes)).softmax(dim=1).flatten().tolist(), strict=True))
 
 
 def _window_each_second(num_frames: int, num_samples: int, length: int, stride: int, fps: float) -> list[ClipWindow]:
@@ -150,15 +152,16 @@ def open_video_reader(path: Path, faces: FacesParams, num_segments: int, device:
         model = load_reference_checkpoint(path)
         if not isinstance(model, Classifier):
             raise ValueError(f"{path}: holds a pre-training model, but a fine-tuned one is wanted")
-        metadata: dict[str, Any] = {"classes": [f"class {index}" for index in range(model.architecture.num_outputs)]}
+        classes = [f"class {index}" for index in range(model.architecture.num_outputs)]
+        metadata: dict[str, Any] = {"classes": classes, "targets": []}
     else:
         model, metadata = load_classifier(path)
     crops = {key: metadata["faces"][key] for key in ("preset", "size")} if "faces" in metadata else {}
     faces = faces.model_copy(update=crops)
     return VideoReader(
         model=model.to(device),
-        names=tuple(metadata["classes"] or metadata["targets"]),
-        probabilities=bool(metadata["classes"]),
+        targets=tuple(metadata["targets"]),
+        classes=tuple(metadata["classes"]),
         faces=faces,
         frame_stride=metadata.get("frame_stride", 4),
         num_segments=num_segments,

@@ -1,10 +1,9 @@
-"""Checkpoints from which a killed training resumes, and the fingerprint that names their folder."""
+"""Checkpoints from which a killed training resumes."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -12,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel
 
-from hicmae_core.files import atomic_path, sha256_of
+from hicmae_core.files import atomic_path
 
 _LIBRARY = Path(__file__).resolve().parent.parent
 TRAINING_CODE = [_LIBRARY / room for room in ("data", "model", "training")]
-"""The code that determines what a training computes, for `fingerprint`."""
+"""The code that determines what a training computes, for `files.fingerprint`."""
 _NUM_KEPT = 2
 _log = logging.getLogger(__name__)
 
@@ -64,26 +62,3 @@ class CheckpointStore:
 
 def _digest(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def fingerprint(*parts: Any) -> str:
-    """A name of 16 hexadecimal digits for everything that determines a result.
-
-    Args:
-        parts: Parameter sections, plain values, and paths, which stand for their content: a file's
-            bytes, or every Python file below a folder. The order matters.
-    """
-    canonical = json.dumps([_plain(part) for part in parts], sort_keys=True, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def _plain(part: Any) -> Any:
-    if isinstance(part, BaseModel):
-        return part.model_dump(mode="json")
-    if isinstance(part, Path) and part.is_dir():
-        return {str(file.relative_to(part)): sha256_of(file) for file in sorted(part.rglob("*.py"))}
-    if isinstance(part, Path):
-        return sha256_of(part)
-    if isinstance(part, (list, tuple)):
-        return [_plain(element) for element in part]
-    return part

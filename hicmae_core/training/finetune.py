@@ -1,4 +1,7 @@
-"""Fine-tuning of one fold: classification or regression of labelled clips (paper section 3.5)."""
+"""Fine-tuning of one fold: classification or regression of labelled clips (paper section 3.5).
+
+A classification has one target, the emotion; a multi_classification has several, each with a cross-entropy of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,21 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hicmae_core.config import DatasetParams, Params
 from hicmae_core.data.augmentation import audio_gain, finetuning_augmentation
 from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.data.mixing import mix
+from hicmae_core.files import fingerprint
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.classifier import Classifier, initialise_from_pretraining
 from hicmae_core.model.sizes import classifier
 from hicmae_core.training import distributed
-from hicmae_core.training.checkpoint import TRAINING_CODE, CheckpointStore, fingerprint
+from hicmae_core.training.balance import class_weights, sampling_weights
+from hicmae_core.training.checkpoint import TRAINING_CODE, CheckpointStore
+from hicmae_core.training.finetuning_losses import classification_loss, regression_loss, smooth_one_hot
 from hicmae_core.training.initialisation import load_pretrained
 from hicmae_core.training.loop import Run, Task, summarise, train, write_history
 from hicmae_core.training.optim import parameter_groups
@@ -63,7 +69,7 @@ def run_finetuning(
         params: All parameters; `seed`, `compute`, `model`, `finetune` and the dataset's count.
         dataset_name: A key of `params.dataset`.
         fold: The test fold, 1-based; a note for the model's metadata, its clips are not here.
-        clips: Training clips with labels: int64 class ids, or float32 targets.
+        clips: Training clips with labels, int64 class ids or float32 targets, read for `finetune.modality`.
         validation: Held-out training clips, if selection is ``validation``; else None.
         pretrained: The pre-trained weights (`load_pretrained`); None starts from random ones.
         out_path: Gets the model; ``history.csv`` appears beside it.
@@ -76,7 +82,7 @@ def run_finetuning(
 
     Raises:
         ValueError: If there are fewer clips than a batch holds, a loss is not finite, the pre-trained weights
-            do not fit, or `validation` and the selection disagree.
+            do not fit, `finetune.class_balance` does not fit the labels, or `validation` and the selection disagree.
     """
     started = time.perf_counter()
     settings, dataset = params.finetune, params.dataset[dataset_name]
@@ -88,15 +94,7 @@ def run_finetuning(
     with distributed.process_group(device):
         seed_everything(params.seed, "initial weights of fine-tuning", fold)
         model = _model(params, dataset, pretrained).to(device)
-        task = Task(
-            model=model,
-            groups=parameter_groups(model, settings.weight_decay, settings.layer_decay),
-            clips=clips,
-            losses_of=partial(_losses, params, dataset, fold),
-            validate=None
-            if validation is None
-            else partial(validate, model, validation, dataset.task, settings.batch_size, params.compute.num_workers),
-        )
+        task = _task(params, dataset, fold, model, clips, validation)
         run = Run(params.seed, device, params.compute, CheckpointStore(checkpoint_dir), tracker)
         learner = train(task, settings, run)
         chosen_epoch = settings.epochs - 1 if learner.best_epoch is None else learner.best_epoch
@@ -124,8 +122,41 @@ def _model(params: Params, dataset: DatasetParams, pretrained: Path | None) -> C
     return model
 
 
+def _task(
+    params: Params,
+    dataset: DatasetParams,
+    fold: int,
+    model: Classifier,
+    clips: ClipDataset,
+    validation: ClipDataset | None,
+) -> Task:
+    settings = params.finetune
+    assert clips.labels is not None, "fine-tuning needs labels"
+    by_class = by_clip = None
+    if settings.class_balance == "loss":
+        by_class = torch.from_numpy(class_weights(clips.labels, len(dataset.classes))).to(model.head.weight.device)
+    elif settings.class_balance == "sampler":
+        by_clip = sampling_weights(clips.labels)
+    return Task(
+        model=model,
+        groups=parameter_groups(model, settings.weight_decay, settings.layer_decay),
+        clips=clips,
+        losses_of=partial(_losses, params, dataset, fold, by_class),
+        validate=None
+        if validation is None
+        else partial(validate, model, validation, dataset, settings, params.compute.num_workers),
+        sampling_weights=by_clip,
+    )
+
+
 def _losses(
-    params: Params, dataset: DatasetParams, fold: int, model: nn.Module, batch: Batch, step: int
+    params: Params,
+    dataset: DatasetParams,
+    fold: int,
+    weights: Tensor | None,
+    model: nn.Module,
+    batch: Batch,
+    step: int,
 ) -> dict[str, Tensor]:
     """Augment and mix a batch, predict and compare."""
     augmentation = params.finetune.augmentation
@@ -137,17 +168,15 @@ def _losses(
     if augmentation.audio_gain:
         audio = audio_gain(audio, generator)
     assert batch.labels is not None
-    targets = batch.labels.to(device, non_blocking=True)
+    labels = batch.labels.to(device, non_blocking=True)
     if dataset.task == "regression":
-        return {"train_loss": F.mse_loss(model(video, audio).float(), targets)}
-    targets = smooth_one_hot(targets, dataset.num_outputs, augmentation.label_smoothing)
-    video, audio, targets = mix(video, audio, targets, augmentation, generator)
-    return {"train_loss": F.cross_entropy(model(video, audio).float(), targets)}
-
-
-def smooth_one_hot(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
-    """Class ids ``[B]`` as distributions ``[B, num_classes]``; `smoothing` is spread over all classes evenly."""
-    return F.one_hot(labels, num_classes).float() * (1 - smoothing) + smoothing / num_classes
+        outputs = model(video, audio).float()
+        return {"train_loss": regression_loss(outputs, labels, params.finetune.regression_loss)}
+    by_target = labels.view(len(labels), -1)
+    distributions = smooth_one_hot(by_target, len(dataset.classes), augmentation.label_smoothing)  # [B, targets, C]
+    video, audio, distributions = mix(video, audio, distributions, augmentation, generator)
+    logits = model(video, audio).float().view(distributions.shape)
+    return {"train_loss": classification_loss(logits, distributions, weights)}
 
 
 def _metadata(params: Params, dataset_name: str, fold: int, chosen_epoch: int) -> dict[str, object]:
@@ -159,6 +188,7 @@ def _metadata(params: Params, dataset_name: str, fold: int, chosen_epoch: int) -
         "task": dataset.task,
         "classes": list(dataset.classes),
         "targets": list(dataset.targets),
+        "labels": dataset.labels,
         "modality": params.finetune.modality,
         "selection": params.finetune.selection,
         "epoch": chosen_epoch,

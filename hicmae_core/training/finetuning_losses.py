@@ -35,8 +35,8 @@ def regression_loss(outputs: Tensor, targets: Tensor, kind: RegressionLoss) -> T
     """A distance of two ``[B, targets]`` tables, or 1 minus their correlation over the batch.
 
     ``ccc`` (Lin's concordance) and ``pcc`` (Pearson's correlation) are those of `evaluation.metrics`, of each target
-    over the clips of the batch, then averaged over the targets. Something constant correlates with nothing: its
-    coefficient is 0, its gradient finite.
+    over the clips of this process's batch, then averaged over the targets. Something constant correlates with nothing:
+    its coefficient is 0, its gradient finite.
     """
     if kind in _DISTANCES:
         return _DISTANCES[kind](outputs, targets)
@@ -45,8 +45,8 @@ def regression_loss(outputs: Tensor, targets: Tensor, kind: RegressionLoss) -> T
 
 
 def _correlation(outputs: Tensor, targets: Tensor) -> Tensor:
-    centred = (values - values.mean(dim=0) for values in (outputs, targets))
-    return F.cosine_similarity(*centred, dim=0, eps=_EPSILON)
+    o, t = (values - values.mean(dim=0) for values in (outputs, targets))
+    return F.cosine_similarity(o, t, dim=0, eps=_EPSILON)
 
 
 def _concordance(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +39,7 @@ class Task:
         losses_of: Scalar losses by name of (model, batch, optimizer step from 0); the first is minimised.
         validate: Metrics after an epoch, among them `score`: the weights of the epoch with the highest
             score, the first of equals, are kept. None keeps the last epoch's.
+        sampling_weights: How often to draw each clip, ``[N]``, with replacement; None reads each once an epoch.
     """
 
     model: nn.Module
@@ -45,6 +47,7 @@ class Task:
     clips: ClipDataset
     losses_of: Callable[[nn.Module, Batch, int], dict[str, Tensor]]
     validate: Callable[[], Row] | None = None
+    sampling_weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def train(task: Task, params: PretrainParams | FinetuneParams, run: Run) -> Lear
             steps = range(epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch)
             task.model.train()
             values: list[Tensor] = []
-            for step, batch in zip(steps, _batches(task.clips, params.batch_size, epoch, run), strict=True):
+            for step, batch in zip(steps, _batches(task, params.batch_size, epoch, run), strict=True):
                 set_learning_rate(learner.optimizer, schedule[step])
                 seed_everything(run.seed, "stochastic depth", step, distributed.rank())
                 with torch.autocast(run.device.type, _DTYPES[params.precision], params.precision != "float32"):
@@ -108,9 +111,9 @@ def train(task: Task, params: PretrainParams | FinetuneParams, run: Run) -> Lear
     return learner
 
 
-def _batches(clips: ClipDataset, batch_size: int, epoch: int, run: Run) -> Iterator[Batch]:
+def _batches(task: Task, batch_size: int, epoch: int, run: Run) -> Iterator[Batch]:
     return training_batches(
-        clips,
+        task.clips,
         batch_size,
         run.seed,
         epoch,
@@ -118,6 +121,7 @@ def _batches(clips: ClipDataset, batch_size: int, epoch: int, run: Run) -> Itera
         drop_last=True,
         rank=distributed.rank(),
         world_size=distributed.world_size(),
+        weights=task.sampling_weights,
     )
 
 

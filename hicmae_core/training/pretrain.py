@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from hicmae_core.config import Params, PretrainParams
 from hicmae_core.data.augmentation import audio_gain, multi_scale_corner_crop
 from hicmae_core.data.clips import Batch, ClipDataset
+from hicmae_core.files import fingerprint
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.masking import random_mask, tube_mask
 from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.training import distributed
-from hicmae_core.training.checkpoint import TRAINING_CODE, CheckpointStore, fingerprint
+from hicmae_core.training.checkpoint import TRAINING_CODE, CheckpointStore
 from hicmae_core.training.loop import Run, Task, summarise, train, write_history
 from hicmae_core.training.losses import pretraining_loss
 from hicmae_core.training.optim import parameter_groups

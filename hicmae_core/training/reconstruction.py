@@ -9,7 +9,8 @@ from torch import Tensor
 
 from hicmae_core.config import Params
 from hicmae_core.data.augmentation import IMAGENET_MEAN, IMAGENET_STD, resize_only
-from hicmae_core.data.clips import FBANK_MEAN, FBANK_SCALE, ClipDataset
+from hicmae_core.data.clips import ClipDataset
+from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE
 from hicmae_core.model.architecture import AUDIO_PATCH, VIDEO_PATCH
 from hicmae_core.model.patches import patchify
 from hicmae_core.model.pretraining import PretrainingModel

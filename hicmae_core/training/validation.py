@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from hicmae_core.config import Task
+from hicmae_core.config import DatasetParams, FinetuneParams
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.clips import ClipDataset, test_batches
 from hicmae_core.model.classifier import Classifier
+from hicmae_core.training.finetuning_losses import classification_loss, regression_loss, smooth_one_hot
 from hicmae_core.training.learner import Row
 
 NUM_SEGMENTS = 2
@@ -17,20 +17,23 @@ NUM_SEGMENTS = 2
 
 
 @torch.no_grad()
-def validate(model: Classifier, clips: ClipDataset, task: Task, batch_size: int, num_workers: int) -> Row:
+def validate(
+    model: Classifier, clips: ClipDataset, dataset: DatasetParams, settings: FinetuneParams, num_workers: int
+) -> Row:
     """Measure a model on clips it is not trained on; it is left in eval mode.
 
     Returns:
-        For classification `validation_loss`, `validation_uar` and `validation_war`, and `score`, which is the
-        UAR; for regression `validation_loss`, the mean squared error, and `score`, its negative.
+        For classification `validation_loss`, `validation_uar` and `validation_war`, means over the targets, and
+        `score`, which is the UAR; for regression `validation_loss`, which is `regression_loss` over all clips, and
+        `score`, its negative.
     """
     model.eval()
     outputs, labels = [], []
-    for batch in test_batches(clips, max(1, batch_size // NUM_SEGMENTS), NUM_SEGMENTS, num_workers):
+    for batch in test_batches(clips, max(1, settings.batch_size // NUM_SEGMENTS), NUM_SEGMENTS, num_workers):
         assert batch.labels is not None
         outputs.append(_clip_outputs(model, batch.frames, batch.audio))
         labels.append(batch.labels)
-    return scores(torch.cat(outputs), torch.cat(labels), task)
+    return scores(torch.cat(outputs), torch.cat(labels), dataset, settings)
 
 
 def _clip_outputs(model: Classifier, frames: Tensor, audio: Tensor) -> Tensor:
@@ -41,16 +44,21 @@ def _clip_outputs(model: Classifier, frames: Tensor, audio: Tensor) -> Tensor:
     return outputs.unflatten(0, frames.shape[:2]).mean(1).cpu()
 
 
-def scores(outputs: Tensor, labels: Tensor, task: Task) -> Row:
+def scores(outputs: Tensor, labels: Tensor, dataset: DatasetParams, settings: FinetuneParams) -> Row:
     """`validate`'s metrics of outputs ``[N, num_outputs]`` and labels."""
-    if task == "regression":
-        loss = F.mse_loss(outputs, labels).item()
+    if dataset.task == "regression":
+        loss = regression_loss(outputs, labels, settings.regression_loss).item()
         return {"validation_loss": loss, "score": -loss}
-    right = (outputs.argmax(1) == labels).float()
-    recalls = [right[labels == label].mean() for label in labels.unique()]
+    by_target = labels.view(len(labels), -1)
+    logits = outputs.view(*by_target.shape, -1)  # [N, targets, classes]
+    right = (logits.argmax(dim=-1) == by_target).float()
+    recalls = [
+        torch.stack([hits[ids == label].mean() for label in ids.unique()]).mean()
+        for hits, ids in zip(right.T, by_target.T, strict=True)
+    ]
     uar = torch.stack(recalls).mean().item()
     return {
-        "validation_loss": F.cross_entropy(outputs, labels).item(),
+        "validation_loss": classification_loss(logits, smooth_one_hot(by_target, logits.shape[-1], 0.0)).item(),
         "validation_uar": uar,
         "validation_war": right.mean().item(),
         "score": uar,

@@ -26,6 +26,18 @@ def test_regression_files(affect, predictions_of, tmp_path):
     assert len(pairs) == 2 * 40
 
 
+def test_files_of_several_targets(load, predictions_of, tmp_path):
+    table = predictions_of(load)
+    metrics = write_fold_results(table, load, tmp_path)
+    assert {"weighted_f1", "weighted_f1_arousal", "uar_valence", "num_clips"} <= set(metrics)
+    pairs = pd.read_csv(tmp_path / "confusion.csv")
+    counts = pd.crosstab(pairs["actual"], pairs["predicted"])
+    expected = confusion_matrix(table["label_valence"], table["prediction_valence"], 3)
+    assert counts.loc["valence high", "valence low"] == expected[2, 0]
+    assert counts.loc["valence high", "arousal low"] == 0
+    assert list(pairs["target"]) == ["arousal"] * 40 + ["valence"] * 40
+
+
 def test_predictions_come_back_exactly(emotions, predictions_of, tmp_path):
     """Subjects such as 010 stay text, unknown ones unknown, probabilities exact."""
     table = predictions_of(emotions)

@@ -11,6 +11,7 @@ from hicmae_core.evaluation.metrics import (
     confusion_matrix,
     metrics_from_confusion,
     metrics_from_moments,
+    over_targets,
     regression_metrics,
     regression_moments,
 )
@@ -61,11 +62,22 @@ def test_many_confusion_matrices_at_once():
             assert values[index] == alone[name]
 
 
-@given(st.integers(0, 10_000), st.integers(2, 30), st.floats(-100, 100), st.floats(0.01, 100))
+def test_each_target_has_its_own_classification():
+    labels, predictions = np.random.default_rng(0).integers(0, 5, size=(2, 60, 2))
+    together = classification_metrics(labels, predictions, 5, ("arousal", "valence"))
+    assert confusion_matrix(labels, predictions, 5).shape == (2, 5, 5)
+    for index, name in enumerate(("arousal", "valence")):
+        alone = classification_metrics(labels[:, index], predictions[:, index], 5)
+        assert {metric: together[f"{metric}_{name}"] for metric in alone} == alone
+    assert together["weighted_f1"] == (together["weighted_f1_arousal"] + together["weighted_f1_valence"]) / 2
+    assert list(together)[:5] == ["uar", "war", "weighted_f1", "macro_f1", "uar_arousal"]
+
+
+@given(st.integers(0, 10_000), st.integers(5, 30), st.floats(-100, 100), st.floats(0.01, 100))
 @settings(max_examples=40, deadline=None)
 def test_regression_is_the_plain_formulas(seed, num_clips, offset, scale):
     rng = np.random.default_rng(seed)
-    targets = offset + scale * rng.normal(size=(num_clips, 2))
+    targets = scale * (offset + rng.normal(size=(num_clips, 2)))
     outputs = targets + scale * rng.normal(size=(num_clips, 2))
     ours = regression_metrics(targets, outputs, ("a", "b"))
     for t, o, name in zip(targets.T, outputs.T, "ab", strict=True):
@@ -86,19 +98,29 @@ def test_a_constant_output_correlates_with_nothing(constant):
     assert metrics["mae"] > 0
 
 
+def test_a_correlation_is_never_above_one():
+    """Far from zero, two clips leave few digits to their spread."""
+    rng = np.random.default_rng(1)
+    targets = 64 + 0.0625 * rng.normal(size=(2, 2))
+    outputs = targets + 0.0625 * rng.normal(size=(2, 2))
+    metrics = regression_metrics(targets, outputs, ("a", "b"))
+    assert all(abs(metrics[f"pcc_{name}"]) <= 1 for name in "ab")
+
+
 def test_moments_add_up_over_clips():
     rng = np.random.default_rng(0)
     targets, outputs = rng.normal(size=(2, 9, 3))
     parts = regression_moments(targets[:4], outputs[:4]).sum(0) + regression_moments(targets[4:], outputs[4:]).sum(0)
     whole = regression_metrics(targets, outputs, "xyz")
-    assert {name: float(value) for name, value in metrics_from_moments(parts, "xyz").items()} == pytest.approx(whole)
+    values = over_targets(metrics_from_moments(parts), "xyz")
+    assert {name: float(value) for name, value in values.items()} == pytest.approx(whole)
 
 
 @pytest.mark.parametrize(
     ("labels", "predictions", "message"),
     [
         ([], [], "at least one clip"),
-        ([0, 1], [0], "equally long"),
+        ([0, 1], [0], "two equal tables"),
         ([0, 4], [0, 1], "labels hold ids from 0 to 4; 4 classes have 0 to 3"),
         ([0, 1], [-1, 1], "predictions hold ids from -1"),
         ([0.5, 1.0], [0, 1], "whole class ids"),

@@ -12,7 +12,7 @@ from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
 from hicmae_core.data.writing import write_shards
-from hicmae_core.evaluation.prediction import predict, predict_windows
+from hicmae_core.evaluation.prediction import predict, predict_windows, shown_modality
 from hicmae_core.model.sizes import classifier
 
 MODEL = ModelParams(size="demo", image_size=32, num_frames=4, frame_stride=2, num_audio_frames=32)
@@ -57,9 +57,10 @@ def model_with(num_outputs: int, **overrides):
 @pytest.mark.parametrize("modality", ["both", "video", "audio"])
 def test_predictions_are_the_plain_loop(clips, emotions, modality):
     model = model_with(4, modality=modality)
-    table = predict(model, clips, emotions, SETTINGS, CPU)
+    table = predict(model, dataclasses.replace(clips, modality=modality), emotions, SETTINGS, CPU)
     probabilities = [f"p_{name}" for name in emotions.classes]
-    assert list(table) == ["clip_id", "subject", "label", "prediction", *probabilities]
+    assert list(table) == ["clip_id", "subject", "modality", "shown", "label", "prediction", *probabilities]
+    assert set(table["modality"]) == set(table["shown"]) == {modality}
     assert table["clip_id"].tolist() == clips.clip_ids
     assert table["label"].tolist() == clips.labels.tolist()
     assert table["subject"].tolist()[:2] == ["s1", "s2"]
@@ -92,9 +93,61 @@ def test_regression_gives_outputs_beside_targets(clips, affect):
     targets = np.linspace(0, 1, 14, dtype=np.float32).reshape(7, 2)
     model = model_with(2, output_activation="sigmoid")
     table = predict(model, dataclasses.replace(clips, labels=targets), affect, SETTINGS, CPU)
-    assert list(table)[2:] == ["target_arousal", "target_valence", "output_arousal", "output_valence"]
+    assert list(table)[4:] == ["target_arousal", "target_valence", "output_arousal", "output_valence"]
     assert (table[["target_arousal", "target_valence"]].to_numpy() == targets).all()
     assert table["output_valence"].between(0, 1).all()
+
+
+def test_several_targets_share_one_head(clips, load):
+    labels = np.stack([np.arange(7) % 3, np.arange(7) % 2], axis=1)
+    model = model_with(6)
+    table = predict(model, dataclasses.replace(clips, labels=labels), load, SETTINGS, CPU)
+    for index, target in enumerate(load.targets):
+        assert table[f"label_{target}"].tolist() == labels[:, index].tolist()
+        probabilities = table[[f"p_{target}_{name}" for name in load.classes]].to_numpy()
+        assert probabilities.sum(axis=1) == pytest.approx(np.ones(7))
+        assert table[f"prediction_{target}"].tolist() == probabilities.argmax(axis=1).tolist()
+    frames, fbank = clips.test_item(0, 2)
+    with torch.no_grad():
+        logits = model(resize_only(frames, 32), fbank[:, None]).mean(0)
+    expected = logits[3:].softmax(0).tolist()
+    assert table[["p_valence_low", "p_valence_mid", "p_valence_high"]].iloc[0].tolist() == pytest.approx(
+        expected, abs=1e-4
+    )
+
+
+def test_a_missing_modality_is_zeros_in_its_place(clips, emotions):
+    model = model_with(4)
+    model.head.weight.data.mul_(0.02)  # probabilities that are not all 0 and 1
+    probabilities = [f"p_{name}" for name in emotions.classes]
+    tables = {
+        shown: predict(model, dataclasses.replace(clips, modality=shown), emotions, SETTINGS, CPU)
+        for shown in ("both", "video", "audio")
+    }
+    for shown, table in tables.items():
+        assert set(table["modality"]) == {"both"}
+        assert set(table["shown"]) == {shown}
+    answers = {shown: table[probabilities].to_numpy() for shown, table in tables.items()}
+    for one, other in (("both", "video"), ("both", "audio"), ("video", "audio")):
+        assert np.abs(answers[one] - answers[other]).max(axis=1).min() > 1e-3
+    frames, fbank = clips.test_item(2, 2)
+    video, sound = resize_only(frames, 32), fbank[:, None]
+    with torch.no_grad():
+        blind, deaf = model(torch.zeros_like(video), sound), model(video, torch.zeros_like(sound))
+    assert answers["audio"][2] == pytest.approx(blind.mean(0).softmax(0).numpy(), abs=1e-4)
+    assert answers["video"][2] == pytest.approx(deaf.mean(0).softmax(0).numpy(), abs=1e-4)
+
+
+def test_a_model_is_shown_what_it_was_trained_on():
+    assert [shown_modality("both", asked) for asked in ("both", "video", "audio")] == ["both", "video", "audio"]
+    assert shown_modality("video", "both") == shown_modality("video", "video") == "video"
+    with pytest.raises(ValueError, match=r"trained on video alone and reads no audio; set evaluate\.modality"):
+        shown_modality("video", "audio")
+
+
+def test_a_model_of_the_other_modality_is_refused(clips, emotions):
+    with pytest.raises(ValueError, match="trained on audio alone and reads no video"):
+        predict(model_with(4, modality="audio"), dataclasses.replace(clips, modality="video"), emotions, SETTINGS, CPU)
 
 
 def test_windows_are_split_into_batches(clips):

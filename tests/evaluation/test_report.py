@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from hicmae_core.config import DatasetParams, SummariseParams
-from hicmae_core.evaluation.report import results_record, write_overview, write_reports
+from hicmae_core.evaluation.markdown import overview_markdown
+from hicmae_core.evaluation.report import results_record, write_reports
 from hicmae_core.evaluation.summary import Summary, summarise
 
 
@@ -52,7 +53,7 @@ def test_published_numbers_stand_beside_ours(predictions_of, tmp_path):
     assert "in 3 of 5 folds" in text
     assert "| HiCMAE-B | 2024 | both | 81 | 84.91 | 84.89 | Sun et al." in text
     assert "| HiCMAE-B, fold 3 |  |  |  | 87.23 | 87.19 |" in text
-    assert f"| ours, pooled |  |  |  | {100 * summary.pooled['uar']:.2f} (" in text
+    assert f"| ours, pooled |  | both |  | {100 * summary.pooled['uar']:.2f} (" in text
 
 
 def test_files_of_a_regression(affect, predictions_of, tmp_path):
@@ -61,7 +62,39 @@ def test_files_of_a_regression(affect, predictions_of, tmp_path):
     assert "| target | PCC | CCC | RMSE | MAE |" in text
     assert "PCC arousal" in text
     assert (tmp_path / "confusion.png").stat().st_size > 5000
-    assert json.loads((tmp_path / "results.json").read_text())["confusion"] is None
+    record = json.loads((tmp_path / "results.json").read_text())
+    assert "confusion" not in record
+    assert {f"{metric}_{name}" for metric in ("pcc", "ccc", "rmse", "mae") for name in affect.targets} <= set(
+        record["folds"]["1"]
+    )
+
+
+def test_files_of_several_classified_targets(load, predictions_of, tmp_path):
+    summary = summary_of("avcaffe", load, predictions_of, num_folds=1)
+    write_reports(summary, tmp_path)
+    text = (tmp_path / "results.md").read_text()
+    assert "| target | weighted F1 | UAR | WAR | macro F1 |" in text
+    assert "| actual valence | low | mid | high | recall, % |" in text
+    assert "Means over the targets: metrics in %; guessing among 3 classes has a UAR of 33.33." in text
+    row = next(line for line in text.splitlines() if line.startswith("| HiCMAE-B | 2024 "))
+    assert "| 43.18 | 44.20 |" in row
+    assert f"| ours, pooled |  | both |  | {100 * summary.pooled['weighted_f1_arousal']:.2f} (" in text
+    record = json.loads((tmp_path / "results.json").read_text())
+    assert record["confusion_valence"] == summary.confusion[1].tolist()
+    width, height = Image.open(tmp_path / "confusion.png").size
+    assert height > 0.8 * width  # a row of two panels per target
+
+
+def test_reports_say_which_labels_and_which_modality(emotions, predictions_of, tmp_path):
+    perceived = emotions.model_copy(update={"labels": "perceived"})
+    folds = {1: predictions_of(emotions).assign(shown="audio")}
+    write_reports(summarise("crema_d", perceived, folds, SummariseParams(), seed=0), tmp_path)
+    text = (tmp_path / "results.md").read_text()
+    assert "Labels: perceived. Models trained on video and sound, shown the sound alone (zeros in the other's" in text
+    assert "| ours, pooled |  | both, audio shown |" in text
+    assert "Ours are on the labels `perceived`, which may not be theirs." in text
+    record = json.loads((tmp_path / "results.json").read_text())
+    assert (record["labels"], record["modality"], record["shown"]) == ("perceived", "both", "audio")
 
 
 def test_one_fold_and_one_subject(emotions, predictions_of, tmp_path):
@@ -80,17 +113,11 @@ def test_same_summary_same_bytes(emotions, predictions_of, tmp_path):
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
 
 
-def test_overview(emotions, affect, predictions_of, tmp_path):
+def test_overview(emotions, affect, predictions_of):
     summaries = [summary_of("demo", emotions, predictions_of), summary_of("werewolf_xl", affect, predictions_of)]
     records = [json.loads(json.dumps(results_record(summary))) for summary in summaries]
-    write_overview(records, tmp_path / "results.md")
-    rows = (tmp_path / "results.md").read_text().splitlines()
-    demo = next(row for row in rows if row.startswith("| [demo](demo/results.md)"))
+    rows = overview_markdown(records).splitlines()
+    demo = next(row for row in rows if row.startswith("| [demo](reports/demo/results.md)"))
     assert "UAR / WAR" in demo
     assert demo.endswith("| none |")
     assert any("33.74" in row and "HiCMAE-B" in row for row in rows)
-
-
-def test_overview_of_nothing(tmp_path):
-    with pytest.raises(ValueError, match="summarise"):
-        write_overview([], tmp_path / "results.md")

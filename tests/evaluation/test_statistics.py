@@ -24,14 +24,14 @@ def test_clips_without_subject_stand_alone():
     assert len(set(units)) == 4
 
 
-@pytest.mark.parametrize("kind", ["emotions", "affect"])
+@pytest.mark.parametrize("kind", ["emotions", "load", "affect"])
 def test_pooled_is_the_metric_of_all_clips(kind, request, predictions_of):
     dataset = request.getfixturevalue(kind)
     table = predictions_of(dataset)
     assert pooled(unit_sums(table, dataset)) == pytest.approx(metrics_of(table, dataset))
 
 
-@pytest.mark.parametrize("kind", ["emotions", "affect"])
+@pytest.mark.parametrize("kind", ["emotions", "load", "affect"])
 def test_bootstrap_is_the_naive_loop(kind, request, predictions_of):
     """Draw the same units, put their clips together row by row, and compute every metric anew."""
     dataset = request.getfixturevalue(kind)

@@ -23,6 +23,20 @@ def test_summary_of_folds(emotions, predictions_of):
     assert summary.published == ()
 
 
+def test_several_targets(load, predictions_of):
+    summary = summarise("avcaffe", load, {1: predictions_of(load)}, SETTINGS, seed=0)
+    assert summary.confusion.shape == (2, 3, 3)
+    assert summary.headline[0] == "weighted_f1"
+    assert {"weighted_f1_arousal", "weighted_f1_valence"} <= set(summary.pooled) & set(summary.intervals)
+    assert (summary.modality, summary.shown) == ("both", "both")
+
+
+def test_folds_that_were_shown_different_things_are_not_averaged(emotions, predictions_of):
+    folds = {1: predictions_of(emotions, 1), 2: predictions_of(emotions, 2).assign(shown="audio")}
+    with pytest.raises(ValueError, match=r"audio of both, both of both\); fine-tune and evaluate them all again"):
+        summarise("demo", emotions, folds, SETTINGS, seed=0)
+
+
 def test_the_seed_decides(emotions, predictions_of):
     folds = {1: predictions_of(emotions)}
     first, again, other = (summarise("demo", emotions, folds, SETTINGS, seed).intervals for seed in (0, 0, 1))

@@ -20,12 +20,17 @@ CLIP_IDS = [f"clip{index:02d}" for index in range(24)]
 PARAMS: dict[str, Any] = {
     "seed": 5,
     "prepared": ["toy", "toy_regression", "toy_unlabelled"],
-    "evaluated": ["toy", "toy_regression"],
+    "evaluated": ["toy"],
     "folds": [1],
     "compute": {"device": "cpu"},
     "dataset": {
         "toy": {"corpus": "csv", "classes": ["a", "b", "c"], "num_folds": 2},
         "toy_regression": {"corpus": "csv", "task": "regression", "targets": ["arousal", "valence"], "num_folds": 2},
+        "toy_load": {
+            "corpus": "csv", "task": "multi_classification", "classes": ["low", "mid", "high"],
+            "targets": ["arousal", "valence"], "num_folds": 2,
+        },
+        "toy_rare": {"corpus": "csv", "classes": ["common", "rare"], "num_folds": 2},
         "toy_unlabelled": {"corpus": "csv", "task": "unlabelled"},
     },
     "model": {"size": "demo", "image_size": 32, "num_frames": 4, "frame_stride": 1, "num_audio_frames": 32},

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from hicmae_core.config import ModelParams
-from hicmae_core.training.checkpoint import CheckpointStore, fingerprint
+from hicmae_core.files import fingerprint
+from hicmae_core.training.checkpoint import CheckpointStore
 
 
 def state(value: float) -> dict[str, object]:

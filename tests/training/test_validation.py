@@ -1,15 +1,20 @@
 import pytest
 import torch
 
+from hicmae_core.config import DatasetParams, FinetuneParams
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.model.sizes import classifier
 from hicmae_core.training.validation import scores, validate
+
+SETTINGS = FinetuneParams(batch_size=8)
+EMOTIONS = DatasetParams(corpus="csv", classes=("a", "b", "c", "d"), num_folds=2)
+AFFECT = DatasetParams(corpus="csv", task="regression", targets=("arousal", "valence"), num_folds=2)
 
 
 def test_uar_is_the_mean_recall_of_the_classes_present() -> None:
     outputs = torch.eye(4)[[0, 0, 0, 1, 3, 2]]
     labels = torch.tensor([0, 0, 0, 0, 3, 3])
-    found = scores(outputs, labels, "classification")
+    found = scores(outputs, labels, EMOTIONS, SETTINGS)
     assert found["validation_uar"] == pytest.approx((3 / 4 + 1 / 2) / 2)
     assert found["validation_war"] == pytest.approx(4 / 6)
     assert found["score"] == found["validation_uar"]
@@ -17,14 +22,35 @@ def test_uar_is_the_mean_recall_of_the_classes_present() -> None:
 
 def test_a_smaller_error_scores_higher() -> None:
     targets = torch.tensor([[0.0, 1.0]])
-    near, far = (scores(targets + offset, targets, "regression") for offset in (0.1, 0.5))
+    near, far = (scores(targets + offset, targets, AFFECT, SETTINGS) for offset in (0.1, 0.5))
     assert near["validation_loss"] == pytest.approx(0.01)
     assert near["score"] > far["score"]
+
+
+def test_the_loss_of_a_regression_is_the_one_that_is_trained() -> None:
+    targets = torch.rand(9, 2, generator=torch.Generator().manual_seed(0))
+    found = scores(2 * targets + 1, targets, AFFECT, SETTINGS.model_copy(update={"regression_loss": "pcc"}))
+    assert found == pytest.approx({"validation_loss": 0, "score": 0}, abs=1e-6)
+
+
+def test_several_targets_are_averaged() -> None:
+    dataset = DatasetParams(
+        corpus="csv", task="multi_classification", classes=("a", "b"), targets=("x", "y"), num_folds=2
+    )
+    labels = torch.tensor([[0, 1], [1, 1], [1, 0], [0, 0]])
+    outputs = torch.eye(2)[labels]
+    outputs[0, 1] = outputs[0, 1].flip(0)  # one mistake of the second target
+    found = scores(outputs.flatten(1), labels, dataset, SETTINGS)
+    assert found["validation_uar"] == pytest.approx((1 + 3 / 4) / 2)
+    assert found["validation_war"] == pytest.approx(7 / 8)
+    assert found["score"] == found["validation_uar"]
 
 
 def test_reading_twice_is_identical_and_batches_do_not_matter(labelled: ClipDataset) -> None:
     torch.manual_seed(0)
     model = classifier("demo", 3, image_size=32, num_frames=4, num_audio_frames=32, drop_path=0.5)
-    first = validate(model, labelled, "classification", 8, 0)
-    assert validate(model, labelled, "classification", 8, 0) == first
-    assert validate(model, labelled, "classification", 5, 0) == pytest.approx(first, rel=1e-5)
+    dataset = EMOTIONS.model_copy(update={"classes": ("a", "b", "c")})
+    first = validate(model, labelled, dataset, SETTINGS, 0)
+    assert validate(model, labelled, dataset, SETTINGS, 0) == first
+    other = SETTINGS.model_copy(update={"batch_size": 5})
+    assert validate(model, labelled, dataset, other, 0) == pytest.approx(first, rel=1e-5)

@@ -1,0 +1,52 @@
+"""What a model says of a new video, whatever it was trained to tell."""
+
+import numpy as np
+import pytest
+import torch
+
+from hicmae_core.config import FacesParams
+from hicmae_core.evaluation.video import open_video_reader
+from hicmae_core.model.artifact import save_model
+from hicmae_core.model.sizes import classifier
+from tests.media.films import picture, tone, write_film
+
+FACES = FacesParams(detector="none", size=48)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """Two seconds of a head, with a tone."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    return write_film(path, [picture([(160, 120, 90)])] * 50, tone(2.0))
+
+
+def reader_of(folder, num_outputs, modality="both", **metadata):
+    """A reader of a model whose head is not near zero."""
+    torch.manual_seed(0)
+    model = classifier("demo", num_outputs, image_size=32, num_frames=4, num_audio_frames=32, modality=modality)
+    torch.nn.init.normal_(model.head.weight, std=0.02)
+    save_model(folder / "model.safetensors", model, {"classes": [], "targets": [], "frame_stride": 4, **metadata})
+    return open_video_reader(folder / "model.safetensors", FACES, 2, torch.device("cpu"))
+
+
+def test_each_target_s_probabilities_add_up_to_one(film, tmp_path):
+    reader = reader_of(tmp_path, 6, targets=["arousal", "valence"], classes=["low", "mid", "high"])
+    answer = reader.answer(film)
+    assert answer.status == "ok"
+    assert list(answer.values)[:4] == ["arousal low", "arousal mid", "arousal high", "valence low"]
+    for values in (answer.values, *(window["values"] for window in answer.windows)):
+        for target in ("arousal", "valence"):
+            assert sum(value for name, value in values.items() if name.startswith(target)) == pytest.approx(1)
+
+
+def test_a_regression_answers_with_values(film, tmp_path):
+    answer = reader_of(tmp_path, 2, targets=["arousal", "valence"]).answer(film)
+    assert list(answer.values) == ["arousal", "valence"]
+    assert np.isfinite(list(answer.values.values())).all()
+
+
+@pytest.mark.parametrize("modality", ["both", "video", "audio"])
+def test_one_label_has_the_probabilities_of_its_classes(film, tmp_path, modality):
+    answer = reader_of(tmp_path, 3, modality, classes=["a", "b", "c"]).answer(film)
+    assert list(answer.values) == ["a", "b", "c"]
+    assert sum(answer.values.values()) == pytest.approx(1)

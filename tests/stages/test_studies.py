@@ -1,0 +1,25 @@
+from pathlib import Path
+
+from hicmae_core.config import Params, load_params
+from stages.studies import cross_validation
+
+PARAMS = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
+
+
+def changed(**sections: dict[str, object]) -> Params:
+    update = {name: getattr(PARAMS, name).model_copy(update=keys) for name, keys in sections.items()}
+    return PARAMS.model_copy(update=update)
+
+
+def test_a_name_tells_labels_and_what_was_shown() -> None:
+    perceived = PARAMS.dataset["demo"].model_copy(update={"labels": "perceived"})
+    labelled = PARAMS.model_copy(update={"dataset": {**PARAMS.dataset, "demo": perceived}})
+    named = {
+        "demo both pretrained": PARAMS,
+        "demo perceived both pretrained": labelled,
+        "demo both pretrained, audio shown": changed(evaluate={"modality": "audio"}),
+        "demo video pretrained": changed(evaluate={"modality": "video"}, finetune={"modality": "video"}),
+    }
+    studies = {name: cross_validation(params, "demo") for name, params in named.items()}
+    assert {name: study.name for name, study in studies.items()} == {name: name for name in named}
+    assert len({study.key for study in studies.values()}) == len(named)
