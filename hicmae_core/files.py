@@ -17,7 +17,8 @@ from pydantic import BaseModel
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it is flushed to disk and takes its place.
 
-    On any error, a full disk included, the temporary file is removed and `path` stays as it was.
+    On any error, a full disk included, the temporary file is removed and `path` stays as it was; an OSError that does
+    not say which file it is about says `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -26,8 +27,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes left of files that they were writing into a folder."""
+    for leftover in folder.glob(".*.part"):
+        leftover.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,6 +6,7 @@ from hicmae_core.data.preparation import prepare_audio
 from hicmae_core.files import write_json
 from stages import layout
 from stages.command import dataset_parser, run
+from stages.engines import runner_for
 
 
 def main() -> None:
@@ -18,7 +19,7 @@ def main() -> None:
         layout.audio_folder(name),
         layout.preparation_cache("audio", name),
         preparation=params.preparation,
-        num_processes=params.compute.num_processes,
+        run=runner_for(params.compute, params.preparation),
     )
     write_json(layout.preparation_metrics("audio", name), summary)
 

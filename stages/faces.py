@@ -6,6 +6,7 @@ from hicmae_core.data.preparation import prepare_faces
 from hicmae_core.files import write_json
 from stages import layout
 from stages.command import dataset_parser, run
+from stages.engines import runner_for
 
 
 def main() -> None:
@@ -20,8 +21,8 @@ def main() -> None:
         faces=params.faces,
         face_policy=params.dataset[name].face_policy,
         preparation=params.preparation,
-        num_processes=params.compute.num_processes,
         device=params.compute.device,
+        run=runner_for(params.compute, params.preparation),
     )
     write_json(layout.preparation_metrics("faces", name), summary)
 

@@ -32,7 +32,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.path = path
+        self._path = path
         self._schema = schema
         self._places: dict[tuple[str, str], tuple[int, int]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,8 @@ class Journal:
             self._file.write(content)
             self._file.flush()
         except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.path)) from None
+            error.filename = str(self._path)
+            raise
         self._places[entry_of(batch)] = start + _HEADER.size, len(content)
         return batch
 

@@ -200,8 +200,9 @@ def _serve(connection: Connection, work: ClipWork) -> None:
     """What a worker does: clip after clip, until the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    while True:
-        connection.send(run_clip(work, connection.recv()))
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            connection.send(run_clip(work, connection.recv()))
 
 
 def _how(exit_code: int | None) -> str:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -123,7 +124,7 @@ def _prepare(
         clips = clips.merge(at_hand[~at_hand["status"].isin(_AGAIN)], how="left", on=["clip_id", "key"])
         todo = clips[clips["file"].isna()]
         journal.retain(clip.entry for clip in _each(todo))
-        todo = todo[[clip.entry not in journal for clip in _each(todo)]]
+        todo = todo[np.array([clip.entry not in journal for clip in _each(todo)], bool)]
         num_reused = len(clips) - len(todo)
         tell(f"{out_dir}: {num_reused} clips reused, {len(todo)} to prepare")
         with (

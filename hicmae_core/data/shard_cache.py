@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from hicmae_core.data.shards import INDEX_NAME, shard_name
 from hicmae_core.data.writing import index_of_shard, replace_store, write_index, write_shard
-from hicmae_core.files import atomic_path
+from hicmae_core.files import atomic_path, remove_leftovers
 
 
 class ShardCache:
@@ -34,6 +34,7 @@ class ShardCache:
         self._folder, self._schema = folder, schema
         self._names = [shard_name(shard, num_shards) for shard in range(num_shards)]
         self._readers: dict[str, pa.ipc.RecordBatchFileReader] = {}
+        remove_leftovers(folder)
         for path in sorted(folder.glob("shard-*.feather")):
             try:
                 reader = pa.ipc.open_file(pa.memory_map(str(path)))

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hicmae_core.data.shards import INDEX_NAME, shard_name, shard_of
-from hicmae_core.files import atomic_path
+from hicmae_core.files import atomic_path, remove_leftovers
 
 _DEFAULTS = {"status": "ok", "reason": "", "start_seconds": 0.0}
 
@@ -92,6 +92,7 @@ def replace_store(folder: Path, files: Mapping[str, Callable[[Path], None]]) -> 
         folder: The store's folder.
         files: For each file name what writes it to a given path; the index, which comes last, may read the others.
     """
+    remove_leftovers(folder)
     with ExitStack() as stack:
         *shards, (index_name, write_the_index) = files.items()
         assert index_name == INDEX_NAME
