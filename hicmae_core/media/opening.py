@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,7 @@ MAX_PICTURE_PIXELS = 8192 * 4320
 
 _FORMATS = ("aac", "asf", "avi", "flac", "flv", "matroska", "webm", "mov", "mp3", "mpeg", "mpegts", "ogg", "wav")
 # Playlists (concat, hls, dash, sdp ...) would fetch other files and play them under this file's name.
-_OPTIONS = {
-    "format_whitelist": ",".join(_FORMATS),
-    "protocol_whitelist": "none",
-    "max_pixels": str(MAX_PICTURE_PIXELS),
-}
+_OPTIONS = {"format_whitelist": ",".join(_FORMATS), "protocol_whitelist": "none"}
 
 # Some containers are found anywhere in a file, so the first film of an archive would be played as if it were alone.
 _ARCHIVES = (
@@ -53,11 +50,12 @@ class MediaError(ValueError):
 def opened(path: Path) -> Iterator[av.container.InputContainer]:
     """Open a file; whatever FFmpeg finds wrong with it, then or later, becomes a `MediaError`.
 
-    FFmpeg is given the open file, not its name, so that no name can be taken for an address or a pattern.
+    FFmpeg is given the open file, not its name, so that no name can be taken for an address or a pattern, and no
+    extension for what the file holds.
     """
     _check_file(path)
     try:
-        with open(path, "rb") as file:
+        with open(os.open(path, os.O_RDONLY), "rb") as file:
             _check_start(path, file.peek(512))
             with av.open(file, "r", options=_OPTIONS, metadata_errors="ignore") as container:
                 for stream in (*container.streams.video, *container.streams.audio):
@@ -94,7 +92,7 @@ def _check_start(path: Path, start: bytes) -> None:
 
 def _decoder_options(codec: str) -> dict[str, str]:
     """A damaged JPEG would be completed with what is left in memory of another picture, so it is an error."""
-    options = {"max_pixels": _OPTIONS["max_pixels"]}
+    options = {"max_pixels": str(MAX_PICTURE_PIXELS)}  # for pictures that grow midway
     return {**options, "err_detect": "explode"} if codec == "mjpeg" else options
 
 
