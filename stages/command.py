@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 
 _PR_SET_PDEATHSIG = 1
 
@@ -51,6 +52,9 @@ def run(main: Callable[[], int | None]) -> None:
         sys.exit(1)
     except OSError as error:
         print(f"error: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenProcessPool:
+        print("error: a worker process died, perhaps of too little memory; run the same command again", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)

@@ -219,4 +219,4 @@ class _Shards:
 
     def _check(self, clip: _Clip, batch: pa.RecordBatch) -> None:
         status, reason = batch["status"][0].as_py(), batch["reason"][0].as_py()
-        self.rejects.check(clip.clip_id, status, f"{self.root / clip.path}: {reason}")
+        self.rejects.check(clip.clip_id, status, f"{self.root}/{clip.path}: {reason}")

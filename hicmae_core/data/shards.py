@@ -48,6 +48,8 @@ manifest's clip id. ``start_seconds`` is where the sample starts in the clip, ``
 in the video, pixels, ``digest`` the SHA-256 of the crops, ``key`` that of everything which determines the row.
 """
 
+FBANK_TYPE = pa.list_(pa.list_(pa.float16(), NUM_MEL_BINS))
+
 AUDIO_SCHEMA = pa.schema(
     {
         "clip_id": pa.string(),
@@ -56,7 +58,7 @@ AUDIO_SCHEMA = pa.schema(
         "num_samples": pa.int64(),
         "digest": pa.string(),
         "key": pa.string(),
-        "fbank": pa.list_(pa.list_(pa.float16(), NUM_MEL_BINS)),
+        "fbank": FBANK_TYPE,
     }
 )
 """A clip's un-normalised log-mel frames ``[time, 128]`` and the number of 16 kHz samples they come from.

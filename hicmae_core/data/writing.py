@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hicmae_core.data.shards import INDEX_NAME, shard_name, shard_of
+from hicmae_core.config import NUM_MEL_BINS
+from hicmae_core.data.shards import FBANK_TYPE, INDEX_NAME, shard_name, shard_of
 from hicmae_core.files import atomic_path, remove_leftovers
 
-_DEFAULTS = {"status": "ok", "reason": "", "start_seconds": 0.0}
+_DEFAULTS = {"status": "ok", "reason": "", "start_seconds": 0.0, "frames": []}
 
 
 def batch_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
@@ -28,16 +29,15 @@ def batch_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordB
             ``ok``, and a missing ``source`` is the sample's own id, at its start.
         schema: `FACES_SCHEMA` or `AUDIO_SCHEMA`.
     """
-    columns = []
-    for field in schema:
-        values: list[Any] = [{**_DEFAULTS, "source": row["clip_id"], **row}.get(field.name) for row in rows]
-        if not pa.types.is_list(field.type):
-            columns.append(pa.array(values, field.type))
-        elif pa.types.is_fixed_size_list(field.type.value_type):
-            columns.append(_matrices(values, field.type))
-        else:
-            columns.append(pa.array([[] if value is None else value for value in values], field.type))
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    filled = [
+        {**_DEFAULTS, "source": row["clip_id"], **{name: value for name, value in row.items() if value is not None}}
+        for row in rows
+    ]
+    matrices = [field for field in schema if field.type == FBANK_TYPE]
+    plain = pa.struct([field for field in schema if field not in matrices])
+    columns = dict(zip(plain.names, pa.array(filled, plain).flatten(), strict=True))
+    columns |= {field.name: _matrices([row.get(field.name) for row in filled]) for field in matrices}
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def write_shard(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
@@ -137,11 +137,10 @@ def write_shards(folder: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Sch
     replace_store(folder, {**files, INDEX_NAME: lambda path: write_index(path, parts)})
 
 
-def _matrices(values: Sequence[Any], kind: pa.ListType) -> pa.ListArray:
-    """Arrays ``[time, width]``, or None for an empty one, as a column of lists of fixed-size lists."""
-    width = kind.value_type.list_size
-    matrices = [np.zeros((0, width)) if value is None else np.asarray(value) for value in values]
-    joined = np.concatenate([np.empty((0, width)), *matrices]).astype(np.float16)
+def _matrices(values: Sequence[Any]) -> pa.ListArray:
+    """Arrays ``[time, 128]``, or None for an empty one, as a column."""
+    matrices = [np.zeros((0, NUM_MEL_BINS)) if value is None else np.asarray(value) for value in values]
+    joined = np.concatenate(matrices).astype(np.float16)
     offsets = np.cumsum([0, *map(len, matrices)]).astype(np.int32)
-    rows = pa.FixedSizeListArray.from_arrays(pa.array(joined.reshape(-1)), type=kind.value_type)
-    return pa.ListArray.from_arrays(pa.array(offsets), rows, type=kind)
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(joined.reshape(-1)), type=FBANK_TYPE.value_type)
+    return pa.ListArray.from_arrays(pa.array(offsets), rows, type=FBANK_TYPE)
