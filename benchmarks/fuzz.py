@@ -30,7 +30,8 @@ from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import extract_faces
 from hicmae_core.progress import progress_bar
 from tests.media.coded_films import CONTAINERS, NUM_FRAMES, read_chord, read_code, write_sources
-from tests.media.mutants import MIXED, MUTATIONS, NOT_MEDIA, REORDERED, playlist
+from tests.media.impostors import NOT_MEDIA, playlist
+from tests.media.mutants import MIXED, MUTATIONS, REORDERED
 
 KINDS = ("another extension", *MUTATIONS, "playlist")
 ACCEPTED = ("same", "part", "damaged")

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 
@@ -57,15 +58,12 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
     try:
         with open(os.open(path, os.O_RDONLY), "rb") as file:
             _check_start(path, file.peek(512))
-            with av.open(file, "r", options=_OPTIONS, metadata_errors="ignore") as container:
+            with _container(path, file) as container:
                 for stream in (*container.streams.video, *container.streams.audio):
                     if stream.codec_context is not None:
                         stream.codec_context.thread_count = 1
                         stream.codec_context.options = _decoder_options(stream.codec_context.name)
                 yield container
-    except av.ArgumentError as error:
-        reason = f"is not video or sound, or in a container that is not read: {error.strerror}"
-        raise MediaError(path, "unreadable", reason) from None
     except (av.FFmpegError, OSError) as error:
         raise MediaError(path, "unreadable", f"cannot be decoded: {error.strerror}") from None
 
@@ -88,6 +86,13 @@ def _check_file(path: Path) -> None:
 def _check_start(path: Path, start: bytes) -> None:
     if any(start.startswith(sign, at) for at, sign in _ARCHIVES):
         raise MediaError(path, "unreadable", "is an archive: unpack it first")
+
+
+def _container(path: Path, file: BinaryIO) -> av.container.InputContainer:
+    try:
+        return av.open(file, "r", options=_OPTIONS, metadata_errors="ignore")
+    except av.ArgumentError:
+        raise MediaError(path, "unreadable", "is neither video nor sound in a container that is read") from None
 
 
 def _decoder_options(codec: str) -> dict[str, str]:

@@ -1,11 +1,6 @@
 import io
-import os
-import socket
 import struct
-import tempfile
 import wave
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,16 +10,14 @@ import pytest
 
 from benchmarks.fuzz import FAILURES, KINDS, make_cases, run
 from hicmae_core.config import FacesParams
-from hicmae_core.media.decoding import MAX_FRAME_RATE, MediaError, probe, read_audio, read_frames
+from hicmae_core.media.decoding import MAX_FRAME_RATE, MediaError, read_audio, read_frames
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import extract_face
-from hicmae_core.media.opening import MAX_PICTURE_PIXELS
 from tests.media.coded_films import CONTAINERS, NUM_FRAMES, chord, read_chord, read_code, write_coded_film
 from tests.media.films import tone, write_film
-from tests.media.mutants import flipped_payload, playlist, tar_archive, zip_archive
+from tests.media.mutants import flipped_payload
 
 BY_SUFFIX = {container.suffix: container for container in CONTAINERS}
-NOBODY = 65534
 
 
 @pytest.fixture(scope="module")
@@ -35,140 +28,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_coded_film(tmp_path_factory.mktemp("film") / "film.ts", 5, BY_SUFFIX["ts"])
-
-
-@contextmanager
-def without_privileges() -> Iterator[None]:
-    """Root may open anything."""
-    before = os.geteuid()
-    os.seteuid(before or NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
-
-
-def refusal(path: Path) -> MediaError:
-    """The error with which each way of reading refuses a file; the same for all."""
-    errors = []
-    for read in (probe, lambda file: list(read_frames(file)), read_audio):
-        with pytest.raises(MediaError) as raised:
-            read(path)
-        errors.append(raised.value)
-    assert len({(error.status, error.reason) for error in errors}) == 1
-    assert errors[0].reason
-    return errors[0]
-
-
-def played_unguarded(path: Path) -> bool:
-    """Whether FFmpeg itself would show pictures of that file."""
-    try:
-        with av.open(str(path)) as container:
-            return next(container.decode(video=0), None) is not None
-    except (av.FFmpegError, IndexError):
-        return False
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "ünïcödé 映画 🎬.mp4",
-        "two\nlines.mp4",
-        'it\'s "quoted".mp4',
-        "%03d.mp4",
-        "concat:a|b.mp4",
-        "x" * 251 + ".mp4",
-        "-i",
-    ],
-)
-def test_any_name_will_do(film, tmp_path, monkeypatch, name):
-    (tmp_path / name).write_bytes(film.read_bytes())
-    monkeypatch.chdir(tmp_path)
-    for path in (tmp_path / name, Path(name)):
-        assert [read_code(frame) for _, frame in read_frames(path)] == [(3, number) for number in range(NUM_FRAMES)]
-        assert read_chord(read_audio(path)) == 3
-
-
-def test_a_name_that_is_not_utf8(film, tmp_path):
-    path = tmp_path / os.fsdecode(b"\xff\xfe.mp4")
-    path.write_bytes(film.read_bytes())
-    assert probe(path) == probe(film)
-
-
-def test_links_out_of_the_folder_are_followed(film, tmp_path):
-    (tmp_path / "link.mp4").symlink_to(film)
-    assert probe(tmp_path / "link.mp4") == probe(film)
-
-
-def test_what_is_no_file_is_refused_at_once(tmp_path):
-    os.mkfifo(tmp_path / "pipe.mp4")
-    (tmp_path / "folder.mp4").mkdir()
-    (tmp_path / "dangling.mp4").symlink_to(tmp_path / "nowhere.mp4")
-    (tmp_path / "circle.mp4").symlink_to(tmp_path / "circle.mp4")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "socket.mp4"))
-    for name in ("pipe.mp4", "folder.mp4", "socket.mp4", "dangling.mp4", "nowhere.mp4", "folder.mp4/a.mp4"):
-        assert refusal(tmp_path / name).status == "missing"
-    assert refusal(Path("/dev/zero")).status == "missing"
-    assert "links" in refusal(tmp_path / "circle.mp4").reason
-
-
-@pytest.mark.parametrize("name", ["x" * 256, "/".join(["x" * 200] * 25), "nul\0.mp4", "\ud800.mp4"])
-def test_a_name_that_no_file_can_have(tmp_path, name):
-    assert refusal(tmp_path / name).status == "unreadable"
-
-
-@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs POSIX users")
-def test_a_file_that_may_not_be_read(film):
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        path = Path(folder, "secret.mp4")
-        path.write_bytes(film.read_bytes())
-        path.chmod(0)
-        with without_privileges():
-            error = refusal(path)
-        assert error.status == "unreadable"
-        assert "Permission denied" in error.reason
-        os.chmod(folder, 0)
-        with without_privileges():
-            assert "Permission denied" in refusal(path).reason
-
-
-def test_a_playlist_plays_nothing(film, tmp_path):
-    (tmp_path / film.name).write_bytes(film.read_bytes())
-    path = tmp_path / "list.mp4"
-    path.write_text(f"ffconcat version 1.0\nfile {film.name}\n")
-    assert played_unguarded(path)
-    assert refusal(path).status == "unreadable"
-    rng = np.random.default_rng(0)
-    for _ in range(100):
-        for path in (tmp_path / "list.mp4", tmp_path / "list.m3u8"):
-            path.write_bytes(playlist(tmp_path / film.name, rng))
-            assert refusal(path).status == "unreadable"
-
-
-def test_an_archive_is_refused(stream, tmp_path):
-    rng = np.random.default_rng(0)
-    content = stream.read_bytes()
-    path = tmp_path / "archive.mp4"
-    num_played = 0
-    for archive in (zip_archive, tar_archive, tar_archive, tar_archive):
-        path.write_bytes(archive(content, b"", rng))
-        num_played += played_unguarded(path)
-        assert "archive" in refusal(path).reason
-    assert num_played > 0  # without the guard
-
-
-def test_a_picture_that_is_too_large(tmp_path):
-    side = int(MAX_PICTURE_PIXELS**0.5) + 64
-    path = tmp_path / "large.avi"
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("mjpeg", rate=25)
-        video.width = video.height = side
-        video.pix_fmt = "yuvj420p"
-        picture = av.VideoFrame.from_ndarray(np.zeros((side * 3 // 2, side), np.uint8), format="yuvj420p")
-        container.mux([*video.encode(picture), *video.encode(None)])
-    assert refused_pictures(path).status == "too_large"
 
 
 def refused_pictures(path: Path) -> MediaError:
@@ -214,9 +73,9 @@ def test_pictures_whose_size_changes_midway(tmp_path):
             video = container.add_stream("mpeg2video", rate=25)
             video.width = video.height = side
             video.pix_fmt = "yuv420p"
-            for index in range(10):
+            for index in range(5):
                 frame = av.VideoFrame.from_ndarray(np.full((side, side, 3), 90, np.uint8), format="rgb24")
-                frame.pts, frame.time_base = 10 * part + index, Fraction(1, 25)
+                frame.pts, frame.time_base = 5 * part + index, Fraction(1, 25)
                 container.mux(video.encode(frame))
             container.mux(video.encode(None))
     path.write_bytes(buffer.getvalue())
@@ -291,7 +150,7 @@ def fuzz(folder: Path, numbers: range, seed: int) -> None:
 
 
 def test_no_mutant_crashes_or_is_taken_for_another_film(tmp_path):
-    fuzz(tmp_path, range(0, len(KINDS) * len(CONTAINERS), 5), seed=0)
+    fuzz(tmp_path, range(0, len(KINDS) * len(CONTAINERS), 7), seed=0)
 
 
 @pytest.mark.slow
