@@ -14,7 +14,7 @@ h1, h2, h3 { line-height: 1.25; margin: 1.6em 0 0.4em; }
 h1 { margin-top: 0.5em; }
 table { border-collapse: collapse; margin: 0.6em 0; font-size: 0.92rem; }
 th, td { border-bottom: 1px solid #ccc; padding: 0.25em 0.8em 0.25em 0; text-align: left; vertical-align: top;
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; max-width: 40rem; }
 td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; }
 .sheet { display: flex; flex-wrap: wrap; gap: 0.7rem; }

@@ -53,7 +53,7 @@ def outcome_section(outcome: Outcome) -> list[str]:
     speakers = f"{num_speakers:,} known speakers" if num_speakers else "speakers unknown"
     return [
         page.heading("What became of the clips"),
-        page.table(["step", "clips left", "of all"], funnel),
+        page.table(["passed", "clips", "of all"], funnel),
         page.paragraph(f"Usable: {outcome.usable['seconds'].sum() / 3600:,.2f} hours, {speakers}."),
         page.heading("By status", 3),
         page.table(["stage", "status", "number", "example"], statuses),
