@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+from stages import supervisor
+
+_SUPERVISOR = Path(supervisor.__file__)
 _NUM_LAST_LINES = 30
 _PROGRESS_EVERY_SECONDS = 10.0
 
