@@ -46,7 +46,7 @@ def mix(
 
 def _blend(values: Tensor, share: float) -> Tensor:
     """`share` of each row and the rest of its mirror image in the batch."""
-    return torch.lerp(values.flip(0), values, share)
+    return values.flip(0).lerp_(values, share)
 
 
 def _paste(video: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, float]:
@@ -57,5 +57,5 @@ def _paste(video: Tensor, share: float, rng: np.random.Generator) -> tuple[Tenso
     top, bottom = max(int(y - half * height), 0), min(int(y + half * height), height)
     left, right = max(int(x - half * width), 0), min(int(x + half * width), width)
     mixed = video.clone()
-    mixed[..., top:bottom, left:right] = video.flip(0)[..., top:bottom, left:right]
+    mixed[..., top:bottom, left:right] = video[..., top:bottom, left:right].flip(0)
     return mixed, 1 - (bottom - top) * (right - left) / (height * width)

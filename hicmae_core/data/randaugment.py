@@ -17,7 +17,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from hicmae_core.data.views import View, compose, cut, sample
+from hicmae_core.data.views import View, compose, cut, sample, shrink
 
 APPLY_PROBABILITY = 0.5
 FILL = 128.0
@@ -71,34 +71,40 @@ def render(
     Yields:
         Piece by piece: which clip, which of its frames, and these as ``[3, frames, size, size]`` float, 0 to 255.
     """
-    side, on_cpu = frames.shape[2], frames.device.type == "cpu"
+    side, one_by_one = frames.shape[2], _one_by_one(frames)
     matrices = [[torch.tensor(WARPS[name](level)) for name, level in plan if name in WARPS] for plan in plans]
     everything = [View(0, 0, side, side)] * len(views)
     warps, whole_warps = (
         compose(matrices, seen, side, length, frames.device)
         for seen, length in ((views, size), (everything, _WHOLE_SIZE))
     )
-    num_clips, num_frames = (1, 4) if on_cpu else frames.shape[:2]  # a processor's cache holds no more
+    num_clips, num_frames = (1, 4) if one_by_one else frames.shape[:2]
     for clips, times in product(_slices(frames.shape[0], num_clips), _slices(frames.shape[1], num_frames)):
-        part, first = frames[clips, times], clips.start
-        if on_cpu and not matrices[first]:
-            pixels = [cut(part[0], views[first], size)]
-            wholes = [cut(part[0], everything[first], _WHOLE_SIZE)] if plans[first] else pixels
+        part = frames[clips, times]
+        if one_by_one and not matrices[clips.start]:
+            layers = [[cut(part[0], views[clips.start], size)]]
         else:
-            pixels, wholes = list(sample(part, warps.grids[clips])), list(sample(part, whole_warps.grids[clips]))
-        for clip, seen, whole in zip(range(len(frames))[clips], pixels, wholes, strict=True):
+            layers = [list(sample(part, warps.grids[clips]))]
+        if any(name in STATISTICAL for plan in plans[clips] for name, _ in plan):
+            layers.append(list(sample(shrink(part, _WHOLE_SIZE), whole_warps.grids[clips])))
+        for clip, *pixels in zip(range(len(frames))[clips], *layers, strict=True):
             inside = zip(warps.inside[clip], whole_warps.inside[clip], strict=True)
-            yield clip, times, _operate(plans[clip], seen, whole, inside)
+            yield clip, times, _operate(plans[clip], pixels, inside)
 
 
-def _operate(plan: Plan, pixels: Tensor, whole: Tensor, inside: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
-    """Apply to a view, and to the whole frames with it, what is left of each operation after warping."""
+def _one_by_one(frames: Tensor) -> bool:
+    """A few frames of one clip are what a processor's cache holds; a GPU is kept busy by whole batches."""
+    return frames.device.type == "cpu"
+
+
+def _operate(plan: Plan, layers: list[Tensor], inside: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
+    """What is left of operations after warping, on a view and, if any asks for them, on the whole frames with it."""
     for name, level in plan:
         if name in WARPS:
-            pixels, whole = map(_fill, (pixels, whole), next(inside))
+            layers = [_fill(pixels, mask) for pixels, mask in zip(layers, next(inside), strict=False)]
         else:
-            pixels, whole = (COLOURS[name](each, level, whole).clamp_(0, 255) for each in (pixels, whole))
-    return pixels
+            layers = [COLOURS[name](pixels, level, layers[-1]).clamp_(0, 255) for pixels in layers]
+    return layers[0]
 
 
 def _fill(pixels: Tensor, inside: Tensor) -> Tensor:
@@ -239,7 +245,10 @@ COLOURS: dict[str, Callable[[Tensor, float, Tensor], Tensor]] = {
     "brightness": _brightness,
     "sharpness": _sharpness,
 }
-"""Of a clip ``[3, T, S, S]``, a level, and the whole frames, in small, to take statistics from."""
+"""Of a clip ``[3, T, S, S]``, a level, and the whole frames, in small, for those that are `STATISTICAL`."""
+
+STATISTICAL = frozenset({"autocontrast", "equalize", "contrast"})
+"""What is done to a pixel depends on all of its frame."""
 
 OPERATIONS = (*WARPS, *COLOURS)
 """Names of all operations. The sign of a level says which way where there are two; 0 changes least."""

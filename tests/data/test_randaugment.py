@@ -10,6 +10,7 @@ from PIL import Image
 from timm.data import auto_augment as timm_ops
 from torch.nn import functional as F
 
+from hicmae_core.data import randaugment
 from hicmae_core.data.randaugment import FILL, OPERATIONS, draw_plans, render
 from hicmae_core.data.views import View
 
@@ -158,3 +159,32 @@ def test_pieces_of_a_clip_are_the_clip():
     for number in range(10):
         alone = ours(clip[number : number + 1], plan, View(4, 4, 50, 40), 32)
         torch.testing.assert_close(frames[:, number : number + 1], alone)
+
+
+def many(frames):
+    """Clips under plans of all sorts, as one tensor ``[B, 3, T, 32, 32]``."""
+    plans = draw_plans(len(frames), 4, 7, 0.5, torch.Generator().manual_seed(2))
+    views = [View(8 + n, 30 - n, 150 - 5 * n, 100 + 5 * n, mirrored=n % 2 == 0) for n in range(len(frames))]
+    result = torch.full((len(frames), 3, frames.shape[1], 32, 32), torch.nan)
+    for clip, times, pixels in render(frames, plans, views, 32):
+        result[clip, :, times] = pixels.cpu()
+    return result
+
+
+def differs(one, other):
+    """By how many grey levels each clip differs, on average."""
+    return (one - other).abs().mean((1, 2, 3, 4))
+
+
+def test_clips_at_once_are_the_clips_one_by_one(monkeypatch):
+    frames = torch.stack([smooth_clip(seed) for seed in range(12)])
+    one_by_one = many(frames)
+    monkeypatch.setattr(randaugment, "_one_by_one", lambda frames: False)
+    assert differs(many(frames), one_by_one).max() < 1.5
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_does_the_same():
+    frames = torch.stack([smooth_clip(seed) for seed in range(12)])
+    assert differs(many(frames.cuda()), many(frames)).max() < 1.5
