@@ -59,11 +59,11 @@ def split(
     _check_fold(manifest, fold, dataset)
     train = manifest[~_is_tested(manifest, fold)]
     if selection == "last":
-        return FoldSplit(list(train["clip_id"]), None)
+        return FoldSplit(train["clip_id"].tolist(), None)
     held_out = _held_out(train, dataset, validation_fraction, np.random.default_rng([seed, fold]))
     kept = train[~held_out]
     _check_part(kept, dataset, f"the training part of fold {fold} without its validation speakers")
-    return FoldSplit(list(kept["clip_id"]), list(train.loc[held_out, "clip_id"]))
+    return FoldSplit(kept["clip_id"].tolist(), train.loc[held_out, "clip_id"].tolist())
 
 
 def test_clips(manifest: pd.DataFrame, fold: int) -> list[str]:
@@ -76,7 +76,7 @@ def test_clips(manifest: pd.DataFrame, fold: int) -> list[str]:
     if tested.empty:
         folds = ", ".join(str(number) for number in sorted(manifest["test_fold"].dropna().unique()))
         raise ValueError(f"fold {fold} has no test clips; there are folds {folds}")
-    return list(tested)
+    return tested.tolist()
 
 
 def check_folds(manifest: pd.DataFrame, dataset: DatasetParams) -> None:
@@ -115,7 +115,8 @@ def _check_range(fold: int, dataset: DatasetParams) -> None:
 
 def _check_fold(manifest: pd.DataFrame, fold: int, dataset: DatasetParams) -> None:
     tested = _is_tested(manifest, fold)
-    both = set(manifest.loc[tested, "subject"].dropna()) & set(manifest.loc[~tested, "subject"].dropna())
+    parts = manifest.loc[tested, "subject"], manifest.loc[~tested, "subject"]
+    both = set.intersection(*(set(speakers.dropna().unique()) for speakers in parts))
     if both:
         names = ", ".join(sorted(both)[:5])
         raise ValueError(
@@ -133,7 +134,7 @@ def _check_part(rows: pd.DataFrame, dataset: DatasetParams, part: str) -> None:
         return
     problems = []
     for target, column in zip(dataset.targets or ("",), _label_columns(dataset), strict=True):
-        present = set(rows[column].dropna())
+        present = set(rows[column].dropna().unique())
         absent = [name for label, name in enumerate(dataset.classes) if label not in present]
         if absent:
             problems.append(f"class {', '.join(absent)}" + (f" of target {target}" if target else ""))
@@ -159,7 +160,7 @@ def _held_out(
     """
     if train["subject"].notna().any():
         groups = train["subject"].fillna(train["clip_id"])
-        names = rng.permutation(sorted(set(groups)))
+        names = rng.permutation(sorted(groups.unique()))
         return groups.isin(names[: max(1, round(fraction * len(names)))]).to_numpy()
     columns = _label_columns(dataset)
     shuffled = train[columns].reset_index(drop=True).sample(frac=1, random_state=rng)
