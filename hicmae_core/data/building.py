@@ -193,7 +193,7 @@ def _probed(manifest: pd.DataFrame, root: Path, probe_fn: ProbeFn, num_processes
     with ThreadPool(num_processes or os.cpu_count()) as pool:
         looks = pool.imap(lambda pair: _look(root, *pair, probe_fn), pairs, chunksize=8)
         facts = list(progress_bar(looks, total=len(pairs), desc=f"manifest of {name}", unit="clip"))
-    found = pd.DataFrame(facts, index=there).astype({key: COLUMN_TYPES[key] for key in _FACTS})
+    found = pd.DataFrame(facts, index=there, columns=list(_FACTS)).astype({key: COLUMN_TYPES[key] for key in _FACTS})
     manifest.loc[there, list(_FACTS)] = found
     return manifest
 

@@ -24,6 +24,8 @@ def read_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path}: no such file; is this the right folder and corpus?") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a CSV file in UTF-8: {error}") from None
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError(f"{path}: its rows have more cells than its header")
     if table.empty:
         raise ValueError(f"{path}: has no rows")
     return table
