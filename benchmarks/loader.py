@@ -26,7 +26,8 @@ from torchvision.transforms.functional import hflip, normalize, resized_crop, to
 
 from hicmae_core.config import AugmentationParams, FacesParams, ModelParams
 from hicmae_core.data.augmentation import IMAGENET_MEAN, IMAGENET_STD, audio_gain, finetuning_augmentation
-from hicmae_core.data.clips import Batch, ClipDataset, training_batches
+from hicmae_core.data.batches import training_batches
+from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.data.reading import normalise
 from hicmae_core.data.sampling import random_window
 from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore

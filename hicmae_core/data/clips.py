@@ -1,4 +1,4 @@
-"""Prepared clips as the model's inputs: single clips, and batches of them in a reproducible order."""
+"""Prepared clips, side by side, as the model's inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ, DatasetParams, Modality, ModelParams
 from hicmae_core.data.reading import decode_into, fbank_window, frame_size
@@ -177,119 +176,3 @@ def _check_stored(store: ClipStore, clip_ids: pd.Series) -> None:
     if len(missing):
         names = ", ".join(missing[:5])
         raise ValueError(f"{store.folder}: {len(missing)} clips are not there ({names} ...); prepare it again")
-
-
-def num_batches(num_clips: int, batch_size: int, drop_last: bool) -> int:
-    """Batches of an epoch.
-
-    Raises:
-        ValueError: If there are too few clips for a single batch.
-    """
-    number = num_clips // batch_size if drop_last else -(-num_clips // batch_size)
-    if number == 0:
-        raise ValueError(f"batch_size {batch_size} is more than the {num_clips} training clips; lower it")
-    return number
-
-
-def training_batches(
-    dataset: ClipDataset,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    num_workers: int,
-    drop_last: bool,
-    rank: int = 0,
-    world_size: int = 1,
-    start_batch: int = 0,
-    weights: np.ndarray | None = None,
-) -> Iterator[Batch]:
-    """An epoch of random windows in random order.
-
-    What is drawn depends on `seed`, `epoch` and the place in the epoch alone: not on the number of workers or
-    processes, nor on where reading starts. The reader's whole state is therefore `epoch` and the number of batches
-    read: given back as `start_batch`, it goes on where a run stopped.
-
-    Args:
-        dataset: The clips.
-        batch_size: Clips of a batch over all processes, a multiple of `world_size`.
-        seed: Seed of the run.
-        epoch: Epoch, from 0.
-        num_workers: Processes that decode; 0 decodes in this one.
-        drop_last: Leave out the last, smaller batch; needed where several processes share batches.
-        rank: This process among `world_size`, which each get a contiguous share of every batch.
-        world_size: Processes that train together.
-        start_batch: First batch wanted, to go on in the midst of an epoch.
-        weights: How often to draw each clip, ``[N]``, in proportion. An epoch then has as many clips as ever, drawn
-            with replacement, each time with another window. None reads each clip once.
-
-    Raises:
-        ValueError: If `batch_size` does not fit the processes or the clips.
-        RuntimeError: While reading, if a worker dies.
-    """
-    if batch_size % world_size or (world_size > 1 and not drop_last):
-        raise ValueError(f"batch_size {batch_size} must be a multiple of the {world_size} processes, and drop_last set")
-    generator = np.random.default_rng([seed, epoch, 0])
-    if weights is None:
-        order = generator.permutation(len(dataset))
-    else:
-        order = generator.choice(len(dataset), len(dataset), p=weights / weights.sum())
-    share = batch_size // world_size
-    starts = range(start_batch * batch_size, num_batches(len(dataset), batch_size, drop_last) * batch_size, batch_size)
-    places = range(len(dataset))
-    batches = [places[start : start + batch_size][rank * share : (rank + 1) * share] for start in starts]
-    return _load(_TrainingBatches(batches, dataset, order, seed, epoch), num_workers)
-
-
-def test_batches(dataset: ClipDataset, batch_size: int, num_segments: int, num_workers: int) -> Iterator[Batch]:
-    """All clips in order, each as `num_segments` windows; the same to the bit every time."""
-    indices = range(len(dataset))
-    batches = [indices[start : start + batch_size] for start in indices[::batch_size]]
-    return _load(_TestBatches(batches, dataset, num_segments), num_workers)
-
-
-@dataclass(frozen=True)
-class _TrainingBatches(Dataset[Batch]):
-    """Random windows, by their places in the epoch."""
-
-    batches: Sequence[range]
-    dataset: ClipDataset
-    order: np.ndarray
-    seed: int
-    epoch: int
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, number: int) -> Batch:
-        places = self.batches[number]
-        generators = [np.random.default_rng([self.seed, self.epoch, place + 1]) for place in places]
-        return self.dataset.training_batch([int(self.order[place]) for place in places], generators)
-
-
-@dataclass(frozen=True)
-class _TestBatches(Dataset[Batch]):
-    batches: Sequence[range]
-    dataset: ClipDataset
-    num_segments: int
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, number: int) -> Batch:
-        return self.dataset.test_batch(self.batches[number], self.num_segments)
-
-
-def _load(batches: Dataset[Batch], num_workers: int) -> Iterator[Batch]:
-    loader = DataLoader(
-        batches,
-        batch_size=None,  # each item is a batch
-        num_workers=num_workers,
-        collate_fn=_as_it_is,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # unused, but without it the loader would advance the global one
-    )
-    return iter(loader)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from hicmae_core.config import DatasetParams, EvaluateParams, Modality
 from hicmae_core.data.augmentation import resize_only
-from hicmae_core.data.clips import ClipDataset, test_batches
+from hicmae_core.data.batches import test_batches
+from hicmae_core.data.clips import ClipDataset
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.progress import progress_bar
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from hicmae_core.config import ComputeParams, FinetuneParams, PretrainParams
-from hicmae_core.data.clips import Batch, ClipDataset, num_batches, training_batches
+from hicmae_core.data.batches import num_batches, training_batches
+from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.files import atomic_path
 from hicmae_core.progress import progress_bar
 from hicmae_core.training import distributed

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from hicmae_core.config import DatasetParams, FinetuneParams
 from hicmae_core.data.augmentation import resize_only
-from hicmae_core.data.clips import ClipDataset, test_batches
+from hicmae_core.data.batches import test_batches
+from hicmae_core.data.clips import ClipDataset
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.training.finetuning_losses import classification_loss, regression_loss, smooth_one_hot
 from hicmae_core.training.learner import Row

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.data import clips as clips_module
-from hicmae_core.data.clips import ClipDataset, num_batches, training_batches
+from hicmae_core.data import batches as batches_module
+from hicmae_core.data.batches import num_batches, training_batches
+from hicmae_core.data.clips import ClipDataset
 from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE, fbank_window
 from hicmae_core.data.sampling import ClipWindow
 from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore, as_matrix
@@ -54,7 +55,7 @@ def test_windows_differ_between_epochs(clips):
 
 def test_two_workers_read_what_none_reads(clips):
     assert_same(batches(clips), batches(clips, num_workers=2))
-    one, two = (list(clips_module.test_batches(clips, 3, 2, num_workers=n)) for n in (0, 2))
+    one, two = (list(batches_module.test_batches(clips, 3, 2, num_workers=n)) for n in (0, 2))
     assert_same(one, two)
 
 
@@ -141,7 +142,7 @@ def test_the_stream_that_is_not_wanted_is_not_read(clips, tmp_path):
         assert sound.frames.shape == (*both.frames.shape[:1], 0, 32, 32, 3)
         assert torch.equal(picture.frames, both.frames)
         assert picture.audio.shape == (*both.audio.shape[:1], 1, 0, 128)
-    (sound,) = clips_module.test_batches(heard, 10, 2, num_workers=0)
+    (sound,) = batches_module.test_batches(heard, 10, 2, num_workers=0)
     assert sound.frames.shape == (10, 2, 0, 32, 32, 3)
     with pytest.raises(ValueError, match="10 clips are not there"):
         dataclasses.replace(clips, audio=ClipStore(tmp_path / "audio"), modality="audio")
