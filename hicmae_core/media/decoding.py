@@ -21,8 +21,8 @@ from hicmae_core.config import SAMPLE_RATE_HZ
 from hicmae_core.media.opening import MediaError, audio_stream, opened, video_stream
 from hicmae_core.media.pictures import Picture
 
-MAX_FRAME_RATE = 1000
-"""High-speed cameras end here; beyond it a header is wrong."""
+MAX_FRAME_RATE = 500
+"""No camera films faces faster; a rate of 1000 is the millisecond clock of Matroska and FLV in the wrong place."""
 MAX_SECONDS = 3600.0
 """Sound is held in memory as a whole: 230 MB an hour."""
 
@@ -220,10 +220,11 @@ def _first_frame(path: Path, container: av.container.InputContainer, video: av.V
 
 
 def _frame_rate(path: Path, video: av.VideoStream) -> Fraction:
-    rate = video.average_rate or video.guessed_rate
-    if not rate or not 0 < rate <= MAX_FRAME_RATE:
-        raise MediaError(path, "unreadable", f"its frame rate of {rate or 'unknown'} is not one of a video")
-    return Fraction(rate)
+    rates = (video.average_rate, video.guessed_rate)
+    for rate in rates:
+        if rate and 0 < rate <= MAX_FRAME_RATE:
+            return Fraction(rate)
+    raise MediaError(path, "unreadable", f"its frame rate of {rates[0] or 'unknown'} is not one of a video")
 
 
 def _timed(path: Path, frames: Iterator[av.VideoFrame], frame_seconds: float) -> Iterator[tuple[av.VideoFrame, float]]:

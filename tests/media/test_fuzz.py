@@ -36,18 +36,31 @@ def refused_pictures(path: Path) -> MediaError:
     return raised.value
 
 
-def test_an_absurd_frame_rate(tmp_path):
-    path = tmp_path / "fast.mp4"
+def write_at_rate(path: Path, rate: int, seconds_per_frame: Fraction) -> Path:
+    """Ten pictures in a file whose header tells the rate."""
     with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=MAX_FRAME_RATE * 2)
+        video = container.add_stream("libx264", rate=rate, options={"bf": "0"})
         video.width = video.height = 64
         video.pix_fmt = "yuv420p"
+        video.codec_context.time_base = Fraction(1, 12_800)
         for index in range(10):
             frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, MAX_FRAME_RATE * 2)
+            frame.pts, frame.time_base = round(index * seconds_per_frame * 12_800), Fraction(1, 12_800)
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
+    return path
+
+
+def test_an_absurd_frame_rate(tmp_path):
+    path = write_at_rate(tmp_path / "fast.mp4", 2 * MAX_FRAME_RATE, Fraction(1, 2 * MAX_FRAME_RATE))
     assert "frame rate" in refused_pictures(path).reason
+
+
+def test_an_absurd_rate_in_the_header_of_a_sound_film(tmp_path):
+    path = write_at_rate(tmp_path / "film.mkv", 12_800, Fraction(1, 25))
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate > MAX_FRAME_RATE
+    assert [time for time, _ in read_frames(path)] == pytest.approx([index / 25 for index in range(10)])
 
 
 def test_broken_frames_are_counted(film, tmp_path):
