@@ -1,28 +1,37 @@
-"""How fast faces and sound are prepared, against the plain way, in one process and one thread.
+"""How fast faces and sound are prepared, against the plain way; how it scales to two processes; what memory it takes.
 
-The plain way detects on every frame; ours on every fourth, and between only where the face moved. Both see the same
-clips, in turns, so the ratio holds on a busy machine, too.
+The plain way detects on every frame; ours on every fourth, and between only where the face moved. Both arms see the
+same clips in turns, in one process and one thread, so that their ratio holds on a busy machine, too. Rates are medians
+of several rounds, per CPU-second; those of the processes are by the clock and mean something on a quiet machine only.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 
-from hicmae_core.config import SAMPLE_RATE_HZ, FacesParams
+from benchmarks.films import as_360p, peak_memory_mib
+from hicmae_core.config import SAMPLE_RATE_HZ, FacesParams, PreparationParams
+from hicmae_core.data.pool import ClipFailure, ClipFiles, ClipWork, in_processes
+from hicmae_core.data.preparation import prepare_faces
 from hicmae_core.media.decoding import MediaError, read_audio
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import FaceTrack, extract_face
 from hicmae_core.media.fbank import log_mel
+from tests.media.films import write_full_hd
 
 DEMO = Path("data/raw/demo")
+FACES = FacesParams()
+PLAIN = FACES.model_copy(update={"stride": 1})
 Result = TypeVar("Result")
 
 
@@ -39,44 +48,101 @@ def centre_error(ours: FaceTrack, plain: FaceTrack) -> np.ndarray:
     return np.linalg.norm(centres[0] - centres[1], axis=1) / (plain.boxes[:, 2] - plain.boxes[:, 0])
 
 
-def measure_faces(clips: list[Path]) -> str:
+def spread(values: Sequence[float], digits: int = 0) -> str:
+    """Median, least and greatest."""
+    return f"{np.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def measure_faces(clips: list[Path], num_rounds: int) -> str:
     """Frames per CPU-second, decoding to JPEG, both ways."""
-    faces = FacesParams()
-    plainly = faces.model_copy(update={"stride": 1})
-    detector = CenterFace(faces.detect_size, faces.min_score)
-    num_frames, seconds, errors = 0, np.zeros(2), []
-    for clip in clips:
-        if not extract_face(clip, faces, detector).usable:  # also loads the network for this shape of picture
-            continue
-        ours, ours_seconds = timed(extract_face, clip, faces, detector)
-        plain, plain_seconds = timed(extract_face, clip, plainly, detector)
-        num_frames += len(ours.frames)
-        seconds += (ours_seconds, plain_seconds)
-        errors.append(centre_error(ours, plain))
-    if not num_frames:
+    detector = CenterFace(FACES.detect_size, FACES.min_score)
+    clips = [clip for clip in clips if extract_face(clip, FACES, detector).usable]  # also loads the networks
+    if not clips:
         raise ValueError("none of the clips shows a face; give others with --clip")
-    ours_rate, plain_rate = num_frames / seconds
+    rates, ratios = [], []
+    for _ in range(num_rounds):
+        seconds, num_frames, errors = np.zeros(2), 0, []
+        for clip in clips:
+            ours, ours_seconds = timed(extract_face, clip, FACES, detector)
+            plain, plain_seconds = timed(extract_face, clip, PLAIN, detector)
+            seconds += (ours_seconds, plain_seconds)
+            num_frames += len(ours.frames)
+            errors.append(centre_error(ours, plain))
+        rates.append(num_frames / seconds)
+        ratios.append(seconds[1] / seconds[0])
+    ours_rates, plain_rates = np.array(rates).T
+    error = np.percentile(np.concatenate(errors), 95)
     return (
-        f"faces: {ours_rate:.0f} frames per CPU-second, plain {plain_rate:.0f}: ratio {ours_rate / plain_rate:.2f} "
-        f"({num_frames} frames; centres differ by {np.percentile(np.concatenate(errors), 95):.3f} of the side at p95)"
+        f"faces: {spread(ours_rates)} frames per CPU-second, plain {spread(plain_rates)}: ratio {spread(ratios, 2)}; "
+        f"{num_frames} frames of {len(clips)} clips, centres differ by {error:.3f} of the side at p95"
     )
 
 
-def measure_audio(clips: list[Path]) -> str:
+def measure_audio(clips: list[Path], num_rounds: int) -> str:
     """Seconds of sound per CPU-second: decoding, then log-mel."""
-    sound_seconds, seconds = 0.0, np.zeros(2)
-    for clip in clips:
-        try:
-            waveform, decoding = timed(read_audio, clip)
-        except MediaError:
-            continue
-        _, features = timed(log_mel, waveform)
-        sound_seconds += len(waveform) / SAMPLE_RATE_HZ
-        seconds += (decoding, features)
-    if not sound_seconds:
-        return "audio: none of the clips has sound"
-    total, decoding, features = sound_seconds / np.array([seconds.sum(), *seconds])
-    return f"audio: {total:.0f} times real time (decoding {decoding:.0f}, log-mel {features:.0f})"
+    rates = []
+    for _ in range(num_rounds):
+        sound_seconds, seconds = 0.0, np.zeros(2)
+        for clip in clips:
+            try:
+                waveform, decoding = timed(read_audio, clip)
+            except MediaError:
+                continue
+            _, features = timed(log_mel, waveform)
+            sound_seconds += len(waveform) / SAMPLE_RATE_HZ
+            seconds += (decoding, features)
+        if not sound_seconds:
+            return "audio: none of the clips has sound"
+        rates.append(sound_seconds / np.array([seconds.sum(), *seconds]))
+    total, decoding_rates, feature_rates = np.array(rates).T
+    return (
+        f"audio: {spread(total)} times real time "
+        f"(decoding {np.median(decoding_rates):.0f}, log-mel {np.median(feature_rates):.0f})"
+    )
+
+
+def measure_memory(folder: Path, seconds: float) -> str:
+    """How far this process's memory rises over a long film, and what the film would take decoded."""
+    film = write_full_hd(folder / "film.mp4", seconds)
+    before = peak_memory_mib()
+    track = extract_face(film, FACES, CenterFace(FACES.detect_size, FACES.min_score))
+    rise = peak_memory_mib() - before
+    decoded = len(track.frames) * 1920 * 1080 * 3 / 2**20
+    return (
+        f"memory: {before:.0f} MiB at its peak before, {rise:.0f} more for {seconds:g} s of 1920 x 1080 "
+        f"({decoded:.0f} MiB of decoded pictures)"
+    )
+
+
+def measure_scaling(clips: list[Path], folder: Path, num_rounds: int, num_copies: int) -> str:
+    """Clips per second of the whole preparation in one process and in two, once the processes have started."""
+    names = [f"c{index:04d}" for index in range(len(clips) * num_copies)]
+    paths = [str(clip.absolute()) for clip in clips] * num_copies
+    manifest = pd.DataFrame({"clip_id": names, "video_path": paths, "audio_path": None, "sha256": None, "status": "ok"})
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for round_index in range(num_rounds):
+        for num_processes, so_far in rates.items():
+            out = folder / f"{round_index}-{num_processes}"
+            times: list[float] = []
+            arguments = (manifest, Path("/"), out / "out", out / "cache", FACES, "single", PreparationParams())
+            prepare_faces(*arguments, run=noting_times(num_processes, times))
+            so_far.append((len(times) - num_processes) / (times[-1] - times[num_processes - 1]))
+    one, two = (np.array(rates[num_processes]) for num_processes in (1, 2))
+    return (
+        f"processes: {spread(one, 2)} clips per second in one, {spread(two, 2)} in two: "
+        f"{spread(list(two / one / 2 * 100))} % of linear"
+    )
+
+
+def noting_times(num_processes: int, times: list[float]) -> Callable[..., Iterator[bytes | ClipFailure]]:
+    """The usual runner, which also notes when each clip was done."""
+
+    def run(work: ClipWork, clips: Sequence[ClipFiles]) -> Iterator[bytes | ClipFailure]:
+        for result in in_processes(num_processes)(work, clips):
+            times.append(time.perf_counter())
+            yield result
+
+    return run
 
 
 def main() -> None:
@@ -84,6 +150,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clip", type=Path, nargs="+", help=f"video files (default: the first of {DEMO})")
     parser.add_argument("--num-clips", type=int, default=8, help="how many of the demo's clips (default: 8)")
+    parser.add_argument("--num-rounds", type=int, default=3, help="rounds whose median counts (default: 3)")
+    parser.add_argument("--num-copies", type=int, default=4, help="times that each clip is prepared for the scaling")
+    parser.add_argument("--film-seconds", type=float, default=20, help="length of the film for the memory")
+    parser.add_argument("--as-360p", action="store_true", help="look at the clips at 25 fps, fitted into 640 x 360")
     arguments = parser.parse_args()
     clips = arguments.clip or sorted(DEMO.rglob("*.mp4"))[: arguments.num_clips]
     if not clips:
@@ -91,9 +161,15 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     log_mel(np.zeros(SAMPLE_RATE_HZ, np.float32))
-    print(f"{len(clips)} clips, one thread")
-    print(measure_faces(clips))
-    print(measure_audio(clips))
+    print(f"{len(clips)} clips, {arguments.num_rounds} rounds: median (least to greatest)", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print(measure_audio(clips, arguments.num_rounds), flush=True)
+        if arguments.as_360p:
+            clips = [as_360p(clip, folder / clip.name) for clip in clips]
+        print(measure_faces(clips, arguments.num_rounds), flush=True)
+        print(measure_memory(folder, arguments.film_seconds), flush=True)
+        print(measure_scaling(clips, folder, arguments.num_rounds, arguments.num_copies), flush=True)
 
 
 if __name__ == "__main__":

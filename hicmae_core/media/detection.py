@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from hicmae_core.devices import device_named
 CAREFUL_SIZE = 640
 CAREFUL_SCORE = 0.3
 
+_MAX_NETS = 8  # of 40 MB each; a corpus of many shapes has more
 _BLOB_MULTIPLE = 32
 _MAP_STRIDE = 4
 _MAX_OVERLAP = 0.3
@@ -169,7 +171,7 @@ class FaceAlignmentDetector:
         self.device = str(device_named(device))
         self.detect_size = detect_size
         self.min_score = min_score
-        self._backends: dict[tuple[int, ...], Any] = {}
+        self._backend_for = lru_cache(_MAX_NETS)(lambda shape: self._load())
         self._backend((0, 0))
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
@@ -191,10 +193,7 @@ class FaceAlignmentDetector:
 
     def _backend(self, shape: tuple[int, ...]) -> Any:
         """The package's detector; YuNet runs in OpenCV and so needs one per shape, as CenterFace does."""
-        key = shape if self.name == "yunet" else (0, 0)
-        if key not in self._backends:
-            self._backends[key] = self._load()
-        return self._backends[key]
+        return self._backend_for(shape if self.name == "yunet" else (0, 0))
 
     def _load(self) -> Any:
         try:

@@ -49,6 +49,13 @@ def tone(seconds: float, rate: int = 44_100, hertz: float = 440, amplitude: floa
     return (amplitude * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
+def write_full_hd(path: Path, seconds: float) -> Path:
+    """A head that goes to and fro in 1920 x 1080; 155 MB a second when decoded."""
+    heads = [picture([(900 + 4 * k, 500, 300)], 1920, 1080) for k in range(15)]
+    to_and_fro = [*heads, *heads[::-1]]
+    return write_film(path, (to_and_fro[k % len(to_and_fro)] for k in range(round(seconds * FPS))))
+
+
 def write_film(
     path: Path,
     frames: Iterable[np.ndarray],

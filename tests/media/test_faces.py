@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from hicmae_core.media.decoding import probe, read_audio
 from hicmae_core.media.detection import CenterFace, Detections, make_detector
 from hicmae_core.media.faces import FaceTrack, extract_face, extract_faces
 from tests.conftest import ROOT
-from tests.media.films import background, picture, talking_head, write_film
+from tests.media.films import background, picture, talking_head, write_film, write_full_hd
 
 CLIPS = ROOT.parent / "shared" / "clips"
 FACES = FacesParams(detect_size=256, size=96)
@@ -219,6 +221,32 @@ def test_a_file_without_a_usable_face_says_why(films, detector, name, status):
     assert track.status == status
     assert name in track.reason
     assert not track.usable
+
+
+PEAK_MEMORY = """
+import sys
+from pathlib import Path
+from hicmae_core.config import FacesParams
+from hicmae_core.media.detection import CenterFace
+from hicmae_core.media.faces import extract_face
+num_frames = len(extract_face(Path(sys.argv[1]), FacesParams(), CenterFace()).frames)
+(peak,) = (line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(num_frames, int(peak) // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
+def test_a_long_film_takes_no_more_memory_than_a_short_one(tmp_path):
+    peaks = []
+    for seconds in (10, 30):
+        film = write_full_hd(tmp_path / f"{seconds}.mp4", seconds)
+        command = [sys.executable, "-c", PEAK_MEMORY, str(film)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        num_frames, peak_mib = map(int, done.stdout.split())
+        assert num_frames == 25 * seconds
+        peaks.append(peak_mib)
+    assert peaks[1] - peaks[0] < 100  # the pictures differ by 3 GB
 
 
 @pytest.mark.slow
