@@ -9,7 +9,7 @@ import pandas as pd
 
 from hicmae_core.config import Modality, Params
 from hicmae_core.data.clips import ClipDataset
-from hicmae_core.data.manifest import read_manifest
+from hicmae_core.data.manifest import USABLE, among, read_manifest
 from hicmae_core.data.shards import INDEX_NAME, ClipStore
 from stages import layout
 
@@ -37,8 +37,8 @@ class PreparedDataset:
         self._faces = ClipStore(layout.faces_folder(name))
         self._audio = ClipStore(layout.audio_folder(name))
         manifest = read_manifest(layout.manifest_file(name))
-        manifest = manifest[manifest["clip_id"].isin(self._audio.clip_ids)]
-        samples = self._faces.index.loc[self._faces.index["clip_id"].isin(self._faces.clip_ids), ["clip_id", "source"]]
+        manifest = manifest[among(manifest["clip_id"], self._audio.clip_ids)]
+        samples = self._faces.index.loc[self._faces.index["status"].isin(USABLE), ["clip_id", "source"]]
         by_clip = manifest.rename(columns={"clip_id": "source"}).merge(samples, on="source")
         self.manifest: pd.DataFrame = by_clip[list(manifest.columns)]
 

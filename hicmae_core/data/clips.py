@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ, DatasetParams, Modality, ModelParams
+from hicmae_core.data.manifest import among
 from hicmae_core.data.reading import decode_into, fbank_window, frame_size
 from hicmae_core.data.sampling import ClipWindow, random_window, test_windows
 from hicmae_core.data.shards import ClipStore, as_matrix
@@ -172,7 +173,7 @@ class _Clip(NamedTuple):
 
 
 def _check_stored(store: ClipStore, clip_ids: pd.Series) -> None:
-    missing = clip_ids[~clip_ids.isin(store.clip_ids)]
+    missing = clip_ids[~among(clip_ids, store.clip_ids)]
     if len(missing):
         names = ", ".join(missing[:5])
         raise ValueError(f"{store.folder}: {len(missing)} clips are not there ({names} ...); prepare it again")

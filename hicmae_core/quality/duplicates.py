@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from hicmae_core.config import SAMPLE_RATE_HZ
-from hicmae_core.quality.outcome import among, fold_names, outcome_of
+from hicmae_core.data.manifest import among
+from hicmae_core.quality.outcome import fold_names, outcome_of
 
 FINDINGS = ("different_folds", "different_labels", "different_speakers")
 """What can be wrong with a group of copies, the worst first."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from hicmae_core.config import SAMPLE_RATE_HZ, DatasetParams
-from hicmae_core.data.manifest import USABLE, counts_by_status
+from hicmae_core.data.manifest import USABLE, among, counts_by_status
 
 STAGES = ("manifest", "faces", "audio")
 """The steps of preparation, in order."""
@@ -72,13 +69,6 @@ def outcome_of(manifest: pd.DataFrame, faces_index: pd.DataFrame, audio_index: p
         usable.assign(seconds=num_samples / SAMPLE_RATE_HZ),
         faces[among(faces["clip_id"], usable["clip_id"]) & faces["status"].isin(USABLE)],
         _rejects(steps),
-    )
-
-
-def among(ids: pd.Series, others: pd.Series) -> np.ndarray:
-    """Which of `ids` are in `others`, as ``ids.isin(others)`` has it, but at once for millions of strings."""
-    return pc.is_in(pa.array(ids, pa.large_string()), pa.array(others, pa.large_string())).to_numpy(
-        zero_copy_only=False
     )
 
 
