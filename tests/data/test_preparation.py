@@ -1,5 +1,7 @@
+import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from hicmae_core.media.decoding import read_audio
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import extract_face
 from hicmae_core.media.fbank import log_mel
-from tests.media.films import background, talking_head, tone, write_film
+from tests.media.films import background, picture, talking_head, tone, write_film
 
 FACES = FacesParams(detect_size=256, size=64)
 
@@ -94,6 +96,48 @@ def test_sound_of_good_and_bad_clips(raw, tmp_path, monkeypatch):
         np.testing.assert_array_equal(as_matrix(store[clip_id]["fbank"]), log_mel(waveform).astype(np.float16))
     assert os.environ["OMP_NUM_THREADS"] == "3"  # as it was: single threads are for the workers
     assert "MKL_NUM_THREADS" not in os.environ
+
+
+def here(work, clips):
+    """Runs the clips in this process."""
+    return map(work, clips)
+
+
+def test_each_face_is_a_sample_of_its_own_where_all_are_wanted(raw, tmp_path):
+    heads = [(90, 120, 80), (235, 120, 80)]
+    write_film(tmp_path / "couple.mp4", [picture(heads)] * 56)
+    shutil.copy(raw / "faceless.mp4", tmp_path)
+    manifest = manifest_of("couple", "faceless")
+    folders = tmp_path, tmp_path / "out", tmp_path / "cache"
+    summary = prepare_faces(manifest, *folders, FACES, "all", settings(), run=here)
+    assert (summary["num_clips"], summary["num_rejected"], summary["num_frames"]) == (2, 1, 112)
+    store = ClipStore(tmp_path / "out")
+    assert store.clip_ids == ["couple#1", "couple#2"]
+    assert [store[clip_id]["source"] for clip_id in store.clip_ids] == ["couple", "couple"]
+    first, second = (store[clip_id]["frames"].to_pylist() for clip_id in store.clip_ids)
+    assert (len(first), len(second)) == (56, 56)
+    assert first != second
+    index = store.index.set_index("clip_id")
+    assert index.loc["faceless", "status"] == "no_face"
+    assert index.loc["couple#1", "batch"] == index.loc["couple#2", "batch"]
+    for clip_id, frames in zip(store.clip_ids, (first, second), strict=True):
+        assert index.loc[clip_id, "digest"] == hashlib.sha256(b"".join(frames)).hexdigest()
+        assert 50 < index.loc[clip_id, "face_size"] < 150
+    assert prepare_faces(manifest, *folders, FACES, "all", settings(), run=here)["num_reused"] == 2
+    again = prepare_faces(manifest, *folders, FACES, "stitch", settings(), run=here)
+    assert (again["num_reused"], again["num_prepared"]) == (0, 2)
+
+
+def test_clips_that_are_too_long_are_rejected(raw, tmp_path):
+    manifest = manifest_of("good0", "faceless")  # .48 s and .32 s
+    short = settings(max_reject_fraction=1, max_clip_seconds=0.4)
+    faces = prepare_faces(manifest, raw, tmp_path / "faces", tmp_path / "a", FACES, "single", short, run=here)
+    audio = prepare_audio(manifest, raw, tmp_path / "audio", tmp_path / "b", short, run=here)
+    assert (faces["too_long"], faces["no_face"]) == (1, 1)
+    assert (audio["too_long"], audio["ok"]) == (1, 1)
+    reason = ClipStore(tmp_path / "audio").index.set_index("clip_id").loc["good0", "reason"]
+    assert "longer than 0.4 s" in reason
+    assert "good0.mp4" not in reason  # the same wherever the raw folder is
 
 
 def test_a_manifest_without_a_good_clip_is_refused(raw, tmp_path):
