@@ -58,7 +58,9 @@ class Job:
 
 def installation() -> str:
     """A name for the code and the libraries that prepare clips here: they have to be the same on every worker."""
-    return fingerprint(Path(hicmae_core.__file__).parent, [f"{name} {version(name)}" for name in _LIBRARIES])
+    library = Path(hicmae_core.__file__).parent
+    versions = [f"{name} {version(name)}" for name in _LIBRARIES]
+    return fingerprint([library / "media", library / "data" / "rows.py"], versions)
 
 
 _processes: dict[str, ClipProcesses] = {}
@@ -85,8 +87,8 @@ def prepare_here(job: Job, clips: Sequence[ClipFiles]) -> Results:
 def _check(job: Job) -> None:
     if installation() != job.installation:
         raise ValueError(
-            f"the Dask worker on {socket.gethostname()} has another version of this project, or of one of "
-            f"{', '.join(_LIBRARIES)}: install the same ones and start the worker again"
+            f"the Dask worker on {socket.gethostname()} has another version of this project than the one that the run "
+            f"began with, or of one of {', '.join(_LIBRARIES)}: install the same ones and run the stage again"
         )
 
 
