@@ -117,6 +117,7 @@ def read_pictures(path: Path, max_seconds: float = math.inf) -> Iterator[tuple[f
         if shown is None:
             raise MediaError(path, "no_video", "has a video stream without a single frame")
         _check_whole(path, "video", shown_at + frame_seconds, _declared_seconds(video))
+        _check_alone(path, shown_at + frame_seconds, _declared_seconds(video))
         while next_index * frame_seconds < shown_at + 0.5 * frame_seconds:
             yield next_index * frame_seconds, shown
             next_index += 1
@@ -252,6 +253,13 @@ def _timed(path: Path, frames: Iterator[av.VideoFrame], frame_seconds: float) ->
 def _check_whole(path: Path, what: str, decoded_seconds: float, declared_seconds: float) -> None:
     if decoded_seconds < _MIN_DECODED_FRACTION * declared_seconds:
         reason = f"is truncated: {decoded_seconds:.2f} of {declared_seconds:.2f} s of {what} can be decoded"
+        raise MediaError(path, "unreadable", reason)
+
+
+def _check_alone(path: Path, decoded_seconds: float, declared_seconds: float) -> None:
+    """What lies behind a film's declared end may be another film, and has no sound."""
+    if declared_seconds and decoded_seconds > declared_seconds / _MIN_DECODED_FRACTION + _MAX_STEP_BACK_SECONDS:
+        reason = f"goes on for {decoded_seconds:.2f} s, although it declares {declared_seconds:.2f} s of video"
         raise MediaError(path, "unreadable", reason)
 
 

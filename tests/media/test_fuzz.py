@@ -25,11 +25,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_coded_film(tmp_path_factory.mktemp("film") / "film.mp4", 3, BY_SUFFIX["mp4"])
 
 
-@pytest.fixture(scope="module")
-def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_coded_film(tmp_path_factory.mktemp("film") / "film.ts", 5, BY_SUFFIX["ts"])
-
-
 def refused_pictures(path: Path) -> MediaError:
     with pytest.raises(MediaError) as raised:
         list(read_frames(path))
@@ -71,11 +66,12 @@ def test_broken_frames_are_counted(film, tmp_path):
     assert "damaged" in error.reason
 
 
-def test_two_films_in_one_stream_are_refused_not_mixed(stream, tmp_path):
-    other = write_coded_film(tmp_path / "other.ts", 7, BY_SUFFIX["ts"])
-    path = tmp_path / "both.ts"
-    path.write_bytes(stream.read_bytes() + other.read_bytes())
-    assert "jump" in refused_pictures(path).reason
+@pytest.mark.parametrize(("suffix", "word"), [("ts", "jump"), ("mkv", "jump"), ("avi", "declares")])
+def test_two_films_in_one_file_are_refused_not_mixed(tmp_path, suffix, word):
+    films = [write_coded_film(tmp_path / f"{number}.{suffix}", number, BY_SUFFIX[suffix]) for number in (5, 7)]
+    path = tmp_path / f"both.{suffix}"
+    path.write_bytes(b"".join(film.read_bytes() for film in films))
+    assert word in refused_pictures(path).reason
 
 
 def test_pictures_whose_size_changes_midway(tmp_path):
