@@ -12,6 +12,7 @@ import av
 import cv2
 import numpy as np
 import pyarrow as pa
+import scipy
 import torch
 import torchaudio
 
@@ -26,7 +27,7 @@ from hicmae_core.media.faces import extract_faces
 from hicmae_core.media.fbank import log_mel
 
 _CODE = [Path(__file__), Path(__file__).resolve().parent.parent / "media"]
-_VERSIONS = [av.__version__, cv2.__version__, np.__version__]
+_VERSIONS = [av.__version__, cv2.__version__, np.__version__, scipy.__version__]
 
 
 def faces_fingerprint(faces: FacesParams, policy: FacePolicy, max_seconds: float) -> str:

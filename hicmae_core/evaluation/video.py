@@ -32,7 +32,7 @@ class Answer:
     """The answer to one video.
 
     Attributes:
-        status: ``ok`` or ``low_coverage`` (answered); otherwise why there is no answer: ``no_face``, ``no_sound``,
+        status: ``ok``, ``low_coverage`` or ``low_share`` (answered); otherwise why there is no answer: ``no_face``, ``no_sound``,
             ``no_video``, ``unreadable``, ``missing``, ``zero_byte``.
         reason: A sentence where the status is not ``ok``.
         values: Probabilities over the whole clip by class (``<target> <class>`` where there are several targets), or
