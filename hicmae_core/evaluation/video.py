@@ -32,8 +32,8 @@ class Answer:
     """The answer to one video.
 
     Attributes:
-        status: ``ok``, ``low_coverage`` or ``low_share`` (answered); otherwise why there is no answer: ``no_face``, ``no_sound``,
-            ``no_video``, ``unreadable``, ``missing``, ``zero_byte``.
+        status: ``ok``, ``low_coverage`` or ``low_share`` (answered); otherwise why there is no answer: ``no_face``,
+            ``no_sound``, ``no_video``, ``unreadable``, ``missing``, ``zero_byte``.
         reason: A sentence where the status is not ``ok``.
         values: Probabilities over the whole clip by class (``<target> <class>`` where there are several targets), or
             outputs by target; empty without an answer.
