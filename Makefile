@@ -53,8 +53,9 @@ lint: $(READY) ## format, style, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(READY) ## preparation speed against the plain way of doing it, as ratios
+bench: $(READY) ## preparing and reading clips against the plain way of doing it, as ratios
 	@$(BIN)/python -m benchmarks.prepare
+	@$(BIN)/python -m benchmarks.loader
 
 mlflow: $(READY) ## the MLflow UI on http://127.0.0.1:5000
 	@$(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
