@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from uuid import uuid4
 
 from distributed import Client, KilledWorker, LocalCluster
@@ -65,14 +66,15 @@ def _run(
         _input.set(_Input(client, job, clips))
         results = prepare_clips.with_options(task_runner=DaskTaskRunner(address=client.scheduler.address))(len(clips))
         try:
-            for result in results:  # noqa: UP028 -- with `yield from` a flow that is given up would pass for completed
-                yield result
+            yield from islice(results, len(clips) - 1)
+            (last,) = results  # the flow has ended when the stage, which may not ask for more, has all results
         except GeneratorExit:
             with suppress(_GivenUpError):
                 results.throw(_GivenUpError("the stage ended before all clips were prepared"))
             raise
         finally:
             client.run(release, job.run, on_error="ignore")
+    yield last
 
 
 class _GivenUpError(Exception):
