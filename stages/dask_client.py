@@ -27,7 +27,7 @@ from distributed import Client, KilledWorker, LocalCluster
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect_dask import DaskTaskRunner
 
 from hicmae_core.data.pool import ClipFailure, ClipFiles, ClipWork, RunClips
@@ -139,7 +139,8 @@ def _prefect(address: str | None) -> Iterator[None]:
     if PREFECT_API_URL.value():
         yield
     elif address is None:
-        with _prefect_server() as url, temporary_settings({PREFECT_API_URL: url}):
+        settings = {PREFECT_LOGGING_TO_API_ENABLED: False}  # nobody reads there
+        with _prefect_server() as url, temporary_settings({PREFECT_API_URL: url, **settings}):
             yield
     else:
         raise ValueError(
@@ -211,6 +212,6 @@ def _dask(address: str | None, num_workers: int) -> Iterator[Client]:
         except (OSError, TimeoutError, ValueError) as error:
             raise ValueError(
                 f"compute.cluster: no Dask scheduler with a worker answers at {address}: {error}. Start them with "
-                "`dask scheduler` and `dask worker`, or set compute.cluster to null"
+                "`python -m dask scheduler` and `python -m dask worker`, or set compute.cluster to null"
             ) from None
         yield client
