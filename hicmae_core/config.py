@@ -45,6 +45,12 @@ class ComputeParams(_Section):
     cluster: str | None = None
     """Address of a running Dask scheduler, such as ``tcp://host:8786``; null starts a cluster on this machine."""
 
+    @model_validator(mode="after")
+    def _check(self) -> ComputeParams:
+        if self.cluster is not None and self.engine == "local":
+            raise ValueError("`cluster` is for `engine: dask`; set the engine, or remove the cluster")
+        return self
+
 
 class CorpusParams(_Section):
     """The demo corpus: generated talking faces."""

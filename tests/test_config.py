@@ -49,6 +49,9 @@ def test_all_problems_are_reported_together_each_under_its_key(values):
         (lambda v: v["dataset"]["demo"].update(classes=["anger"]), "at least two names"),
         (lambda v: v["dataset"]["demo"].update(classes=["a", "a"]), "must not repeat"),
         (lambda v: v["faces"].update(detector="sfd"), "detector sfd needs `weights`"),
+        (lambda v: v["compute"].update(cluster="tcp://head:8786"), "`cluster` is for `engine: dask`"),
+        (lambda v: v["dataset"]["demo"].update(targets=["valence"]), "`targets` to regression"),
+        (lambda v: v["dataset"]["demo"].update(face_policy="all"), "for unlabelled datasets only"),
     ],
 )
 def test_contradictions_are_refused_with_the_mend(values, change, message):
