@@ -1,5 +1,6 @@
 """A preparation that is killed, wherever it is: the next run goes on, and nobody can tell from the shards."""
 
+import multiprocessing
 import os
 import re
 import signal
@@ -18,6 +19,9 @@ from tests.media.films import talking_head, tone, write_film
 
 SETTINGS = PreparationParams(num_shards=2, max_reject_fraction=0.5)
 FACES = FacesParams(detect_size=128, size=48)
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.data.test_kills"])
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -57,21 +61,23 @@ class Dying:
 
 
 def prepare_in_child(raw: Path, folder: Path, calls_left: int) -> bool:
-    """Prepare the sound in a forked process that dies before its n-th operation on a file; whether it did."""
-    child = os.fork()
-    if child == 0:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        dying = Dying(calls_left)
-        for name in ("replace", "link", "fsync"):
-            setattr(os, name, dying(getattr(os, name)))
-        Path.unlink = dying(Path.unlink)
-        journal.zlib.crc32 = dying(journal.zlib.crc32)
-        writing.pa.ipc.new_file = dying(writing.pa.ipc.new_file)
-        prepare(raw, folder)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert status in (0, signal.SIGKILL)
-    return status == signal.SIGKILL
+    """Prepare the sound in a process that dies before its n-th operation on a file; whether it did."""
+    child = FORKS.Process(target=prepare_and_die, args=(raw, folder, calls_left))
+    child.start()
+    child.join()
+    assert child.exitcode in (0, -signal.SIGKILL)
+    return child.exitcode == -signal.SIGKILL
+
+
+def prepare_and_die(raw: Path, folder: Path, calls_left: int) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    dying = Dying(calls_left)
+    for name in ("replace", "link", "fsync"):
+        setattr(os, name, dying(getattr(os, name)))
+    Path.unlink = dying(Path.unlink)
+    journal.zlib.crc32 = dying(journal.zlib.crc32)
+    writing.pa.ipc.new_file = dying(writing.pa.ipc.new_file)
+    prepare(raw, folder)
 
 
 def prepare(raw: Path, folder: Path) -> dict:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from hicmae_core.config import ComputeParams, FacesParams, PreparationParams
 from hicmae_core.data.pool import ClipFailure, ClipFiles, RunClips
@@ -116,10 +117,7 @@ def test_a_stage_that_gives_up_leaves_no_process_behind(tmp_path: Path) -> None:
     assert children().keys() <= before.keys()
 
 
-def test_a_cluster_elsewhere_needs_a_server_that_its_workers_reach(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+def test_a_cluster_elsewhere_needs_a_server_that_its_workers_reach(tmp_path: Path) -> None:
     compute = ComputeParams(engine="dask", cluster="tcp://127.0.0.1:1")
-    with pytest.raises(ValueError, match="PREFECT_API_URL"):
+    with temporary_settings(restore_defaults={PREFECT_API_URL}), pytest.raises(ValueError, match="PREFECT_API_URL"):
         next(run(clips("clip"), compute, tmp_path / "journal"))
