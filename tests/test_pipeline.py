@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from hicmae_core.data.manifest import USABLE
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -22,13 +23,15 @@ def test_the_graph_gives_results_for_every_fold(finished_project):
     assert set(report["folds"]) == {"1", "2"}
     assert (folder / "reports/demo/confusion.png").stat().st_size > 1000
     assert (folder / "models/pretrain/reconstruction.png").stat().st_size > 1000
-    assert not list(folder.glob("checkpoints/*"))
+    assert {path.name.split("-")[0] for path in folder.glob("checkpoints/*")} == {"prepare"}
+    assert "no clip is there twice" in (folder / "reports/preparation/demo.html").read_text()
 
 
 def test_the_quarantine_has_work(finished_project):
     manifest = pd.read_parquet(finished_project.folder / "data/manifests/demo.parquet")
     faces = pd.read_parquet(finished_project.folder / "data/faces/demo/index.parquet")
-    rejected = pd.concat([manifest, faces]).query("status not in ('ok', 'low_coverage')")
+    rows = pd.concat([manifest, faces])
+    rejected = rows[~rows["status"].isin(USABLE)]
     assert len(rejected) >= 1
     assert (rejected["reason"].str.len() > 10).all()
     tested = pd.concat(
@@ -81,8 +84,8 @@ def test_mlflow_holds_one_tree_of_runs(finished_project):
 
 def test_prefect_finds_everything_up_to_date(finished_project):
     result = finished_project.run("python", "-m", "pipelines.reproduce")
-    assert "0 of 13 stages to run" in result.stdout + result.stderr
-    assert "13 cached" in result.stdout
+    assert "0 of 15 stages to run" in result.stdout + result.stderr
+    assert "15 cached" in result.stdout
 
 
 def test_a_changed_parameter_reruns_only_what_depends_on_it(finished_project):
