@@ -38,8 +38,22 @@ class ComputeParams(_Section):
     """Processes that decode clips for training; 0 decodes in the training process."""
     num_processes: int = Field(default=0, ge=0, le=1024)
     """Processes that prepare clips (corpus, faces, audio); 0 means one per CPU core."""
+    trainings_per_gpu: int = Field(default=1, ge=1, le=64)
+    """Trainings that may share a GPU; further ones wait for a free place, on any GPU."""
     compile: bool = False
-    """Compile the model with ``torch.compile``."""
+    """Compile model and losses with ``torch.compile``."""
+    deterministic: bool = False
+    """Only operations that give the same bits each time, on a GPU, too, where they are slower."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass instead of keeping them: less memory, more time."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """What processes started by torchrun share: gradients alone, or weights and optimizer states, too (FSDP2)."""
+    log_every_steps: int = Field(default=10, ge=1, le=10_000)
+    """Optimizer steps between two looks at losses and gradient norms; each one waits for the device."""
+    checkpoint_every_minutes: float = Field(default=5, ge=0, le=1440)
+    """Minutes between the checkpoints from which a killed training resumes; 0 writes one after every step."""
+    num_checkpoints: int = Field(default=2, ge=1, le=100)
+    """Newest checkpoints to keep, beside the best weights."""
     engine: Literal["local", "dask"] = "local"
     """Where clips are prepared: in processes of this machine, or on a Dask cluster through Prefect's task runner."""
     cluster: str | None = None
@@ -208,8 +222,14 @@ class _Optimisation(_Section):
     """Largest gradient norm; null does not clip."""
     precision: Precision = "float32"
     """Autocast type of the forward pass."""
-    checkpoint_every_epochs: int = Field(default=1, ge=1, le=1000)
-    """Epochs between the checkpoints from which a killed run resumes."""
+    accumulation_steps: int = Field(default=1, ge=1, le=4096)
+    """Parts into which each process cuts its share of a batch, one after the other; pre-training contrasts the clips
+    of one part."""
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Keep an exponential moving average of the weights, and validate and save it; null keeps the weights as they
+    are."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """A loss or gradient that is not finite ends the training before the step is taken, or costs that step alone."""
 
     @model_validator(mode="after")
     def _check_schedule(self) -> _Optimisation:
@@ -239,6 +259,10 @@ class PretrainParams(_Optimisation):
     """Scales of the multi-scale corner crops."""
     audio_gain: bool = True
     """Random waveform gain Beta(10, 10) + 0.5."""
+    skips: bool = True
+    """Hierarchical skip connections: decoder blocks look back at the encoder's levels (section 3.3)."""
+    gather_negatives: bool = False
+    """Contrast the clips of all processes, not only each process's own as the authors did."""
 
 
 class AugmentationParams(_Section):
@@ -293,6 +317,12 @@ class FinetuneParams(_Optimisation):
     """Factor of the learning rate from each layer to the one below."""
     drop_path: float = Field(default=0.1, ge=0, lt=1)
     """Stochastic depth at the last block."""
+    fusion: Literal["hierarchical", "last"] = "hierarchical"
+    """Features for the head: of all encoder layers, weighted, or of the last layer alone (section 3.5)."""
+    trainable: Literal["all", "head"] = "all"
+    """Train the whole model, or the head on frozen features (linear probe)."""
+    label_fraction: float = Field(default=1, gt=0, le=1)
+    """Share of each class's training clips that is used."""
     output_activation: Literal["none", "sigmoid", "relu", "tanh"] = "none"
     """Activation after the head (regression)."""
     regression_loss: RegressionLoss = "mse"

@@ -106,8 +106,7 @@ def train(task: Task, params: PretrainParams | FinetuneParams, run: Run) -> Lear
             if is_main:
                 bar.set_postfix_str(f"epoch {epoch + 1}, loss {row[next(iter(losses))]:.4f}", refresh=False)
                 _report(run.tracker, row, by_step | {"lr": schedule[steps.start : steps.stop]}, steps)
-                if (epoch + 1) % params.checkpoint_every_epochs == 0 or epoch + 1 == params.epochs:
-                    run.checkpoints.save(learner.state(), step=epoch + 1)
+                run.checkpoints.save(learner.state(), step=epoch + 1)
     learner.choose_best()
     return learner
 
