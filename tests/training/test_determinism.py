@@ -34,9 +34,14 @@ def test_settings_are_strict_within_and_as_before_after(
         monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", workspaces)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     before = settings()
-    with pytest.raises(KeyError), deterministic(True):
+
+    @deterministic(True)
+    def fails() -> None:
         assert settings() == (True, False, True, False, False, workspaces or ":4096:8")
         raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
     assert settings() == before
     with deterministic(False):
         assert settings() == before
