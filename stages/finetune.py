@@ -1,7 +1,7 @@
 """Stage `finetune`: supervised fine-tuning of one fold."""
 
 from hicmae_core.config import load_params
-from hicmae_core.data.folds import split
+from hicmae_core.data.folds import few_labels, split
 from hicmae_core.evaluation.training_figures import plot_history
 from hicmae_core.training import distributed
 from hicmae_core.training.finetune import finetuning_fingerprint, run_finetuning
@@ -21,6 +21,7 @@ def main() -> None:
     parts = split(
         prepared.manifest, fold, prepared.dataset, settings.selection, settings.validation_fraction, params.seed
     )
+    labelled = few_labels(prepared.manifest, parts.train, prepared.dataset, settings.label_fraction, params.seed, fold)
     pretrained = settings.checkpoint if settings.init == "pretrained" else None
     out_dir = layout.finetune_folder(name, fold)
     mark = finetuning_fingerprint(params, name, fold, prepared.files, pretrained)
@@ -29,7 +30,7 @@ def main() -> None:
             params,
             name,
             fold,
-            clips=prepared.clips(parts.train, settings.modality),
+            clips=prepared.clips(labelled, settings.modality),
             validation=None if parts.validation is None else prepared.clips(parts.validation, settings.modality),
             pretrained=pretrained,
             out_path=out_dir / "model.safetensors",

@@ -37,9 +37,11 @@ class Study:
 
 def pretraining(params: Params) -> Study:
     """The pre-training that `params` describe."""
-    name = params.pretrain.dataset
-    sections = ("model", "faces", "pretrain")
-    return Study("pretraining", f"{name} {params.model.size}", name, _settings(params, name, sections))
+    dataset, chosen = params.pretrain.dataset, params.pretrain
+    without = ["skips"] if not chosen.skips else []
+    without += ["contrast"] if chosen.contrastive_weight == 0 else []
+    name = f"{dataset} {params.model.size}" + (f", without {' and '.join(without)}" if without else "")
+    return Study("pretraining", name, dataset, _settings(params, dataset, ("model", "faces", "pretrain")))
 
 
 def cross_validation(params: Params, dataset: str) -> Study:
@@ -54,9 +56,11 @@ def cross_validation(params: Params, dataset: str) -> Study:
     source = starting_point(params)
     if source is not None:
         settings |= {"pretrain": source.settings["pretrain"], "pretrain_dataset": source.settings["dataset"]}
-    name = " ".join(
-        filter(None, (dataset, params.dataset[dataset].labels, params.finetune.modality, params.finetune.init))
-    )
+    chosen = params.finetune
+    name = " ".join(filter(None, (dataset, params.dataset[dataset].labels, chosen.modality, chosen.init)))
+    name += ", linear probe" if chosen.trainable == "head" else ""
+    name += f", {100 * chosen.label_fraction:g} % of the labels" if chosen.label_fraction < 1 else ""
+    name += ", last layer" if chosen.fusion == "last" else ""
     if params.evaluate.modality not in ("both", params.finetune.modality):
         name += f", {params.evaluate.modality} shown"
     return Study(dataset, name, dataset, settings)

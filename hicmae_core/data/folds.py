@@ -7,6 +7,7 @@ selects an epoch or a setting is never handed the test fold.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,6 +65,32 @@ def split(
     kept = train[~held_out]
     _check_part(kept, dataset, f"the training part of fold {fold} without its validation speakers")
     return FoldSplit(kept["clip_id"].tolist(), train.loc[held_out, "clip_id"].tolist())
+
+
+def few_labels(
+    manifest: pd.DataFrame, clip_ids: Sequence[str], dataset: DatasetParams, fraction: float, seed: int, fold: int
+) -> list[str]:
+    """A share of the training clips, as if no more had been labelled.
+
+    Args:
+        manifest: Usable clips.
+        clip_ids: The training clips.
+        dataset: Its classes and targets.
+        fraction: Share of each class's (combination of classes') clips, at least one of each; of all clips, in a
+            regression. A larger share holds all clips of a smaller one.
+        seed: Decides which clips, together with `fold`.
+        fold: The test fold, 1-based.
+
+    Returns:
+        Ids in the order of `clip_ids`.
+    """
+    rows = manifest.set_index("clip_id").loc[list(clip_ids)]
+    shuffled = rows.iloc[np.random.default_rng([seed, fold, len("few labels")]).permutation(len(rows))]
+    labels = [np.zeros(len(rows))] if dataset.task == "regression" else _label_columns(dataset)
+    groups = shuffled.groupby(labels, dropna=False)
+    wanted = (fraction * groups["test_fold"].transform("size")).round().clip(lower=1)
+    chosen = set(shuffled.index[groups.cumcount() < wanted])
+    return [clip_id for clip_id in clip_ids if clip_id in chosen]
 
 
 def test_clips(manifest: pd.DataFrame, fold: int) -> list[str]:

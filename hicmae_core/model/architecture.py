@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 Modality = Literal["both", "video", "audio"]
 OutputActivation = Literal["none", "sigmoid", "relu", "tanh"]
+Fusion = Literal["hierarchical", "last"]
 
 VIDEO_PATCH = (2, 16, 16)
 """Tubelet: frames, rows, columns."""
@@ -86,11 +87,12 @@ class PretrainingArchitecture(Architecture):
         levels: Encoder blocks, 0-based and ascending, whose outputs are contrasted and lent to the decoders.
         video_decoder_dim: Width of the video decoder; likewise `audio_decoder_dim`.
         video_decoder_depth: Blocks of the video decoder, the first plain, each further one attending to a
-            level, deepest first; likewise `audio_decoder_depth`.
+            level, deepest first; all plain without `skips`; likewise `audio_decoder_depth`.
         video_decoder_num_heads: Attention heads of the video decoder; likewise `audio_decoder_num_heads`.
         temperature: Temperature of the contrastive logits.
         gather_negatives: When several processes train together, contrast the clips of all of them, not only
             this process's as the authors did.
+        skips: Hierarchical skip connections from the encoders' levels to the decoders.
     """
 
     levels: tuple[int, ...]
@@ -102,6 +104,7 @@ class PretrainingArchitecture(Architecture):
     audio_decoder_num_heads: int
     temperature: float = 0.07
     gather_negatives: bool = False
+    skips: bool = True
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
@@ -110,7 +113,7 @@ class PretrainingArchitecture(Architecture):
         if not self.levels or not ascending or self.levels[0] < 0 or self.levels[-1] > last:
             problems.append(f"levels {self.levels} are not one or more ascending block indices between 0 and {last}")
         for name in ("video_decoder_depth", "audio_decoder_depth"):
-            if not 1 <= getattr(self, name) <= len(self.levels) + 1:
+            if getattr(self, name) < 1 or (self.skips and getattr(self, name) > len(self.levels) + 1):
                 problems.append(
                     f"{name} is {getattr(self, name)}, but {len(self.levels)} levels serve 1 to {len(self.levels) + 1}"
                 )
@@ -134,12 +137,15 @@ class ClassifierArchitecture(Architecture):
         modality: ``both``, or the one encoder that is built and run.
         drop_path: Stochastic depth at the last block; it grows linearly from 0.
         output_activation: Applied to the head's output (regression).
+        fusion: Features of an encoder for the head: the learned mean over all its blocks (``hierarchical``), or the
+            last block's alone.
     """
 
     num_outputs: int
     modality: Modality = "both"
     drop_path: float = 0.0
     output_activation: OutputActivation = "none"
+    fusion: Fusion = "hierarchical"
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
@@ -151,6 +157,8 @@ class ClassifierArchitecture(Architecture):
             problems.append(f"drop_path is {self.drop_path}, not between 0 and 1")
         if self.output_activation not in get_args(OutputActivation):
             problems.append(f"output_activation is {self.output_activation!r}, not one of {get_args(OutputActivation)}")
+        if self.fusion not in get_args(Fusion):
+            problems.append(f"fusion is {self.fusion!r}, not one of {get_args(Fusion)}")
         return problems
 
 

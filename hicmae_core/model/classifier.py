@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from hicmae_core.model.architecture import AUDIO_PATCH, VIDEO_PATCH, ClassifierArchitecture
+from hicmae_core.model.architecture import AUDIO_PATCH, VIDEO_PATCH, ClassifierArchitecture, Fusion
 from hicmae_core.model.encoder import Encoder
 from hicmae_core.model.fusion import FusionEncoder
 from hicmae_core.model.layers import initialise, layer_norm
@@ -15,6 +16,7 @@ from hicmae_core.model.weights import load_weights
 
 HEAD_SCALE = 0.001
 _ENCODERS = ("encoder", "encoder_audio", "encoder_fusion")
+_HEAD = ("fc_norm", "head")
 _ACTIVATIONS = {"none": nn.Identity, "sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
 
 
@@ -32,13 +34,13 @@ class Classifier(nn.Module):
             self.encoder = Encoder(
                 a.video_shape, VIDEO_PATCH, a.video_dim, a.video_depth, a.video_num_heads, a.drop_path
             )
-            self.video_layer_weights = nn.Parameter(torch.full((a.video_depth,), 1 / a.video_depth))
+            self.video_layer_weights = _layer_weights(a.fusion, a.video_depth)
             feature_dim += a.video_dim
         if a.modality != "video":
             self.encoder_audio = Encoder(
                 a.audio_shape, AUDIO_PATCH, a.audio_dim, a.audio_depth, a.audio_num_heads, a.drop_path
             )
-            self.audio_layer_weights = nn.Parameter(torch.full((a.audio_depth,), 1 / a.audio_depth))
+            self.audio_layer_weights = _layer_weights(a.fusion, a.audio_depth)
             feature_dim += a.audio_dim
         if a.modality == "both":
             self.encoder_fusion = FusionEncoder(
@@ -71,16 +73,43 @@ class Classifier(nn.Module):
         a = self.architecture
         parts, last = [], []
         if a.modality != "audio":
-            tokens, levels = self.encoder(_present("video", video), range(a.video_depth))
-            parts.append(layer_fusion(levels, self.video_layer_weights))
+            tokens, levels = self.encoder(_present("video", video), self._levels(a.video_depth))
+            parts.append(_feature(tokens, levels, self.video_layer_weights))
             last.append(tokens)
         if a.modality != "video":
-            tokens, levels = self.encoder_audio(_present("audio", audio), range(a.audio_depth))
-            parts.append(layer_fusion(levels, self.audio_layer_weights))
+            tokens, levels = self.encoder_audio(_present("audio", audio), self._levels(a.audio_depth))
+            parts.append(_feature(tokens, levels, self.audio_layer_weights))
             last.append(tokens)
         if a.modality == "both":
             parts += [tokens.mean(dim=1) for tokens in self.encoder_fusion(*last)]
         return self.fc_norm(torch.cat(parts, dim=-1))
+
+    def freeze_features(self) -> None:
+        """Let only the last LayerNorm and the head learn, which pre-training does not give: a linear probe.
+
+        The layer weights stay as they are, uniform in a fresh model.
+        """
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name.split(".")[0] in _HEAD)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module, but an encoder that does not learn stays in eval mode, without stochastic depth."""
+        super().train(mode)
+        for name, encoder in self.named_children():
+            if name in _ENCODERS:
+                encoder.train(mode and any(parameter.requires_grad for parameter in encoder.parameters()))
+        return self
+
+    def _levels(self, depth: int) -> range:
+        return range(depth if self.architecture.fusion == "hierarchical" else 0)
+
+
+def _layer_weights(fusion: Fusion, depth: int) -> nn.Parameter | None:
+    return nn.Parameter(torch.full((depth,), 1 / depth)) if fusion == "hierarchical" else None
+
+
+def _feature(tokens: Tensor, levels: list[Tensor], layer_weights: nn.Parameter | None) -> Tensor:
+    return tokens.mean(dim=1) if layer_weights is None else layer_fusion(levels, layer_weights)
 
 
 def layer_means(levels: list[Tensor]) -> Tensor:

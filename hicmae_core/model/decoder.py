@@ -11,12 +11,15 @@ from hicmae_core.model.patches import sinusoid_positions
 
 
 class Decoder(nn.Module):
-    """Reconstructs masked patches, looking back at the encoder's levels (paper section 3.4)."""
+    """Reconstructs masked patches, looking back at the encoder's levels if it has `skips` (paper section 3.4)."""
 
-    def __init__(self, num_tokens: int, dim: int, depth: int, num_heads: int, patch_values: int) -> None:
+    def __init__(
+        self, num_tokens: int, dim: int, depth: int, num_heads: int, patch_values: int, skips: bool = True
+    ) -> None:
         super().__init__()
-        cross_blocks = (CrossBlock(dim, dim, num_heads) for _ in range(depth - 1))
-        self.blocks = nn.ModuleList([Block(dim, num_heads), *cross_blocks])
+        self.skips = skips
+        further = (CrossBlock(dim, dim, num_heads) if skips else Block(dim, num_heads) for _ in range(depth - 1))
+        self.blocks = nn.ModuleList([Block(dim, num_heads), *further])
         self.norm = layer_norm(dim)
         self.head = nn.Linear(dim, patch_values)
         self.positions: Tensor
@@ -30,6 +33,7 @@ class Decoder(nn.Module):
         Args:
             tokens: Visible tokens ``[B, V, D]``.
             contexts: At least one ``[B, V, D]`` for each block but the first; the second block reads the last.
+                Without skips none is read.
             mask_token: ``[1, 1, D]``.
             visible: Indices ``[B, V]`` of the visible tokens.
             masked: Indices ``[B, M]`` of the masked tokens.
@@ -39,8 +43,8 @@ class Decoder(nn.Module):
         """
         positions = self.positions.expand(len(tokens), -1, -1)
         visible_positions = take(positions, visible)
-        first, *cross_blocks = self.blocks
+        first, *further = self.blocks
         tokens = first(torch.cat((tokens + visible_positions, mask_token + take(positions, masked)), dim=1))
-        for block, context in zip(cross_blocks, reversed(contexts), strict=False):
-            tokens = block(tokens, context + visible_positions)
+        for index, block in enumerate(further, start=1):
+            tokens = block(tokens, contexts[-index] + visible_positions) if self.skips else block(tokens)
         return self.head(self.norm(tokens[:, visible.shape[1] :]))

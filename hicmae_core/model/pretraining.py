@@ -52,6 +52,7 @@ class PretrainingModel(nn.Module):
             a.video_decoder_depth,
             a.video_decoder_num_heads,
             NUM_COLOURS * math.prod(VIDEO_PATCH),
+            a.skips,
         )
         self.decoder_audio = Decoder(
             math.prod(self.audio_grid),
@@ -59,6 +60,7 @@ class PretrainingModel(nn.Module):
             a.audio_decoder_depth,
             a.audio_decoder_num_heads,
             math.prod(AUDIO_PATCH),
+            a.skips,
         )
         self.apply(initialise)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
@@ -96,6 +98,8 @@ class PretrainingModel(nn.Module):
         logits = [self._contrast(*pair) for pair in zip(levels, levels_audio, strict=True)]
         tokens, tokens_audio = self.encoder_fusion(tokens, tokens_audio)
         project, project_audio = self.encoder_to_decoder, self.encoder_to_decoder_audio
+        if not self.architecture.skips:
+            levels, levels_audio = [], []
         return PretrainingOutput(
             video=self.decoder(project(tokens), [project(level) for level in levels], self.mask_token, visible, masked),
             audio=self.decoder_audio(

@@ -116,9 +116,12 @@ def _model(params: Params, dataset: DatasetParams, pretrained: Path | None) -> C
         modality=params.finetune.modality,
         drop_path=params.finetune.drop_path,
         output_activation=params.finetune.output_activation,
+        fusion=params.finetune.fusion,
     )
     if pretrained is not None:
         initialise_from_pretraining(model, load_pretrained(pretrained, params.model.size).state_dict())
+    if params.finetune.trainable == "head":
+        model.freeze_features()
     return model
 
 

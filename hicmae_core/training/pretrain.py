@@ -66,6 +66,7 @@ def run_pretraining(
             num_frames=params.model.num_frames,
             num_audio_frames=params.model.num_audio_frames,
             temperature=settings.temperature,
+            skips=settings.skips,
         ).to(device)
         task = Task(
             model=model,

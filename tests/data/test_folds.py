@@ -1,5 +1,7 @@
 """Folds share no speaker, and validation is made of held-out training speakers."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -165,3 +167,34 @@ def test_regression_needs_no_classes():
     values = frame.set_index("clip_id")["target_valence"]
     assert len(parts.validation) == 9
     assert values[parts.validation].mean() == pytest.approx(values[parts.train].mean(), abs=0.06)
+
+
+def few(frame, fraction, seed=0, fold=1, dataset=EMOTIONS):
+    return folds.few_labels(frame, list(frame["clip_id"]), dataset, fraction, seed, fold)
+
+
+def test_few_labels_are_a_share_of_each_class_and_grow_from_each_other():
+    rare = manifest().assign(label=[1 if place % 16 == 0 else 0 for place in range(48)])
+    labels = rare.set_index("clip_id")["label"]
+    chosen = [few(rare, fraction) for fraction in (0.1, 0.25, 0.5, 1.0)]
+    assert [len(ids) for ids in chosen] == [4 + 1, 11 + 1, 22 + 2, 48]
+    assert all(set(labels[ids]) == {0, 1} for ids in chosen)
+    assert all(set(smaller) < set(larger) for smaller, larger in itertools.pairwise(chosen))
+    assert chosen[-1] == list(rare["clip_id"])
+    for ids in chosen:
+        assert ids == [clip_id for clip_id in rare["clip_id"] if clip_id in set(ids)]
+
+
+def test_seed_and_fold_choose_the_few_labels():
+    frame = manifest()
+    assert few(frame, 0.25) == few(frame, 0.25)
+    assert len({tuple(few(frame, 0.25, seed, fold)) for seed in range(3) for fold in (1, 2)}) == 6
+
+
+def test_few_labels_of_several_targets_and_of_a_regression():
+    frame = manifest().assign(target_arousal=[0, 1] * 24, target_valence=[0, 0, 0, 1] * 12)
+    chosen = frame[frame["clip_id"].isin(few(frame, 0.25, dataset=LOAD))]
+    combinations = chosen.groupby(["target_arousal", "target_valence"]).size().to_dict()
+    assert combinations == {(0, 0): 6, (1, 0): 3, (1, 1): 3}
+    regression = DatasetParams(corpus="csv", task="regression", targets=("valence",), num_folds=4)
+    assert len(few(frame.assign(target_valence=0.5), 0.25, dataset=regression)) == 12

@@ -1,3 +1,6 @@
+import json
+from functools import partial
+
 import pytest
 import torch
 from safetensors import safe_open
@@ -12,8 +15,10 @@ SMALL = {"image_size": 32, "num_frames": 4, "num_audio_frames": 32}
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: pretraining_model("demo", temperature=0.2, **SMALL),
-        lambda: classifier("demo", 3, modality="audio", output_activation="tanh", drop_path=0.1, **SMALL),
+        lambda: pretraining_model("demo", temperature=0.2, skips=False, **SMALL),
+        lambda: classifier(
+            "demo", 3, modality="audio", output_activation="tanh", drop_path=0.1, fusion="last", **SMALL
+        ),
     ],
 )
 def test_models_come_back_as_they_were(tmp_path, build):
@@ -26,6 +31,20 @@ def test_models_come_back_as_they_were(tmp_path, build):
     assert loaded.architecture == model.architecture
     assert not loaded.training
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("build", "field"), [(pretraining_model, "skips"), (partial(classifier, num_outputs=3), "fusion")]
+)
+def test_models_saved_before_a_variation_existed_load_as_the_published_one(tmp_path, build, field):
+    path = tmp_path / "model.safetensors"
+    model = build("demo", **SMALL)
+    save_model(path, model, {})
+    with safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["hicmae"])
+    del header["architecture"][field]
+    save_file(load_file(path), path, {"hicmae": json.dumps(header)})
+    assert load_model(path)[0].architecture == model.architecture
 
 
 def test_equal_models_give_equal_bytes(tmp_path):

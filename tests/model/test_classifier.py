@@ -79,3 +79,38 @@ def test_pretrained_weights_that_do_not_fit_are_named_and_nothing_is_copied():
     ):
         assert expected in str(caught.value)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("modality", ["both", "video", "audio"])
+def test_fusion_of_the_last_layer_alone(clip, modality):
+    model = classifier("demo", 4, modality=modality, fusion="last", **SMALL)
+    assert not any("layer_weights" in name for name, _ in model.named_parameters())
+    joint = []
+    model.fc_norm.register_forward_hook(lambda module, args, output: joint.append(args[0]))
+    model(*clip).square().sum().backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+    encoder, x = (model.encoder_audio, clip[1]) if modality == "audio" else (model.encoder, clip[0])
+    torch.testing.assert_close(joint[0][:, :128], encoder(x, [])[0].mean(dim=1))
+
+
+@pytest.mark.parametrize("fusion", ["hierarchical", "last"])
+def test_a_linear_probe_learns_the_head_on_features_that_do_not_move(clip, fusion):
+    model = classifier("demo", 4, drop_path=0.9, fusion=fusion, **SMALL)
+    model.freeze_features()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    model.train()
+    assert torch.equal(model.features(*clip), model.features(*clip))
+    model(*clip).square().sum().backward()
+    optimizer.step()
+    moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert moved == {"fc_norm.weight", "fc_norm.bias", "head.weight", "head.bias"}
+    assert model.training
+    assert not model.encoder.training
+
+
+def test_a_model_that_learns_whole_has_stochastic_depth(clip):
+    model = classifier("demo", 4, drop_path=0.9, **SMALL).train()
+    assert model.encoder.training
+    assert not torch.equal(model.features(*clip), model.features(*clip))
+    assert torch.equal(model.eval().features(*clip), model.features(*clip))

@@ -140,3 +140,25 @@ def test_gathered_negatives_equal_one_large_batch(model, tmp_path):
     contrastive_loss(model(*batch(model, 4)).contrastive_logits).backward()
     for gathered, parameter in zip(torch.load(tmp_path / "gradients.pt"), model.encoder.parameters(), strict=True):
         torch.testing.assert_close(gathered, parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_without_skips_the_decoders_are_plain_and_of_the_same_depth():
+    torch.manual_seed(0)
+    model = pretraining_model("demo", **TINY, skips=False)
+    assert len(model.decoder.blocks) == 3
+    assert not any("cross" in name for name, _ in model.decoder.named_parameters())
+    inputs = batch(model)
+    pretraining_loss(model(*inputs), *inputs, 0.0025, True)["total"].backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_skips_carry_the_levels_to_the_decoder_and_nothing_else_does(model):
+    torch.manual_seed(0)
+    for skips in (True, False):
+        model = pretraining_model("demo", **TINY, skips=skips)
+        inputs = batch(model)
+        with torch.no_grad():
+            for parameter in model.encoder_fusion.parameters():
+                parameter.zero_()
+        model(*inputs).video.sum().backward()
+        assert (model.encoder.patch_embed.proj.weight.grad.abs().sum() > 0) == skips

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from hicmae_core.config import Params, load_params
-from stages.studies import cross_validation
+from stages.studies import cross_validation, pretraining
 
 PARAMS = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
 
@@ -18,8 +18,23 @@ def test_a_name_tells_labels_and_what_was_shown() -> None:
         "demo both pretrained": PARAMS,
         "demo perceived both pretrained": labelled,
         "demo both pretrained, audio shown": changed(evaluate={"modality": "audio"}),
+        "demo both pretrained, linear probe": changed(finetune={"trainable": "head"}),
+        "demo both pretrained, 25 % of the labels, last layer": changed(
+            finetune={"label_fraction": 0.25, "fusion": "last"}
+        ),
         "demo video pretrained": changed(evaluate={"modality": "video"}, finetune={"modality": "video"}),
     }
     studies = {name: cross_validation(params, "demo") for name, params in named.items()}
     assert {name: study.name for name, study in studies.items()} == {name: name for name in named}
     assert len({study.key for study in studies.values()}) == len(named)
+
+
+def test_a_pretraining_s_name_tells_what_it_lacks() -> None:
+    named = {
+        "demo_unlabelled demo": PARAMS,
+        "demo_unlabelled demo, without skips": changed(pretrain={"skips": False}),
+        "demo_unlabelled demo, without skips and contrast": changed(
+            pretrain={"skips": False, "contrastive_weight": 0.0}
+        ),
+    }
+    assert {name: pretraining(params).name for name, params in named.items()} == {name: name for name in named}

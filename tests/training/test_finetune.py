@@ -178,3 +178,22 @@ def test_the_fingerprint_follows_fold_and_weights(params: Callable[..., Params],
     }
     assert len(prints) == 4
     assert finetuning_fingerprint(params(pretrain={"epochs": 9}), "toy", 1, [weights], weights) in prints
+
+
+def test_a_linear_probe_learns_and_leaves_the_pretrained_features_alone(
+    params: Callable[..., Params], labelled: ClipDataset, tmp_path: Path
+) -> None:
+    chosen = params(
+        finetune={"epochs": 20, "trainable": "head", "base_lr": 1.0, "drop_path": 0.5, "augmentation": NO_AUGMENTATION}
+    )
+    torch.manual_seed(0)
+    source = pretraining_model("demo", image_size=32, num_frames=4, num_audio_frames=32, skips=chosen.pretrain.skips)
+    save_model(tmp_path / "pretrained.safetensors", source, {})
+    finetune(chosen, labelled, tmp_path, pretrained=tmp_path / "pretrained.safetensors")
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert history["train_loss"].iloc[-1] < 0.6 * history["train_loss"].iloc[0]
+    model, _ = load_classifier(tmp_path / "model.safetensors")
+    assert torch.equal(model.video_layer_weights, torch.full((4,), 0.25))
+    for name in ("encoder", "encoder_audio", "encoder_fusion"):
+        pretrained = getattr(source, name).state_dict()
+        assert all(torch.equal(value, pretrained[key]) for key, value in getattr(model, name).state_dict().items())
