@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 
+from hicmae_core.training.interruption import Interrupted
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -56,6 +58,9 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenProcessPool:
         print("error: a worker process died, perhaps of too little memory; run the same command again", file=sys.stderr)
         sys.exit(1)
+    except Interrupted as interruption:
+        print(f"interrupted, {interruption}; run the same command again to go on", file=sys.stderr)
+        sys.exit(128 + interruption.signal_number)
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
