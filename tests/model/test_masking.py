@@ -1,5 +1,6 @@
 import pytest
 import torch
+from scipy.stats import chi2
 
 from hicmae_core.model.masking import random_mask, split_tokens, take, tube_mask
 
@@ -53,3 +54,40 @@ def test_masks_that_cannot_be_split():
     for value in (0, 1):
         with pytest.raises(ValueError, match="on both sides"):
             split_tokens(torch.full((2, 3), value))
+
+
+def odds(counts: torch.Tensor, expected: float, variance: float) -> float:
+    """Chance of counts at least this uneven (chi-square), where each varies by `variance` around `expected`."""
+    return chi2.sf((((counts - expected) ** 2).sum() / variance).item(), counts.numel() - 1)
+
+
+def odds_of_positions(mask: torch.Tensor) -> float:
+    """The same for how often each position of ``[B, N]`` is hidden; of N positions always as many are."""
+    num_rows, num_positions = mask.shape
+    share = mask[0].double().mean().item()
+    variance = num_rows * share * (1 - share) * num_positions / (num_positions - 1)
+    return odds(mask.double().sum(0), num_rows * share, variance)
+
+
+@pytest.mark.parametrize(("num_tokens", "ratio", "num_masked"), [(100, 0.9, 90), (128, 0.8, 102), (10, 0.35, 3)])
+def test_each_position_is_hidden_equally_often(num_tokens, ratio, num_masked):
+    mask = random_mask(20_000, num_tokens, ratio, seeded(), "cpu")
+    assert (mask.sum(1) == num_masked).all()
+    assert 0.001 < odds_of_positions(mask) < 0.999
+    tubes = tube_mask(20_000, 2, num_tokens, ratio, seeded(1), "cpu").view(-1, 2, num_tokens)
+    assert (tubes.sum(2) == num_masked).all()
+    assert torch.equal(tubes[:, 0], tubes[:, 1])
+    assert 0.001 < odds_of_positions(tubes[:, 0]) < 0.999
+
+
+def test_each_set_of_positions_is_hidden_equally_often():
+    mask = random_mask(20_000, 6, 0.5, seeded(), "cpu")
+    counts = (mask * 2 ** torch.arange(6)).sum(1).unique(return_counts=True)[1]
+    assert len(counts) == 20
+    assert 0.001 < odds(counts, 1000, 1000) < 0.999
+
+
+def test_the_odds_notice_scores_that_tie():
+    scores = torch.rand(20_000, 128, generator=seeded()).mul(2**5).floor()
+    mask = torch.zeros_like(scores).scatter_(1, scores.argsort(dim=1, stable=True)[:, :102], 1)
+    assert odds_of_positions(mask) < 1e-6
