@@ -34,6 +34,14 @@ class Batch(NamedTuple):
     labels: Tensor | None
     """Rows of `ClipDataset.labels`; None for unlabelled clips."""
 
+    def parts(self, number: int) -> list[Batch]:
+        """Equally many clips each, in order; `number` must divide the clips."""
+        size = len(self.clip_ids) // number
+        assert size * number == len(self.clip_ids)
+        cuts = [slice(first, first + size) for first in range(0, len(self.clip_ids), size)]
+        labels = [None if self.labels is None else self.labels[cut] for cut in cuts]
+        return [Batch(self.clip_ids[c], self.frames[c], self.audio[c], l) for c, l in zip(cuts, labels, strict=True)]
+
 
 @dataclass(frozen=True)
 class ClipDataset:
