@@ -116,7 +116,7 @@ def our_seconds(clips: ClipDataset, epoch: int) -> tuple[float, float]:
     """CPU-seconds for all clips: reading, and with augmentation."""
     generator = torch.Generator().manual_seed(epoch)
     start = time.process_time()
-    batches = training_batches(clips, BATCH_SIZE, seed=0, epoch=epoch, num_workers=0, drop_last=False)
+    batches = training_batches(clips, BATCH_SIZE, seed=epoch, num_epochs=1, num_workers=0, drop_last=False)
     reading = 0.0
     while batch := _timed_next(batches):
         reading += batch[1]

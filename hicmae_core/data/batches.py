@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,32 +30,32 @@ def training_batches(
     dataset: ClipDataset,
     batch_size: int,
     seed: int,
-    epoch: int,
+    num_epochs: int,
     num_workers: int,
     drop_last: bool,
     rank: int = 0,
     world_size: int = 1,
-    start_batch: int = 0,
+    start_step: int = 0,
     weights: np.ndarray | None = None,
 ) -> Iterator[Batch]:
-    """An epoch of random windows in random order.
+    """All batches of a training, epoch after epoch: random windows in random order.
 
-    What is drawn depends on `seed`, `epoch` and the place in the epoch alone: not on the number of workers or
-    processes, nor on where reading starts. The reader's whole state is therefore `epoch` and the number of batches
-    read: given back as `start_batch`, it goes on where a run stopped.
+    What is drawn depends on `seed`, the epoch and the place in the epoch alone: not on the number of workers or
+    processes, nor on where reading starts. The reader's whole state is therefore the number of batches read: given
+    back as `start_step`, it goes on where a run stopped. Workers go from one epoch to the next without a pause.
 
     Args:
         dataset: The clips.
         batch_size: Clips of a batch over all processes, a multiple of `world_size`.
         seed: Seed of the run.
-        epoch: Epoch, from 0.
+        num_epochs: Epochs of the whole training.
         num_workers: Processes that decode; 0 decodes in this one.
-        drop_last: Leave out the last, smaller batch; needed where several processes share batches.
+        drop_last: Leave out each epoch's last, smaller batch; needed where several processes share batches.
         rank: This process among `world_size`, which each get a contiguous share of every batch.
         world_size: Processes that train together.
-        start_batch: First batch wanted, to go on in the midst of an epoch.
+        start_step: First batch wanted, counted over all epochs.
         weights: How often to draw each clip, ``[N]``, in proportion. An epoch then has as many clips as ever, drawn
-            with replacement, each time with another window. None reads each clip once.
+            with replacement, each time with another window. None reads each clip once an epoch.
 
     Raises:
         ValueError: If `batch_size` does not fit the processes or the clips.
@@ -62,16 +63,13 @@ def training_batches(
     """
     if batch_size % world_size or (world_size > 1 and not drop_last):
         raise ValueError(f"batch_size {batch_size} must be a multiple of the {world_size} processes, and drop_last set")
-    generator = np.random.default_rng([seed, epoch, 0])
-    if weights is None:
-        order = generator.permutation(len(dataset))
-    else:
-        order = generator.choice(len(dataset), len(dataset), p=weights / weights.sum())
+    steps_per_epoch = num_batches(len(dataset), batch_size, drop_last)
+    steps = range(start_step, num_epochs * steps_per_epoch)
     share = batch_size // world_size
-    starts = range(start_batch * batch_size, num_batches(len(dataset), batch_size, drop_last) * batch_size, batch_size)
-    places = range(len(dataset))
-    batches = [places[start : start + batch_size][rank * share : (rank + 1) * share] for start in starts]
-    return _load(_TrainingBatches(batches, dataset, order, seed, epoch), num_workers)
+    batches = _TrainingBatches(
+        dataset, steps, steps_per_epoch, batch_size, slice(rank * share, (rank + 1) * share), seed, weights
+    )
+    return _load(batches, num_workers)
 
 
 def test_batches(dataset: ClipDataset, batch_size: int, num_segments: int, num_workers: int) -> Iterator[Batch]:
@@ -83,21 +81,50 @@ def test_batches(dataset: ClipDataset, batch_size: int, num_segments: int, num_w
 
 @dataclass(frozen=True)
 class _TrainingBatches(Dataset[Batch]):
-    """Random windows, by their places in the epoch."""
+    """Random windows, by their places in the epochs."""
 
-    batches: Sequence[range]
     dataset: ClipDataset
-    order: np.ndarray
+    steps: range
+    steps_per_epoch: int
+    batch_size: int
+    share: slice
     seed: int
-    epoch: int
+    weights: np.ndarray | None
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.steps)
 
     def __getitem__(self, number: int) -> Batch:
-        places = self.batches[number]
-        generators = [np.random.default_rng([self.seed, self.epoch, place + 1]) for place in places]
-        return self.dataset.training_batch([int(self.order[place]) for place in places], generators)
+        epoch, batch = divmod(self.steps[number], self.steps_per_epoch)
+        start = batch * self.batch_size
+        places = range(len(self.dataset))[start : start + self.batch_size][self.share]
+        order = self._orders.of(epoch)
+        generators = [np.random.default_rng([self.seed, epoch, place + 1]) for place in places]
+        return self.dataset.training_batch([int(order[place]) for place in places], generators)
+
+    @cached_property
+    def _orders(self) -> _Orders:
+        return _Orders(len(self.dataset), self.seed, self.weights)
+
+
+class _Orders:
+    """The clip at each place of an epoch; of one epoch at a time."""
+
+    def __init__(self, num_clips: int, seed: int, weights: np.ndarray | None) -> None:
+        self._num_clips, self._seed = num_clips, seed
+        self._weights = None if weights is None else weights / weights.sum()
+        self._epoch: int | None = None
+
+    def of(self, epoch: int) -> np.ndarray:
+        """``[N]`` indices."""
+        if epoch != self._epoch:
+            generator = np.random.default_rng([self._seed, epoch, 0])
+            if self._weights is None:
+                self._order = generator.permutation(self._num_clips)
+            else:
+                self._order = generator.choice(self._num_clips, self._num_clips, p=self._weights)
+            self._epoch = epoch
+        return self._order
 
 
 @dataclass(frozen=True)

@@ -116,11 +116,12 @@ def _batches(task: Task, batch_size: int, epoch: int, run: Run) -> Iterator[Batc
         task.clips,
         batch_size,
         run.seed,
-        epoch,
+        epoch + 1,
         run.compute.num_workers,
         drop_last=True,
         rank=distributed.rank(),
         world_size=distributed.world_size(),
+        start_step=epoch * num_batches(len(task.clips), batch_size, drop_last=True),
         weights=task.sampling_weights,
     )
 

@@ -29,7 +29,9 @@ def assert_same(one, other):
 
 
 def batches(clips, num_workers=0, epoch=0, **more):
-    return list(training_batches(clips, 4, seed=7, epoch=epoch, num_workers=num_workers, drop_last=False, **more))
+    """The batches of one epoch."""
+    start = epoch * num_batches(len(clips), 4, drop_last=False)
+    return list(training_batches(clips, 4, 7, epoch + 1, num_workers, drop_last=False, start_step=start, **more))
 
 
 def test_shapes_and_types(clips):
@@ -60,10 +62,21 @@ def test_two_workers_read_what_none_reads(clips):
 
 
 @pytest.mark.parametrize("weights", [None, np.arange(1.0, 11.0)], ids=["each once", "weighted"])
-def test_going_on_after_any_batch_of_an_epoch(clips, weights):
-    whole = batches(clips, weights=weights)
-    for stopped_after in range(1, len(whole)):
-        assert_same(whole[stopped_after:], batches(clips, start_batch=stopped_after, weights=weights))
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_going_on_after_any_batch_of_a_training(clips, weights, num_workers):
+    whole = [batch for epoch in range(3) for batch in batches(clips, epoch=epoch, weights=weights)]
+    for step in range(len(whole)):
+        rest = training_batches(clips, 4, 7, 3, num_workers, drop_last=False, start_step=step, weights=weights)
+        assert_same(whole[step:], list(rest))
+
+
+def test_the_draws_stay_what_they_were(clips):
+    """A training that an older version began goes on with the same clips and windows."""
+    order = np.random.default_rng([7, 2, 0]).permutation(10)
+    for number, batch in enumerate(batches(clips, epoch=2)):
+        places = range(10)[4 * number : 4 * number + 4]
+        generators = [np.random.default_rng([7, 2, place + 1]) for place in places]
+        assert_same([clips.training_batch(order[places].tolist(), generators)], [batch])
 
 
 @pytest.mark.parametrize("num_clips", [8, 9, 10])
@@ -72,7 +85,7 @@ def test_processes_share_every_batch_without_overlap_or_loss(clips, world_size, 
     some = dataclasses.replace(clips, clip_ids=clips.clip_ids[:num_clips], labels=None)
 
     def of_rank(rank, world_size):
-        return list(training_batches(some, 4, 7, 0, 0, drop_last=True, rank=rank, world_size=world_size))
+        return list(training_batches(some, 4, 7, 1, 0, drop_last=True, rank=rank, world_size=world_size))
 
     together = zip(*(of_rank(rank, world_size) for rank in range(world_size)), strict=True)
     for whole, shares in zip(of_rank(0, 1), together, strict=True):
@@ -84,7 +97,7 @@ def test_processes_share_every_batch_without_overlap_or_loss(clips, world_size, 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused(clips):
     with pytest.raises(ValueError, match="multiple"):
-        training_batches(clips, 5, 7, 0, 0, drop_last=True, rank=0, world_size=2)
+        training_batches(clips, 5, 7, 1, 0, drop_last=True, rank=0, world_size=2)
 
 
 def test_weights_say_how_often_a_clip_is_drawn(clips):
@@ -102,7 +115,7 @@ def test_weights_say_how_often_a_clip_is_drawn(clips):
 
 
 def test_a_worker_that_dies_is_an_error(clips):
-    reader = training_batches(clips, 2, seed=7, epoch=0, num_workers=1, drop_last=False)
+    reader = training_batches(clips, 2, seed=7, num_epochs=1, num_workers=1, drop_last=False)
     next(reader)
     (worker,) = multiprocessing.active_children()
     worker.kill()

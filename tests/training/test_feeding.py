@@ -1,0 +1,82 @@
+"""Batches reach the device whole, in order and in time."""
+
+import time
+
+import pytest
+import torch
+
+from hicmae_core.data.batches import training_batches
+from hicmae_core.data.clips import Batch
+from hicmae_core.training.feeding import Feed
+
+CPU = torch.device("cpu")
+
+
+def numbered(number: int, size: int = 4) -> Batch:
+    filled = torch.full((size, 2, 8, 8, 3), number, dtype=torch.uint8)
+    return Batch([f"c{number}"] * size, filled, torch.full((size, 1, 4, 128), float(number)), None)
+
+
+def test_the_batches_are_those_of_the_reader(labelled):
+    def batches():
+        return training_batches(labelled, 8, seed=1, num_epochs=2, num_workers=0, drop_last=True)
+
+    for fed, read in zip(Feed(batches(), CPU), batches(), strict=True):
+        assert fed.clip_ids == read.clip_ids
+        assert all(torch.equal(one, other) for one, other in zip(fed[1:], read[1:], strict=True))
+
+
+def test_waiting_is_what_reading_takes_longer_than_the_work():
+    def slow():
+        for number in range(4):
+            time.sleep(0.2)
+            yield numbered(number)
+
+    feed = Feed(slow(), CPU)
+    assert [batch.clip_ids[0] for batch in feed] == ["c0", "c1", "c2", "c3"]
+    assert 0.8 <= feed.take_waiting_seconds() < 1.2
+    assert feed.take_waiting_seconds() == 0
+    feed = Feed(iter([numbered(number) for number in range(4)]), CPU)
+    for _ in feed:
+        time.sleep(0.05)
+    assert feed.take_waiting_seconds() < 0.05
+
+
+def test_an_error_of_the_reader_comes_after_the_batches_before_it():
+    def broken():
+        yield numbered(0)
+        raise ValueError("clip c1: a face crop is damaged")
+
+    feed = iter(Feed(broken(), CPU))
+    assert next(feed).clip_ids[0] == "c0"
+    with pytest.raises(ValueError, match=r"^clip c1: a face crop is damaged$"):
+        next(feed)
+
+
+@pytest.mark.gpu
+def test_copies_are_complete_before_they_are_used():
+    device = torch.device("cuda", torch.cuda.current_device())
+    batches = [numbered(number, size=64) for number in range(50)]
+    work = torch.randn(2048, 2048, device=device)
+    sums = []
+    for batch in Feed(iter(batches), device):
+        assert batch.frames.device == batch.audio.device == device
+        assert batch.labels is None
+        sums.append(batch.audio.mean() + batch.frames.float().mean())
+        for _ in range(10):  # a queue of work, so that the next copy overtakes it
+            work = torch.nn.functional.normalize(work @ work)
+    assert torch.stack(sums).tolist() == [2.0 * number for number in range(50)]
+
+
+@pytest.mark.gpu
+def test_a_busy_device_does_not_wait():
+    def slow():
+        for number in range(4):
+            time.sleep(0.05)
+            yield numbered(number)
+
+    device = torch.device("cuda", torch.cuda.current_device())
+    feed = Feed(slow(), device)
+    for _ in feed:
+        torch.cuda._sleep(2_000_000_000)  # about a second
+    assert feed.take_waiting_seconds() < 0.15  # the first batch alone
