@@ -76,7 +76,7 @@ def train(task: Task, params: PretrainParams | FinetuneParams, run: Run) -> Lear
     schedule = _schedule(params, steps_per_epoch)
     learner = Learner(task.model, task.groups, params.betas, half=params.precision == "float16")
     learner.restore(run.checkpoints.latest())
-    forward = distributed.replicate(task.model, run.device)
+    forward = distributed.replicate(task.model, task.model, run.device, run.compute.parallel)
     forward = torch.compile(forward) if run.compute.compile else forward  # type: ignore[assignment]
     is_main = distributed.rank() == 0
 
