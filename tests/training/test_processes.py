@@ -19,7 +19,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 
 def start(launcher: list[str], kind: str, clips: Path, out: Path, keys: dict[str, Any]) -> subprocess.Popen[bytes]:
-    command = [*launcher, "-m", "tests.training.train_toy", kind, str(clips), str(out), json.dumps(keys)]
+    command = [*launcher, "-m", "tests.training.train_toy", kind, str(clips), str(out), json.dumps({kind: keys})]
     return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
