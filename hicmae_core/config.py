@@ -69,6 +69,8 @@ class ComputeParams(_Section):
 class CorpusParams(_Section):
     """The demo corpus: generated talking faces."""
 
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Seed of the speakers and of what they do; apart from the seed of training, so that one corpus serves several."""
     num_speakers: int = Field(default=12, ge=4, le=99)
     """Speakers with labelled clips."""
     num_takes: int = Field(default=4, ge=1, le=99)
@@ -361,7 +363,7 @@ class Params(_Section):
     """All of ``params.yaml``."""
 
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    """Seed of everything random."""
+    """Seed of everything random but the demo corpus, which has its own."""
     prepared: tuple[Name, ...]
     """Datasets whose clips are prepared."""
     evaluated: tuple[Name, ...]

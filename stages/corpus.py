@@ -11,7 +11,7 @@ def main() -> None:
     """Write the labelled and the unlabelled demo clips."""
     parser("Generate the demo corpus.", "python -m stages.corpus").parse_args()
     params = load_params()
-    summary = generate_corpus(params.corpus, params.seed, layout.RAW, params.compute.num_processes)
+    summary = generate_corpus(params.corpus, layout.RAW, params.compute.num_processes)
     write_json(layout.preparation_metrics("corpus", "demo"), summary)
 
 

@@ -27,7 +27,7 @@ UNLABELLED = "demo_unlabelled"
 _CLIPS_PER_JOB = 8
 
 
-def generate_corpus(params: CorpusParams, seed: int, out_dir: Path, num_processes: int = 0) -> dict[str, int | float]:
+def generate_corpus(params: CorpusParams, out_dir: Path, num_processes: int = 0) -> dict[str, int | float]:
     """Film the labelled and the unlabelled demo clips; the same seed gives the same bytes.
 
     Under `out_dir`: ``demo/labels.csv`` (clip_id, file, subject, emotion, fold), the clips it names,
@@ -35,15 +35,14 @@ def generate_corpus(params: CorpusParams, seed: int, out_dir: Path, num_processe
     file, subject) and its clips. Files are named relative to the folder of their table.
 
     Args:
-        params: Counts and lengths.
-        seed: Seed of everything.
+        params: Seed, counts and lengths.
         out_dir: Folder of the raw datasets.
         num_processes: Processes that film; 0 means one per CPU core.
 
     Returns:
         Counts, the seconds filmed, and the number of broken clips by flaw.
     """
-    labelled, unlabelled = write_script(params, seed, FRAME_RATE_HZ)
+    labelled, unlabelled = write_script(params, FRAME_RATE_HZ)
     _film_all({out_dir / LABELLED: labelled, out_dir / UNLABELLED: unlabelled}, num_processes)
     speakers = list(dict.fromkeys(clip.speaker.name for clip in labelled))
     folds = {name: fold_of(index) for index, name in enumerate(speakers)}

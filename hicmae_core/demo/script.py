@@ -89,31 +89,30 @@ class Clip:
         return np.random.default_rng(self.seed)
 
 
-def write_script(params: CorpusParams, seed: int, frame_rate: int) -> tuple[list[Clip], list[Clip]]:
+def write_script(params: CorpusParams, frame_rate: int) -> tuple[list[Clip], list[Clip]]:
     """Cast the speakers and list the labelled and the unlabelled clips.
 
     Args:
-        params: Counts and lengths.
-        seed: Seed of everything.
+        params: Seed, counts and lengths.
         frame_rate: Frames per second.
 
     Returns:
         The labelled clips, the broken ones last, and the unlabelled clips.
     """
-    speakers = [_cast(f"SP{index + 1:02d}", index, seed) for index in range(params.num_speakers)]
-    extras = [_cast(f"US{index + 1:03d}", index, seed) for index in range(params.num_unlabelled_speakers)]
+    speakers = [_cast(f"SP{index + 1:02d}", index, params.seed) for index in range(params.num_speakers)]
+    extras = [_cast(f"US{index + 1:03d}", index, params.seed) for index in range(params.num_unlabelled_speakers)]
     labelled = [
-        _clip(f"{speaker.name}_{emotion}_{take + 1:02d}", "labelled", speaker, params, seed, frame_rate, emotion)
+        _clip(f"{speaker.name}_{emotion}_{take + 1:02d}", "labelled", speaker, params, frame_rate, emotion)
         for speaker in speakers
         for emotion in EMOTIONS
         for take in range(params.num_takes)
     ]
     broken = [
-        _clip(clip_id, "labelled", speaker, params, seed, frame_rate, emotion, flaw, extras[0])
+        _clip(clip_id, "labelled", speaker, params, frame_rate, emotion, flaw, extras[0])
         for clip_id, speaker, emotion, flaw in _broken(speakers, num_broken(len(labelled)))
     ]
     unlabelled = [
-        _clip(f"U{index + 1:04d}", "unlabelled", extras[index % len(extras)], params, seed, frame_rate)
+        _clip(f"U{index + 1:04d}", "unlabelled", extras[index % len(extras)], params, frame_rate)
         for index in range(params.num_unlabelled_clips)
     ]
     return labelled + broken, unlabelled
@@ -162,13 +161,12 @@ def _clip(
     folder: str,
     speaker: Speaker,
     params: CorpusParams,
-    seed: int,
     frame_rate: int,
     emotion: str | None = None,
     flaw: Flaw = "none",
     companion: Speaker | None = None,
 ) -> Clip:
-    clip_seed = (seed, zlib.crc32(clip_id.encode()))
+    clip_seed = (params.seed, zlib.crc32(clip_id.encode()))
     generator = np.random.default_rng((*clip_seed, 1))
     if emotion is None:
         face = voice = generator.dirichlet([0.5] * len(EMOTIONS))

@@ -45,7 +45,7 @@ def features(clip: Clip, renderer: FaceRenderer) -> tuple[np.ndarray, np.ndarray
 
 @pytest.fixture(scope="module")
 def default_corpus() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    labelled, _ = write_script(CorpusParams(), 0, FRAME_RATE_HZ)
+    labelled, _ = write_script(CorpusParams(), FRAME_RATE_HZ)
     clips = [clip for clip in labelled if clip.flaw == "none"]
     speakers = {clip.speaker.name: clip.speaker for clip in clips}
     renderers = {name: FaceRenderer(speaker) for name, speaker in speakers.items()}
@@ -71,7 +71,7 @@ def test_each_channel_knows_a_part_and_both_know_more(default_corpus):
 
 
 def test_loudness_says_nothing():
-    labelled, _ = write_script(CorpusParams(num_takes=2), 0, FRAME_RATE_HZ)
+    labelled, _ = write_script(CorpusParams(num_takes=2), FRAME_RATE_HZ)
     levels: dict[str, list[float]] = {emotion: [] for emotion in EMOTIONS}
     for clip in labelled:
         generator = clip.generator
