@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
 
 from hicmae_core.data.clips import Batch, ClipDataset
+from hicmae_core.data.workers import read_in_order
 
 
 def num_batches(num_clips: int, batch_size: int, drop_last: bool) -> int:
@@ -58,8 +56,8 @@ def training_batches(
             with replacement, each time with another window. None reads each clip once an epoch.
 
     Raises:
-        ValueError: If `batch_size` does not fit the processes or the clips.
-        RuntimeError: While reading, if a worker dies.
+        ValueError: If `batch_size` does not fit the processes or the clips; while reading, if a crop is damaged or
+            workers die again and again.
     """
     if batch_size % world_size or (world_size > 1 and not drop_last):
         raise ValueError(f"batch_size {batch_size} must be a multiple of the {world_size} processes, and drop_last set")
@@ -69,18 +67,18 @@ def training_batches(
     batches = _TrainingBatches(
         dataset, steps, steps_per_epoch, batch_size, slice(rank * share, (rank + 1) * share), seed, weights
     )
-    return _load(batches, num_workers)
+    return read_in_order(batches, num_workers)
 
 
 def test_batches(dataset: ClipDataset, batch_size: int, num_segments: int, num_workers: int) -> Iterator[Batch]:
     """All clips in order, each as `num_segments` windows; the same to the bit every time."""
     indices = range(len(dataset))
     batches = [indices[start : start + batch_size] for start in indices[::batch_size]]
-    return _load(_TestBatches(batches, dataset, num_segments), num_workers)
+    return read_in_order(_TestBatches(batches, dataset, num_segments), num_workers)
 
 
 @dataclass(frozen=True)
-class _TrainingBatches(Dataset[Batch]):
+class _TrainingBatches:
     """Random windows, by their places in the epochs."""
 
     dataset: ClipDataset
@@ -128,7 +126,7 @@ class _Orders:
 
 
 @dataclass(frozen=True)
-class _TestBatches(Dataset[Batch]):
+class _TestBatches:
     batches: Sequence[range]
     dataset: ClipDataset
     num_segments: int
@@ -138,19 +136,3 @@ class _TestBatches(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         return self.dataset.test_batch(self.batches[number], self.num_segments)
-
-
-def _load(batches: Dataset[Batch], num_workers: int) -> Iterator[Batch]:
-    loader = DataLoader(
-        batches,
-        batch_size=None,  # each item is a batch
-        num_workers=num_workers,
-        collate_fn=_as_it_is,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # unused, but without it the loader would advance the global one
-    )
-    return iter(loader)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -6,17 +6,16 @@ import logging
 import math
 import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+from hicmae_core.data.processes import how_it_ended, serve_parent, single_threaded_children
+
 _CLIPS_AHEAD_PER_PROCESS = 4
 _log = logging.getLogger(__name__)
 
@@ -153,7 +152,7 @@ class _Worker:
             result: bytes | ClipFailure = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
-            return self._fail("crashed", f"the process that prepared it died, {_how(self._process.exitcode)}")
+            return self._fail("crashed", f"the process that prepared it died, {how_it_ended(self._process.exitcode)}")
         self.index, self.deadline = None, math.inf
         return result
 
@@ -177,7 +176,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._work), daemon=True)
-        with _single_threaded_children():
+        with single_threaded_children():
             self._process.start()
         theirs.close()  # the pipe ends with the process
 
@@ -198,36 +197,7 @@ def _finished(workers: Sequence[_Worker]) -> Iterator[tuple[int, bytes | ClipFai
 
 def _serve(connection: Connection, work: ClipWork) -> None:
     """What a worker does: clip after clip, until the parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    serve_parent()
     with suppress(EOFError, BrokenPipeError):
         while True:
             connection.send(run_clip(work, connection.recv()))
-
-
-def _how(exit_code: int | None) -> str:
-    if exit_code == -signal.SIGKILL:
-        return "killed: out of memory?"
-    return f"exit code {exit_code}"
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
-
-
-@contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    """Processes started inside this context load their libraries with one thread each."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -1,0 +1,135 @@
+"""Processes that read batches may die at any moment; errors come through as they are."""
+
+import dataclasses
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from hicmae_core.data.batches import test_batches as whole_clips
+from hicmae_core.data.batches import training_batches
+from hicmae_core.data.shards import FACES_SCHEMA, ClipStore
+from hicmae_core.data.workers import read_in_order
+from hicmae_core.data.writing import write_shards
+
+
+class Deadly:
+    """Batches of which one kills whoever reads it, the first `num_deaths` times."""
+
+    def __init__(self, folder, number, num_deaths, how=signal.SIGKILL):
+        self.folder, self.number, self.num_deaths, self.how = folder, number, num_deaths, how
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, number):
+        died = len(list(self.folder.iterdir()))
+        if number == self.number and died < self.num_deaths:
+            (self.folder / f"{died}").touch()
+            os.kill(os.getpid(), self.how)
+        return torch.full((100,), number), os.getpid(), torch.get_num_threads()
+
+
+def children():
+    return [process for process in multiprocessing.active_children() if process.daemon]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_workers_cost_nothing(clips, seed, capfd):
+    def read():
+        return training_batches(clips, 2, seed=7, num_epochs=6, num_workers=2, drop_last=True)
+
+    draw = random.Random(seed)
+    expected, got = list(read()), []
+    for number, batch in enumerate(read()):
+        got.append(batch)
+        if number % 4 == 0:
+            time.sleep(draw.random() * 0.02)  # so that they die at work, in mid-answer, or idle
+            for victim in draw.sample(children(), k=draw.randint(1, 2)):
+                os.kill(victim.pid, signal.SIGKILL)
+    assert len(got) == len(expected) == 30
+    for one, other in zip(expected, got, strict=True):
+        assert one.clip_ids == other.clip_ids
+        assert all(torch.equal(x, y) for x, y in zip(one[1:], other[1:], strict=True))
+    assert "a process that reads clips has died (killed: out of memory?); another one goes on" in capfd.readouterr().err
+    assert not children()
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_two_deaths_at_a_batch_are_outlived_and_three_are_told(tmp_path, number):
+    (tmp_path / "two").mkdir()
+    read = list(read_in_order(Deadly(tmp_path / "two", number, 2), 2))
+    assert [int(values[0]) for values, _, _ in read] == list(range(8))
+    assert {num_threads for _, _, num_threads in read} == {1}
+    assert os.getpid() not in {pid for _, pid, _ in read}
+    (tmp_path / "three").mkdir()
+    reader = read_in_order(Deadly(tmp_path / "three", number, 3, signal.SIGBUS), 2)
+    read = []
+    with pytest.raises(ValueError, match=r"died in a row \(.*/dev/shm full.*lower compute.num_workers"):
+        read.extend(int(values[0]) for values, _, _ in reader)
+    assert read == list(range(len(read)))
+    assert len(read) <= number
+    assert not children()
+
+
+def test_a_damaged_crop_is_named_by_a_worker_too(clips, tmp_path):
+    jpegs = clips.faces["c1"]["frames"].to_pylist()
+    write_shards(tmp_path, [{"clip_id": "c1", "fps": 25.0, "frames": [b"no picture", *jpegs]}], FACES_SCHEMA, 1)
+    damaged = dataclasses.replace(clips, faces=ClipStore(tmp_path), clip_ids=["c1"])
+    with pytest.raises(ValueError, match="clip c1: a face crop is damaged") as told:
+        list(whole_clips(damaged, 1, 1, num_workers=1))
+    assert str(told.value).endswith("prepare it again")
+    assert "clips.py" in told.value.__notes__[0], "where it happened is not lost"
+
+
+def test_a_file_that_is_gone_is_an_error_not_a_death(clips, tmp_path, capfd):
+    row = {"clip_id": "c1", "fps": 25.0, "frames": clips.faces["c1"]["frames"].to_pylist()}
+    write_shards(tmp_path, [row], FACES_SCHEMA, 1)
+    damaged = dataclasses.replace(clips, faces=ClipStore(tmp_path), clip_ids=["c1"])
+    next(tmp_path.glob("shard-*.feather")).unlink()
+    with pytest.raises(ValueError, match="0 files for shard 0"):
+        list(whole_clips(damaged, 1, 1, num_workers=1))
+    assert "died" not in capfd.readouterr().err
+
+
+def test_workers_end_with_a_reader_that_is_given_up(clips):
+    reader = training_batches(clips, 2, seed=7, num_epochs=6, num_workers=2, drop_last=True)
+    next(reader)
+    assert len(children()) == 2
+    reader.close()
+    assert not children()
+
+
+READER = """
+import multiprocessing, os, sys
+from pathlib import Path
+from tests.data.test_workers import Deadly
+from hicmae_core.data.workers import read_in_order
+
+if __name__ != "__main__":
+    raise SystemExit("the program is imported again")
+next(reader := read_in_order(Deadly(Path(sys.argv[1]), -1, 0), 2))
+print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+input()
+"""
+
+
+def test_workers_end_with_a_training_that_is_killed(tmp_path):
+    (tmp_path / "reader.py").write_text(READER)
+    (tmp_path / "deaths").mkdir()
+    command = [sys.executable, str(tmp_path / "reader.py"), str(tmp_path / "deaths")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": {**os.environ, "PYTHONPATH": os.getcwd()}}
+    with subprocess.Popen(command, **pipes) as training:
+        workers = [int(pid) for pid in training.stdout.readline().split()]
+        training.kill()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while any(os.path.exists(f"/proc/{pid}") for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
