@@ -128,12 +128,26 @@ def _serve(connection: Connection, batches: NumberedBatches) -> None:
     torch.set_num_threads(1)
     with suppress(EOFError, BrokenPipeError):
         while True:
-            number = connection.recv()
+            answer = _read(batches, connection.recv())
             try:
-                connection.send(batches[number])
-            except Exception as error:
-                error.add_note(f"In a process that reads clips:\n{traceback.format_exc()}")
-                connection.send(error)
+                connection.send(answer)
+            except RuntimeError as error:
+                connection.send(_no_room(error))
+
+
+def _read(batches: NumberedBatches, number: int) -> Batch | Exception:
+    try:
+        return batches[number]
+    except Exception as error:
+        error.add_note(f"In a process that reads clips:\n{traceback.format_exc()}")
+        return error
+
+
+def _no_room(error: RuntimeError) -> ValueError:
+    return ValueError(
+        f"there is no room for a batch in shared memory ({error}); lower compute.num_workers or batch_size, or enlarge "
+        "/dev/shm (docker run --shm-size)"
+    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import dataclasses
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -104,6 +105,19 @@ def test_workers_end_with_a_reader_that_is_given_up(clips):
     assert len(children()) == 2
     reader.close()
     assert not children()
+
+
+class TooLarge(Deadly):
+    """Batches for which there is no room: files, shared memory too, may be no longer than a page."""
+
+    def __getitem__(self, number):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        return (torch.zeros(100_000),)
+
+
+def test_full_shared_memory_is_told(tmp_path):
+    with pytest.raises(ValueError, match=r"no room .* in shared memory .*--shm-size"):
+        list(read_in_order(TooLarge(tmp_path, 0, 0), 1))
 
 
 READER = """
