@@ -5,6 +5,7 @@ The sections are parameters such as ``{"pretrain": {"epochs": 12}, "compute": {"
 
 import json
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,22 @@ from hicmae_core.training.pretrain import run_pretraining
 from stages.command import run
 
 from .conftest import make_params, open_clips
-from .trackers import StepFile
+from .trackers import Recorder
+
+
+class StepFile(Recorder):
+    """Writes the first loss of each step to a file of its own at once, so that it outlives a process that is killed."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"steps-{len(list(folder.glob('steps-*.txt'))):02d}.txt"
+        self.path.touch()
+
+    def log_series(self, name: str, points: Sequence[tuple[int, float]]) -> None:
+        if name in ("step/total", "step/train_loss"):
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write("".join(f"{step} {value!r}\n" for step, value in points))
 
 
 def train(kind: str, clips_folder: Path, out_dir: Path, sections: dict[str, dict[str, Any]]) -> None:
