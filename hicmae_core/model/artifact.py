@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from hicmae_core.files import atomic_path
 from hicmae_core.model.architecture import ClassifierArchitecture, PretrainingArchitecture
@@ -20,22 +22,29 @@ _HEADER_KEY = "hicmae"
 """One header entry that holds all: several would be written in random order."""
 
 
-def save_model(path: Path, model: PretrainingModel | Classifier, metadata: dict[str, Any]) -> None:
+def save_model(
+    path: Path,
+    model: PretrainingModel | Classifier,
+    metadata: dict[str, Any],
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write a model, whole or not at all; equal models give equal bytes.
 
     Args:
         path: Target, ``*.safetensors``.
         model: The model; its training mode and device are not kept.
         metadata: What JSON can hold, given back by `load_model`.
+        weights: Saved in place of the model's own, such as their average.
     """
     header = {
         "kind": "pretraining" if isinstance(model, PretrainingModel) else "classifier",
         "architecture": asdict(model.architecture),
         "metadata": metadata,
     }
-    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    weights = model.state_dict() if weights is None else weights
+    tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
     with atomic_path(path) as temporary:
-        save_file(weights, temporary, {_HEADER_KEY: json.dumps(header)})
+        save_file(tensors, temporary, {_HEADER_KEY: json.dumps(header)})
 
 
 def load_model(path: Path) -> tuple[PretrainingModel | Classifier, dict[str, Any]]:

@@ -2,8 +2,63 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class TokenSplit(NamedTuple):
+    """Where the visible and the masked tokens of each row are, both in ascending order.
+
+    Attributes:
+        visible: Indices ``[B, visible]``.
+        masked: Indices ``[B, masked]``.
+    """
+
+    visible: Tensor
+    masked: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        """``[B, tokens]``, as of a mask."""
+        return torch.Size((len(self.visible), self.visible.shape[1] + self.masked.shape[1]))
+
+
+def tube_split(scores: Tensor, num_time: int, num_masked: int) -> TokenSplit:
+    """Hide, at every time step alike, the spatial positions of the `num_masked` lowest scores.
+
+    Shapes follow from the arguments alone, and nothing waits for the device.
+
+    Args:
+        scores: ``[B, spatial positions]``; uniform ones hide uniformly.
+        num_time: Time steps.
+        num_masked: Spatial positions to hide, from `num_hidden`.
+    """
+    num_space = scores.shape[1]
+    starts = torch.arange(0, num_time * num_space, num_space, device=scores.device)[:, None]
+    return TokenSplit(*((index[:, None] + starts).flatten(1) for index in random_split(scores, num_masked)))
+
+
+def random_split(scores: Tensor, num_masked: int) -> TokenSplit:
+    """Hide the tokens of the `num_masked` lowest scores of each row ``[B, tokens]``; otherwise as `tube_split`."""
+    order = scores.argsort(dim=1)
+    return TokenSplit(order[:, num_masked:].sort(dim=1).values, order[:, :num_masked].sort(dim=1).values)
+
+
+def num_hidden(ratio: float, num_tokens: int) -> int:
+    """Positions that a mask ratio hides, int(ratio * num_tokens).
+
+    Raises:
+        ValueError: If that leaves nothing visible or nothing masked.
+    """
+    number = int(ratio * num_tokens)
+    if not 0 < number < num_tokens:
+        raise ValueError(
+            f"a mask ratio of {ratio} hides {number} of {num_tokens} positions; "
+            "choose one that leaves some masked and some visible"
+        )
+    return number
 
 
 def tube_mask(
@@ -31,29 +86,23 @@ def random_mask(
     Raises:
         ValueError: If the ratio leaves nothing visible or nothing masked.
     """
-    num_masked = int(ratio * num_tokens)
-    if not 0 < num_masked < num_tokens:
-        raise ValueError(
-            f"a mask ratio of {ratio} hides {num_masked} of {num_tokens} positions; "
-            "choose one that leaves some masked and some visible"
-        )
-    order = torch.rand(batch_size, num_tokens, generator=generator, device=generator.device).argsort(dim=1)
+    num_masked = num_hidden(ratio, num_tokens)
+    scores = torch.rand(batch_size, num_tokens, generator=generator, device=generator.device)
     mask = torch.zeros(batch_size, num_tokens, dtype=torch.bool, device=generator.device)
-    return mask.scatter_(1, order[:, :num_masked], True).to(device)
+    return mask.scatter_(1, random_split(scores, num_masked).masked, True).to(device)
 
 
-def split_tokens(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the visible and the masked tokens of each row are, both in ascending order.
+def split_tokens(mask: Tensor | TokenSplit) -> TokenSplit:
+    """The split that a mask stands for; the sizes are read from the device. A split stays as it is.
 
     Args:
         mask: ``[B, N]``, 1 or true where masked, with the same number of masked tokens in every row.
 
-    Returns:
-        Indices ``[B, visible]`` and ``[B, masked]``.
-
     Raises:
         ValueError: If rows differ in their number of masked tokens, or none is masked, or none visible.
     """
+    if isinstance(mask, TokenSplit):
+        return mask
     mask = mask.bool()
     num_masked = mask.sum(dim=1).tolist()
     if len(set(num_masked)) != 1:
@@ -64,7 +113,7 @@ def split_tokens(mask: Tensor) -> tuple[Tensor, Tensor]:
             f"a mask must leave tokens on both sides, got {num_masked[0]} masked and {num_visible} visible"
         )
     order = mask.byte().argsort(dim=1, stable=True)
-    return order[:, :num_visible], order[:, num_visible:]
+    return TokenSplit(order[:, :num_visible], order[:, num_visible:])
 
 
 def take(tokens: Tensor, index: Tensor) -> Tensor:

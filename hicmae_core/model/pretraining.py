@@ -15,7 +15,7 @@ from hicmae_core.model.encoder import Encoder
 from hicmae_core.model.fusion import FusionEncoder
 from hicmae_core.model.gathering import rows_of_all_processes
 from hicmae_core.model.layers import initialise
-from hicmae_core.model.masking import split_tokens
+from hicmae_core.model.masking import TokenSplit, split_tokens
 
 
 class PretrainingOutput(NamedTuple):
@@ -76,12 +76,15 @@ class PretrainingModel(nn.Module):
         """Audio tokens along (time, mel)."""
         return self.encoder_audio.patch_embed.grid
 
-    def forward(self, video: Tensor, video_mask: Tensor, audio: Tensor, audio_mask: Tensor) -> PretrainingOutput:
+    def forward(
+        self, video: Tensor, video_mask: Tensor | TokenSplit, audio: Tensor, audio_mask: Tensor | TokenSplit
+    ) -> PretrainingOutput:
         """Reconstruct the masked patches and contrast the modalities.
 
         Args:
             video: ImageNet-normalised clips ``[B, 3, T, H, W]``.
-            video_mask: ``[B, video tokens]``, 1 where masked, equally many in every row.
+            video_mask: ``[B, video tokens]``, 1 where masked, equally many in every row; or the split of the tokens,
+                for which nothing waits for the device.
             audio: Normalised log-mel spectrograms ``[B, 1, time, mel]``.
             audio_mask: ``[B, audio tokens]``, likewise.
 
@@ -121,7 +124,7 @@ class PretrainingModel(nn.Module):
             return rows @ columns.T / self.architecture.temperature
 
     @staticmethod
-    def _check_mask(name: str, mask: Tensor, batch_size: int, grid: tuple[int, ...]) -> None:
+    def _check_mask(name: str, mask: Tensor | TokenSplit, batch_size: int, grid: tuple[int, ...]) -> None:
         if tuple(mask.shape) != (batch_size, math.prod(grid)):
             raise ValueError(f"{name} must have shape {[batch_size, math.prod(grid)]}, got {list(mask.shape)}")
 

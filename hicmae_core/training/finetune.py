@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hicmae_core.config import DatasetParams, Params
 from hicmae_core.data.augmentation import audio_gain, finetuning_augmentation
@@ -24,10 +24,11 @@ from hicmae_core.model.sizes import classifier
 from hicmae_core.training import distributed
 from hicmae_core.training.balance import class_weights, sampling_weights
 from hicmae_core.training.checkpoint import TRAINING_CODE, CheckpointStore
-from hicmae_core.training.finetuning_losses import classification_loss, regression_loss, smooth_one_hot
+from hicmae_core.training.finetuning_losses import smooth_one_hot
+from hicmae_core.training.history import summarise, write_history
 from hicmae_core.training.initialisation import load_pretrained
-from hicmae_core.training.loop import Run, Task, summarise, train, write_history
-from hicmae_core.training.optim import parameter_groups
+from hicmae_core.training.loop import Run, Task, train
+from hicmae_core.training.objectives import FinetuningObjective
 from hicmae_core.training.seeding import generator_for, seed_everything
 from hicmae_core.training.tracker import Tracker
 from hicmae_core.training.validation import validate
@@ -95,11 +96,20 @@ def run_finetuning(
         seed_everything(params.seed, "initial weights of fine-tuning", fold)
         model = _model(params, dataset, pretrained).to(device)
         task = _task(params, dataset, fold, model, clips, validation)
-        run = Run(params.seed, device, params.compute, CheckpointStore(checkpoint_dir), tracker)
+        run = Run(
+            params.seed,
+            device,
+            params.compute,
+            CheckpointStore(checkpoint_dir, params.compute.num_checkpoints),
+            tracker,
+        )
         learner = train(task, settings, run)
         chosen_epoch = settings.epochs - 1 if learner.best_epoch is None else learner.best_epoch
+        weights = learner.weights()
         if distributed.rank() == 0:
-            save_model(out_path, model, _metadata(params, dataset_name, fold, chosen_epoch))
+            if learner.best_epoch is not None:
+                weights = run.checkpoints.best(chosen_epoch)
+            save_model(out_path, model, _metadata(params, dataset_name, fold, chosen_epoch), weights)
             write_history(out_path.with_name("history.csv"), learner.history)
             run.checkpoints.clear()
         distributed.wait_for_all()
@@ -142,9 +152,10 @@ def _task(
         by_clip = sampling_weights(clips.labels)
     return Task(
         model=model,
-        groups=parameter_groups(model, settings.weight_decay, settings.layer_decay),
+        objective=FinetuningObjective(model, dataset, settings, by_class),
         clips=clips,
-        losses_of=partial(_losses, params, dataset, fold, by_class),
+        inputs_of=partial(_inputs, params, dataset, fold),
+        layer_decay=settings.layer_decay,
         validate=None
         if validation is None
         else partial(validate, model, validation, dataset, settings, params.compute.num_workers),
@@ -152,34 +163,20 @@ def _task(
     )
 
 
-def _losses(
-    params: Params,
-    dataset: DatasetParams,
-    fold: int,
-    weights: Tensor | None,
-    model: nn.Module,
-    batch: Batch,
-    step: int,
-) -> dict[str, Tensor]:
-    """Augment and mix a batch, predict and compare."""
+def _inputs(
+    params: Params, dataset: DatasetParams, fold: int, batch: Batch, step: int, part: int
+) -> tuple[Tensor, ...]:
+    """A part of a batch, augmented and mixed: what the objective takes."""
     augmentation = params.finetune.augmentation
-    device = next(model.parameters()).device
-    generator = generator_for(params.seed, "fine-tuning augmentation", fold, step, distributed.rank())
-    frames = batch.frames.to(device, non_blocking=True)
-    video = finetuning_augmentation(frames, augmentation, params.model.image_size, generator)
-    audio = batch.audio.to(device, non_blocking=True)
-    if augmentation.audio_gain:
-        audio = audio_gain(audio, generator)
+    generator = generator_for(params.seed, "fine-tuning augmentation", fold, step, distributed.rank(), part)
+    video = finetuning_augmentation(batch.frames, augmentation, params.model.image_size, generator)
+    audio = audio_gain(batch.audio, generator) if augmentation.audio_gain else batch.audio
     assert batch.labels is not None
-    labels = batch.labels.to(device, non_blocking=True)
     if dataset.task == "regression":
-        outputs = model(video, audio).float()
-        return {"train_loss": regression_loss(outputs, labels, params.finetune.regression_loss)}
-    by_target = labels.view(len(labels), -1)
+        return video, audio, batch.labels
+    by_target = batch.labels.view(len(video), -1)
     distributions = smooth_one_hot(by_target, len(dataset.classes), augmentation.label_smoothing)  # [B, targets, C]
-    video, audio, distributions = mix(video, audio, distributions, augmentation, generator)
-    logits = model(video, audio).float().view(distributions.shape)
-    return {"train_loss": classification_loss(logits, distributions, weights)}
+    return mix(video, audio, distributions, augmentation, generator)
 
 
 def _metadata(params: Params, dataset_name: str, fold: int, chosen_epoch: int) -> dict[str, object]:

@@ -15,7 +15,7 @@ class Interrupted(KeyboardInterrupt):
     """A training that was asked to end and has saved its state.
 
     Attributes:
-        signal_number: What asked it to.
+        signal_number: What asked it to; 0 if another process of this training was asked.
     """
 
     def __init__(self, signal_number: int, message: str) -> None:
@@ -27,10 +27,10 @@ class Interruption:
     """Which signal has come so far.
 
     Attributes:
-        signal_number: The first one; None without one.
+        signal_number: The first one; 0 without one.
     """
 
-    signal_number: int | None = None
+    signal_number = 0
 
 
 @contextmanager

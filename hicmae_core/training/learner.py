@@ -2,60 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from hicmae_core.training.optim import adamw
+from hicmae_core.config import FinetuneParams, PretrainParams
+from hicmae_core.training import distributed
+from hicmae_core.training.meter import Meter
+from hicmae_core.training.optim import adamw, parameter_groups, set_learning_rate
 
 Row = dict[str, float]
 """One epoch of a history: metric name to value, `epoch` (from 0) first."""
 
 
 class Learner:
-    """A model with its optimizer, its history and, where epochs are scored, its best weights so far.
+    """A model with its optimizer, the average of its weights, its history and what it has measured.
 
     Attributes:
         model: Trained in place.
         optimizer: AdamW over its parameters.
+        num_steps: Optimizer steps done.
         history: One row per finished epoch.
-        best_epoch: Epoch (from 0) of the highest score, the first of equals; None where none is scored.
+        meter: What the steps of the epoch at hand have measured.
+        best_epoch: Epoch (from 0) of the highest `score`, the first of equals; None where none is scored.
     """
 
-    def __init__(self, model: nn.Module, groups: list[dict[str, Any]], betas: tuple[float, float], half: bool) -> None:
-        device = next(model.parameters()).device
+    def __init__(self, model: nn.Module, params: PretrainParams | FinetuneParams, layer_decay: float | None) -> None:
         self.model = model
-        self.optimizer = adamw(groups, betas)
+        self.optimizer = adamw(parameter_groups(model, params.weight_decay, layer_decay), params.betas)
+        self.num_steps = 0
         self.history: list[Row] = []
+        self.meter = Meter()
         self.best_epoch: int | None = None
-        self._best_weights: dict[str, Tensor] = {}
-        self._scaler = torch.amp.GradScaler(device.type, enabled=half)
+        self._clip_grad = params.clip_grad
+        self._stops = params.on_nonfinite == "stop"
+        self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        device = self._parameters[0].device
+        self._scaler = torch.amp.GradScaler(device.type, enabled=params.precision == "float16")
+        self._bad = torch.zeros((), device=device)
+        self._average = [parameter.detach().clone() for parameter in self._parameters] if params.ema_decay else []
+        self._update_average = get_ema_multi_avg_fn(params.ema_decay) if params.ema_decay else None
 
-    def step(self, loss: Tensor, clip_grad: float | None) -> None:
-        """One optimizer step down the gradient of `loss`, whose norm is clipped to `clip_grad`."""
-        self.optimizer.zero_grad()
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of `loss`."""
         self._scaler.scale(loss).backward()
-        if clip_grad is not None:
-            self._scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), clip_grad)
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
 
-    def end_epoch(self, row: Row) -> None:
-        """Append to the history; keep the weights if the row's `score` is the highest so far."""
+    def step(self, learning_rate: float, losses: Mapping[str, Tensor]) -> None:
+        """One optimizer step down the gradients, which are gone then; `losses` are what they are of.
+
+        Nothing is taken where a gradient is not finite, nor, where that stops the training, ever after: the decision
+        stays on the device, and the meter's next reading tells.
+        """
+        set_learning_rate(self.optimizer, learning_rate)
+        self._scaler.unscale_(self.optimizer)
+        norm = distributed.gradient_norm(self._parameters)
+        witness = next(iter(losses.values())).detach() if self._scaler.is_enabled() else norm
+        bad = (~torch.isfinite(witness)).float()
+        self._bad = torch.maximum(self._bad, bad) if self._stops else bad
+        if self._clip_grad is not None:
+            nn.utils.clip_grads_with_norm_(self._parameters, self._clip_grad, norm)
+        if self._scaler.is_enabled():  # it looks for infinities itself, and lowers its scale
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+        else:
+            self.optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # the fused step's own switch
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self._update_average is not None:
+            with torch.no_grad():
+                self._update_average(self._average, [parameter.detach() for parameter in self._parameters], 0)
+        self.meter.add(self.num_steps, losses, norm, self._bad)
+        self.num_steps += 1
+
+    def end_epoch(self, row: Row) -> bool:
+        """Append to the history; whether the row's `score` is the highest so far."""
         self.history.append(row)
-        if "score" not in row:
-            return
-        if self.best_epoch is None or row["score"] > self.history[self.best_epoch]["score"]:
-            self.best_epoch = int(row["epoch"])
-            self._best_weights = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+        best = self.best_epoch
+        if "score" not in row or (best is not None and row["score"] <= self.history[best]["score"]):
+            return False
+        self.best_epoch = int(row["epoch"])
+        return True
 
-    def choose_best(self) -> None:
-        """Put the best epoch's weights into the model; the last one's stay where none is scored."""
-        if self.best_epoch is not None:
-            self.model.load_state_dict(self._best_weights)
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model with the average of its weights, where one is kept."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights, averaged where an average is kept, whole and on the CPU; every process must ask."""
+        with self.averaged():
+            return distributed.full_state_dict(self.model)
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs."""
@@ -63,18 +107,29 @@ class Learner:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
+            "average": self._average,
+            "num_steps": self.num_steps,
             "history": self.history,
+            "meter": self.meter.state(),
             "best_epoch": self.best_epoch,
-            "best_weights": self._best_weights,
         }
 
-    def restore(self, state: Mapping[str, Any] | None) -> None:
-        """Go back to `state`; None is a fresh start."""
-        if state is None:
-            return
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to `state`."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
+        with torch.no_grad():
+            for average, value in zip(self._average, state["average"], strict=True):
+                average.copy_(value)
+        self.num_steps = state["num_steps"]
         self.history = list(state["history"])
+        self.meter.restore(state["meter"])
         self.best_epoch = state["best_epoch"]
-        self._best_weights = dict(state["best_weights"])
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for average, parameter in zip(self._average, self._parameters, strict=False):  # no average, no swap
+            kept = parameter.detach().clone()
+            parameter.copy_(average)
+            average.copy_(kept)

@@ -10,19 +10,19 @@ from torch.nn import functional as F
 
 from hicmae_core.data.augmentation import IMAGENET_MEAN, IMAGENET_STD
 from hicmae_core.model.architecture import AUDIO_PATCH, VIDEO_PATCH
-from hicmae_core.model.masking import split_tokens, take
+from hicmae_core.model.masking import TokenSplit, split_tokens, take
 from hicmae_core.model.patches import patchify
 from hicmae_core.model.pretraining import PretrainingOutput
 
 _EPSILON = 1e-6
 
 
-def video_targets(video: Tensor, video_mask: Tensor, frame_difference: bool = True) -> Tensor:
+def video_targets(video: Tensor, video_mask: Tensor | TokenSplit, frame_difference: bool = True) -> Tensor:
     """Masked video patches, standardised per patch and colour.
 
     Args:
         video: ImageNet-normalised clips ``[B, 3, T, H, W]``.
-        video_mask: ``[B, N]``, 1 where masked.
+        video_mask: ``[B, N]``, 1 where masked, or the split of the tokens.
         frame_difference: Replace each tubelet's second frame by its difference to the first.
 
     Returns:
@@ -39,12 +39,12 @@ def video_targets(video: Tensor, video_mask: Tensor, frame_difference: bool = Tr
     return values.movedim(2, -1).flatten(2)
 
 
-def audio_targets(audio: Tensor, audio_mask: Tensor) -> Tensor:
+def audio_targets(audio: Tensor, audio_mask: Tensor | TokenSplit) -> Tensor:
     """Masked spectrogram patches, standardised per patch.
 
     Args:
         audio: Normalised log-mel spectrograms ``[B, 1, time, mel]``.
-        audio_mask: ``[B, N]``, 1 where masked.
+        audio_mask: ``[B, N]``, 1 where masked, or the split of the tokens.
 
     Returns:
         ``[B, masked, 256]``; a patch's values are ordered (time, mel).
@@ -68,9 +68,9 @@ def contrastive_loss(logits: Tensor | Sequence[Tensor]) -> Tensor:
 def pretraining_loss(
     out: PretrainingOutput,
     video: Tensor,
-    video_mask: Tensor,
+    video_mask: Tensor | TokenSplit,
     audio: Tensor,
-    audio_mask: Tensor,
+    audio_mask: Tensor | TokenSplit,
     contrastive_weight: float,
     frame_difference: bool,
 ) -> dict[str, Tensor]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -34,22 +35,18 @@ def refuse(
     Raises:
         ValueError: Always, naming the step, the losses, the clips and the file.
     """
-    saved = []
+    saved: list[dict[str, Any]] = []
     for part, clips in enumerate(parts):
         inputs = inputs_of(clips, step, part)
         losses = {name: loss.item() for name, loss in objective(*inputs).items()}
         saved.append({"clip_ids": clips.clip_ids, "inputs": inputs, "losses": losses})
     with atomic_path(path) as temporary:
         torch.save({"step": step, "objective": objective.state_dict(), "parts": saved}, temporary)
-    worst = [part for part in saved if not all(map(_is_finite, part["losses"].values()))] or saved
+    worst = [part for part in saved if not all(map(math.isfinite, part["losses"].values()))] or saved
     values = ", ".join(f"{name} {value:g}" for name, value in worst[0]["losses"].items())
+    clip_ids = ", ".join(clip_id for part in worst for clip_id in part["clip_ids"])
     raise ValueError(
-        f"a loss or gradient is not finite at step {step} ({values}) on the clips "
-        f"{', '.join(clip for part in worst for clip in part['clip_ids'])}; no step was taken on them, and {path} holds "
-        "inputs and weights; look at these clips, lower base_lr, set clip_grad or raise precision, or set "
-        "on_nonfinite: skip; then run again"
+        f"a loss or gradient is not finite at step {step} ({values}) on the clips {clip_ids}; no step was taken on "
+        f"them, and {path} holds inputs and weights. Look at these clips, lower base_lr, set clip_grad or raise "
+        "precision, or set on_nonfinite: skip; then run again"
     )
-
-
-def _is_finite(value: float) -> bool:
-    return abs(value) < float("inf")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from hicmae_core.config import Params, PretrainParams
 from hicmae_core.data.augmentation import audio_gain, multi_scale_corner_crop
@@ -19,11 +20,14 @@ from hicmae_core.model.masking import random_mask, tube_mask
 from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.training import distributed
 from hicmae_core.training.checkpoint import TRAINING_CODE, CheckpointStore
-from hicmae_core.training.loop import Run, Task, summarise, train, write_history
-from hicmae_core.training.losses import pretraining_loss
-from hicmae_core.training.optim import parameter_groups
+from hicmae_core.training.history import summarise, write_history
+from hicmae_core.training.loop import Run, Task, train
+from hicmae_core.training.objectives import PretrainingObjective
 from hicmae_core.training.seeding import Key, generator_for, seed_everything
 from hicmae_core.training.tracker import Tracker
+
+Grid = tuple[int, ...]
+"""Tokens along each axis."""
 
 
 def pretraining_fingerprint(params: Params, data: Sequence[Path]) -> str:
@@ -68,48 +72,49 @@ def run_pretraining(
             temperature=settings.temperature,
             skips=settings.skips,
         ).to(device)
-        task = Task(
-            model=model,
-            groups=parameter_groups(model, settings.weight_decay),
-            clips=clips,
-            losses_of=partial(_losses, params, model.video_grid, model.audio_grid),
-        )
-        run = Run(params.seed, device, params.compute, CheckpointStore(checkpoint_dir), tracker)
-        learner = train(task, settings, run)
+        inputs_of = partial(_inputs, params, (model.video_grid, model.audio_grid))
+        task = Task(model, PretrainingObjective(model, settings), clips, inputs_of)
+        store = CheckpointStore(checkpoint_dir, params.compute.num_checkpoints)
+        learner = train(task, settings, Run(params.seed, device, params.compute, store, tracker))
+        weights = learner.weights()
         if distributed.rank() == 0:
-            save_model(out_dir / "model.safetensors", model, {"size": params.model.size, "epochs": settings.epochs})
+            about = {"size": params.model.size, "epochs": settings.epochs}
+            save_model(out_dir / "model.safetensors", model, about, weights)
             write_history(out_dir / "history.csv", learner.history)
-            run.checkpoints.clear()
+            store.clear()
         distributed.wait_for_all()
     return summarise(learner, len(clips)) | {"seconds": time.perf_counter() - started}
 
 
-def _losses(
-    params: Params, video_grid: tuple[int, ...], audio_grid: tuple[int, ...], model: nn.Module, batch: Batch, step: int
-) -> dict[str, Tensor]:
-    """Augment and mask a batch, reconstruct it and compare."""
+def _inputs(params: Params, grids: tuple[Grid, Grid], batch: Batch, step: int, part: int) -> tuple[Tensor, ...]:
+    """A part of this process's batch, augmented, and its scores for the masks: what the objective takes.
+
+    The scores are drawn for all clips of the step, so that masks do not depend on the number of processes or parts.
+    """
     settings = params.pretrain
-    device = next(model.parameters()).device
-    generator = generator_for(params.seed, "pre-training augmentation", step, distributed.rank())
-    frames = batch.frames.to(device, non_blocking=True)
-    video = multi_scale_corner_crop(frames, settings.crop_scales, params.model.image_size, generator)
-    audio = batch.audio.to(device, non_blocking=True)
-    if settings.audio_gain:
-        audio = audio_gain(audio, generator)
-    masks = draw_masks(settings, video_grid, audio_grid, len(video) * distributed.world_size(), params.seed, step)
-    video_mask, audio_mask = (mask[distributed.share(len(video))].to(device) for mask in masks)
-    out = model(video, video_mask, audio, audio_mask)
-    return pretraining_loss(
-        out, video, video_mask, audio, audio_mask, settings.contrastive_weight, settings.frame_difference
+    generator = generator_for(params.seed, "pre-training augmentation", step, distributed.rank(), part)
+    video = multi_scale_corner_crop(batch.frames, settings.crop_scales, params.model.image_size, generator)
+    audio = audio_gain(batch.audio, generator) if settings.audio_gain else batch.audio
+    start = (distributed.rank() * settings.accumulation_steps + part) * len(video)
+    video_scores, audio_scores = (
+        scores[start : start + len(video)].to(video.device, non_blocking=True)
+        for scores in draw_scores(*grids, settings.batch_size, params.seed, step)
     )
+    return video, video_scores, audio, audio_scores
+
+
+def draw_scores(video_grid: Grid, audio_grid: Grid, batch_size: int, *keys: Key) -> tuple[Tensor, Tensor]:
+    """Uniform scores by which the objective masks: ``[B, spatial positions]``, ``[B, audio tokens]``, on the CPU.
+
+    They follow from `keys`, and give the masks that `draw_masks` gives.
+    """
+    generator = generator_for("masks", *keys)
+    video_scores = torch.rand(batch_size, math.prod(video_grid[1:]), generator=generator)
+    return video_scores, torch.rand(batch_size, math.prod(audio_grid), generator=generator)
 
 
 def draw_masks(
-    settings: PretrainParams,
-    video_grid: tuple[int, ...],
-    audio_grid: tuple[int, ...],
-    batch_size: int,
-    *keys: Key,
+    settings: PretrainParams, video_grid: Grid, audio_grid: Grid, batch_size: int, *keys: Key
 ) -> tuple[Tensor, Tensor]:
     """Tube masks ``[B, video tokens]`` and random masks ``[B, audio tokens]`` that `keys` determine, on the CPU."""
     generator = generator_for("masks", *keys)

@@ -17,7 +17,7 @@ from hicmae_core.training.initialisation import load_pretrained
 from hicmae_core.training.tracker import NullTracker, Tracker
 
 from .conftest import NO_AUGMENTATION
-from .trackers import Breaker, Interrupted, Recorder
+from .trackers import Breaker, Broken, Recorder
 
 
 def part(clips: ClipDataset, indices: range) -> ClipDataset:
@@ -56,7 +56,10 @@ def test_a_classifier_learns_colours_and_keeps_its_notes(
     chosen = params(finetune={"epochs": 10, "augmentation": NO_AUGMENTATION})
     summary = finetune(chosen, labelled, tmp_path, tracker)
     history = pd.read_csv(tmp_path / "history.csv")
-    assert list(history.columns) == ["epoch", "train_loss", "lr", "samples_per_second"]
+    assert list(history.columns) == [
+        "epoch", "train_loss", "gradient_norm", "skipped_steps", "gradient_spikes", "lr", "samples_per_second",
+        "waiting_share",
+    ]  # fmt: skip
     assert history["train_loss"].iloc[0] == pytest.approx(np.log(3), rel=0.05)
     assert history["train_loss"].iloc[-1] < 0.3
     assert summary["chosen_epoch"] == 9
@@ -80,10 +83,13 @@ def test_every_augmentation_and_modality_trains(
 
 def test_resumed_equals_uninterrupted(params: Callable[..., Params], labelled: ClipDataset, tmp_path: Path) -> None:
     train, held_out = part(labelled, range(16)), part(labelled, range(16, 24))
-    chosen = params(finetune={"selection": "validation", "epochs": 4})
+    chosen = params(
+        compute={"checkpoint_every_minutes": 0},
+        finetune={"selection": "validation", "epochs": 4, "augmentation": NO_AUGMENTATION},
+    )
     finetune(chosen, train, tmp_path / "whole", validation=held_out)
-    with pytest.raises(Interrupted):
-        finetune(chosen, train, tmp_path / "parts", Breaker(last=2), validation=held_out)
+    with pytest.raises(Broken):
+        finetune(chosen, train, tmp_path / "parts", Breaker(last=7), validation=held_out)
     finetune(chosen, train, tmp_path / "parts", validation=held_out)
     whole, parts = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts"))
     assert whole == parts

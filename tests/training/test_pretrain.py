@@ -10,10 +10,13 @@ import torch
 from hicmae_core.config import Params
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.model.artifact import load_model
+from hicmae_core.model.pretraining import PretrainingModel
+from hicmae_core.model.sizes import pretraining_model
+from hicmae_core.training.objectives import PretrainingObjective
 from hicmae_core.training.pretrain import draw_masks, pretraining_fingerprint, run_pretraining
 from hicmae_core.training.tracker import NullTracker
 
-from .trackers import Breaker, Interrupted, Recorder
+from .trackers import Breaker, Broken, Recorder
 
 
 def test_pretraining_learns_reports_and_cleans_up(
@@ -46,22 +49,55 @@ def test_pretraining_learns_reports_and_cleans_up(
 
 
 def test_resumed_equals_uninterrupted(params: Callable[..., Params], unlabelled: ClipDataset, tmp_path: Path) -> None:
-    whole, parts = Recorder(), Breaker(last=1)
-    run_pretraining(params(), unlabelled, tmp_path / "whole", tmp_path / "checkpoints1", whole)
-    with pytest.raises(Interrupted):
-        run_pretraining(params(), unlabelled, tmp_path / "parts", tmp_path / "checkpoints2", parts)
+    last = 7  # in the midst of the last of three epochs of three steps
+    whole, parts, rest = Recorder(), Breaker(last), Recorder()
+    chosen = params(compute={"checkpoint_every_minutes": 0}, pretrain={"ema_decay": 0.9, "accumulation_steps": 2})
+    run_pretraining(chosen, unlabelled, tmp_path / "whole", tmp_path / "checkpoints1", whole)
+    with pytest.raises(Broken):
+        run_pretraining(chosen, unlabelled, tmp_path / "parts", tmp_path / "checkpoints2", parts)
     assert not (tmp_path / "parts").exists()
-    rest = Recorder()
-    run_pretraining(params(), unlabelled, tmp_path / "parts", tmp_path / "checkpoints2", rest)
+    run_pretraining(chosen, unlabelled, tmp_path / "parts", tmp_path / "checkpoints2", rest)
 
-    assert set(rest.metrics) == {1, 2}
-    assert (tmp_path / "whole" / "model.safetensors").read_bytes() == (
-        tmp_path / "parts" / "model.safetensors"
-    ).read_bytes()
-    noisy = ["samples_per_second"]
+    files = [tmp_path / name / "model.safetensors" for name in ("whole", "parts")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    noisy = ["samples_per_second", "waiting_share"]
     histories = [pd.read_csv(tmp_path / name / "history.csv").drop(columns=noisy) for name in ("whole", "parts")]
     pd.testing.assert_frame_equal(*histories, check_exact=True)
+    assert set(rest.metrics) == set(range(last // 3, 3))
     assert parts.series["step/total"] + rest.series["step/total"] == whole.series["step/total"]
+
+
+def test_parts_of_a_batch_give_the_gradients_of_the_whole(
+    params: Callable[..., Params], unlabelled: ClipDataset, tmp_path: Path
+) -> None:
+    keys = {"contrastive_weight": 0, "crop_scales": [1.0], "audio_gain": False}
+    histories = []
+    for num_parts in (1, 4):
+        chosen = params(pretrain=keys | {"accumulation_steps": num_parts})
+        out = tmp_path / str(num_parts)
+        run_pretraining(chosen, unlabelled, out, tmp_path / "checkpoints", NullTracker())
+        histories.append(pd.read_csv(out / "history.csv")[["total", "video", "audio", "gradient_norm"]])
+    pd.testing.assert_frame_equal(*histories, check_exact=False, rtol=1e-4)
+    with pytest.raises(ValueError, match="cannot be cut into 3 equal parts"):
+        run_pretraining(
+            params(pretrain={"accumulation_steps": 3}), unlabelled, tmp_path, tmp_path / "checkpoints", NullTracker()
+        )
+
+
+def test_an_average_of_the_weights_is_what_is_saved(
+    params: Callable[..., Params], unlabelled: ClipDataset, tmp_path: Path
+) -> None:
+    first, last, averaged = (
+        weights_after(params(pretrain=keys), unlabelled, tmp_path / str(number))
+        for number, keys in enumerate([{"base_lr": 1e-12, "min_lr": 0}, {}, {"ema_decay": 0.99}])
+    )
+    distance = [sum(float((weights[name] - first[name]).norm()) for name in first) for weights in (averaged, last)]
+    assert 0 < distance[0] < 0.2 * distance[1]
+
+
+def weights_after(chosen: Params, clips: ClipDataset, folder: Path) -> dict[str, torch.Tensor]:
+    run_pretraining(chosen, clips, folder / "out", folder / "checkpoints", NullTracker())
+    return load_model(folder / "out" / "model.safetensors")[0].state_dict()
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -87,8 +123,29 @@ def test_a_loss_that_is_not_finite_names_the_clips(
 
     fields = ("faces", "audio", "clip_ids", "labels", "model")
     broken = Broken(**{name: getattr(unlabelled, name) for name in fields})
-    with pytest.raises(ValueError, match=r"not finite at step \d+ \(total nan.*clip07"):
+    with pytest.raises(ValueError, match=r"not finite at step \d+ \(total nan.*clip07") as caught:
         run_pretraining(params(), broken, tmp_path / "out", tmp_path / "checkpoints", NullTracker())
+    (path,) = (tmp_path / "checkpoints").glob("nonfinite-step-*.pt")
+    assert str(path) in str(caught.value)
+    saved = torch.load(path, weights_only=True)
+    (part,) = saved["parts"]
+    assert "clip07" in part["clip_ids"]
+    objective = PretrainingObjective(load_like(params()), params().pretrain)
+    objective.load_state_dict(saved["objective"])
+    assert objective(*part["inputs"])["total"].isnan()
+
+    chosen = params(pretrain={"on_nonfinite": "skip"})
+    summary = run_pretraining(chosen, broken, tmp_path / "out", tmp_path / "checkpoints2", NullTracker())
+    assert summary["skipped_steps"] == 1
+    assert math.isfinite(summary["total"])
+
+
+def load_like(chosen: Params) -> PretrainingModel:
+    """A model of the geometry of `chosen`."""
+    m = chosen.model
+    return pretraining_model(
+        m.size, image_size=m.image_size, num_frames=m.num_frames, num_audio_frames=m.num_audio_frames
+    )
 
 
 def test_too_few_clips_are_refused(params: Callable[..., Params], unlabelled: ClipDataset, tmp_path: Path) -> None:

@@ -21,33 +21,18 @@ class Recorder:
         pass
 
 
-class Interrupted(Exception):
+class Broken(Exception):
     """A training that is cut short."""
 
 
 class Breaker(Recorder):
-    """Raises when it is told of epoch `last`, before the checkpoint of that epoch is written."""
+    """Raises when it is told of optimizer step `last`, before the checkpoint after that step is written."""
 
     def __init__(self, last: int) -> None:
         super().__init__()
         self.last = last
 
-    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        super().log_metrics(values, step)
-        if step == self.last:
-            raise Interrupted
-
-
-class StepFile(Recorder):
-    """Writes the first loss of each step to a file of its own at once, so that it outlives a process that is killed."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"steps-{len(list(folder.glob('steps-*.txt'))):02d}.txt"
-        self.path.touch()
-
     def log_series(self, name: str, points: Sequence[tuple[int, float]]) -> None:
-        if name in ("step/total", "step/train_loss"):
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write("".join(f"{step} {value!r}\n" for step, value in points))
+        if any(step >= self.last for step, _ in points):
+            raise Broken
+        super().log_series(name, points)
