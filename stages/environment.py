@@ -7,6 +7,8 @@ DEFAULTS = {
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # what cannot be sent waits in an outbox
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin for each other crawl on a machine that is busy otherwise
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

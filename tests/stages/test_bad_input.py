@@ -105,7 +105,10 @@ def test_a_model_that_is_none(workplace):
     expect_refusal(command(workplace, "stages.predict", "video.mp4"), "no model there yet")
 
 
-STAGES_WITH_HELP = ("prepare", "faces", "audio", "quality", "pretrain", "finetune", "evaluate", "predict", "configure")
+STAGES_WITH_HELP = (
+    *("prepare", "faces", "audio", "quality", "pretrain", "finetune", "evaluate"),
+    *("predict", "configure", "send_metrics"),
+)
 
 
 @pytest.mark.parametrize("stage", STAGES_WITH_HELP)

@@ -1,95 +1,22 @@
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Run, ViewType
 
-from hicmae_core.config import Params, load_params
+from hicmae_core.config import Params
 from hicmae_core.files import sha256_of
 from hicmae_core.training.tracker import NullTracker
 from stages import environment, studies
 from stages.project import project_root
 from stages.tracking import download_model, track
-
-ROOT = Path(__file__).resolve().parents[2]
-PARAMS = load_params(ROOT / "params.yaml")
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new SQLite store; making one takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project without a store yet."""
-    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
-    (tmp_path / "dvc.lock").write_text("schema: '2.0'\n")
-    manifests = tmp_path / "data" / "manifests"
-    manifests.mkdir(parents=True)
-    for name in ("demo", "demo_unlabelled"):
-        pd.DataFrame({"clip_id": ["a", "b", name]}).to_parquet(manifests / f"{name}.parquet")
-    for variable in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "RANK"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def project(bare_project: Path, empty_store: Path) -> Path:
-    """A project with an empty store."""
-    shutil.copy(empty_store, bare_project / "mlflow.db")
-    return bare_project
-
-
-def client_of(project: Path) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
-
-
-def runs_of(project: Path, experiment: str = "demo") -> dict[str, Run]:
-    client = client_of(project)
-    found = client.get_experiment_by_name(experiment)
-    runs = client.search_runs([found.experiment_id], run_view_type=ViewType.ALL) if found else []
-    assert len({run.info.run_name for run in runs}) == len(runs), "two runs of one name"
-    return {run.info.run_name: run for run in runs}
-
-
-def steps_of(project: Path, run: Run, name: str) -> list[tuple[int, float]]:
-    return sorted(
-        (metric.step, metric.value) for metric in client_of(project).get_metric_history(run.info.run_id, name)
-    )
+from tests.stages.tracked import PARAMS, runs_of, start_fold, steps_of
 
 
 def changed(section: str, **values: object) -> Params:
     return PARAMS.model_copy(update={section: getattr(PARAMS, section).model_copy(update=values)})
-
-
-SCRIPT = """
-import os, signal, sys
-from pathlib import Path
-from hicmae_core.config import load_params
-from stages.tracking import track
-params, fold = load_params(Path(sys.argv[1])), int(sys.argv[2])
-with track("finetune", params, "demo", fold) as tracker:
-    tracker.log_series("train/loss", [(step, 1 / (fold + step)) for step in range(3)])
-    if len(sys.argv) > 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def start_fold(fold: int, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", SCRIPT, str(ROOT / "params.yaml"), str(fold), *more]
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def test_folds_in_separate_processes_meet_under_one_parent_of_a_new_store(bare_project: Path) -> None:

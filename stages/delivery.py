@@ -1,0 +1,68 @@
+"""How entries of an outbox get into a run of an MLflow store, once, however often they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+
+from stages.outbox import Entry
+from stages.runs import RunStore
+from stages.sender import Refused, reason
+
+_REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
+
+
+class Delivery:
+    """Sends entries of one run: metrics up to `outbox.MAX_POINTS`, or one of another kind.
+
+    A point that is sent again changes nothing: its name, step, value and time are its key in the store.
+    """
+
+    def __init__(self, store: RunStore, run_id: str) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._known_steps: dict[str, set[int]] = {}
+
+    def __call__(self, entries: Sequence[Entry]) -> None:
+        """Send `entries`.
+
+        Raises:
+            Refused: If the store will never take them.
+            Exception: Whatever the store's client raises, if it cannot be reached now.
+        """
+        try:
+            match entries[0]["kind"]:
+                case "metrics":
+                    self._log_metrics(entries)
+                case "artifact":
+                    self._store.client.log_artifact(self._run_id, entries[0]["path"], entries[0]["folder"] or None)
+                case "end":
+                    with self._store.lock:
+                        self._store.end(self._run_id, **entries[0]["how"])
+        except MlflowException as error:
+            if error.error_code in _REFUSALS:
+                raise Refused(reason(error)) from error
+            raise
+        except FileNotFoundError as error:
+            raise Refused(f"{error.filename} is no longer there") from error
+
+    def _log_metrics(self, entries: Sequence[Entry]) -> None:
+        metrics = [metric for entry in entries for metric in self._wanted(entry)]
+        if metrics:
+            self._store.client.log_batch(self._run_id, metrics=metrics)
+        for metric in metrics:
+            self._known_steps.get(metric.key, set()).add(metric.step)
+
+    def _wanted(self, entry: Entry) -> Iterator[Metric]:
+        """The entry's points; of a training that goes on, those of steps that the run does not have."""
+        for name, step, value, time_ms in entry["points"]:
+            if not entry["keep_first"] or step not in self._steps_of(name):
+                yield Metric(name, value, time_ms, step)
+
+    def _steps_of(self, name: str) -> set[int]:
+        if name not in self._known_steps:
+            history = self._store.client.get_metric_history(self._run_id, name)
+            self._known_steps[name] = {metric.step for metric in history}
+        return self._known_steps[name]

@@ -1,0 +1,112 @@
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from stages import sender as sender_module
+from stages.outbox import Entry, Outbox
+from stages.sender import Refused, Sender, reason
+from tests.stages.test_outbox import metrics
+
+
+class Store:
+    """A store that fails as often as asked, and refuses one entry."""
+
+    def __init__(self, num_failures: int = 0, refused: Entry | None = None) -> None:
+        self.num_failures = num_failures
+        self.refused = refused
+        self.entries: list[Entry] = []
+
+    def __call__(self, entries: Sequence[Entry]) -> None:
+        if self.num_failures > 0:
+            self.num_failures -= 1
+            raise OSError(111, "Connection refused")
+        if self.refused in entries:
+            raise Refused("no such run")
+        self.entries += entries
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender_module, "_LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(sender_module, "_MAX_PAUSE_SECONDS", 0.1)
+
+
+def test_all_arrives_once_in_order_when_the_store_is_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, outbox = Store(num_failures=4), Outbox(tmp_path / "run", "s")
+    sender = Sender(outbox, store, "http://there")
+    entries = [metrics(step) for step in range(20)]
+    for entry in entries:
+        outbox.append(entry)
+        time.sleep(0.02)
+    sender.finish(patience_seconds=10)
+    outbox.close()
+    assert store.entries == entries
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "http://there cannot be reached (Connection refused)" in lines[0]
+    assert str(outbox.queue) in lines[0]
+    assert "is back" in lines[1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_single_failure_is_not_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, outbox = Store(num_failures=1), Outbox(tmp_path / "run", "s")
+    outbox.append(metrics(0))
+    Sender(outbox, store, "s").finish(patience_seconds=10)
+    assert store.entries == [metrics(0)]
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_refused_is_told_once_and_holds_nothing_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, outbox = Store(refused=metrics(1)), Outbox(tmp_path / "run", "s")
+    for step in (0, 1, 1, 2):
+        outbox.append(metrics(step))
+    Sender(outbox, store, "s").finish(patience_seconds=10)
+    assert store.entries == [metrics(0), metrics(2)]
+    assert capsys.readouterr().err.count("no such run") == 1
+
+
+def test_a_store_that_stays_away_is_given_up_in_time_and_loses_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outbox = Outbox(tmp_path / "run", "s")
+    sender = Sender(outbox, Store(num_failures=10**9), "s")
+    outbox.append(metrics(0))
+    start = time.monotonic()
+    sender.finish(patience_seconds=0.5)
+    assert time.monotonic() - start < 2
+    outbox.close()
+    assert "1 records of this run stay in" in capsys.readouterr().err
+    assert Outbox(tmp_path / "run", "s").next_batch() == [metrics(0)]
+
+
+def test_a_store_that_hangs_delays_nobody(tmp_path: Path) -> None:
+    release, arrived = Event(), Event()
+
+    def hang(entries: Sequence[Entry]) -> None:
+        arrived.set()
+        release.wait()
+
+    outbox = Outbox(tmp_path / "run", "s")
+    sender = Sender(outbox, hang, "s")
+    outbox.append(metrics(0))
+    assert arrived.wait(5)
+    start = time.monotonic()
+    for step in range(1, 1000):
+        outbox.append(metrics(step))
+    sender.finish(patience_seconds=0.5)
+    outbox.close()
+    assert time.monotonic() - start < 3
+    release.set()
+    sender._thread.join(5)
+    assert len(Outbox(tmp_path / "run", "s")) == 1000
+
+
+def test_the_reason_is_at_the_bottom_of_an_error() -> None:
+    outer = RuntimeError("max retries")
+    outer.__cause__ = ConnectionRefusedError(111, "Connection refused")
+    assert reason(outer) == "Connection refused"
+    assert reason(ValueError()) == "ValueError"
