@@ -8,6 +8,7 @@ other parameters than before.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -107,6 +108,7 @@ def replicate(
     if parallel == "ddp":
         devices = [device] if device.type == "cuda" else None
         return DistributedDataParallel(objective, device_ids=devices, gradient_as_bucket_view=True)
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)  # views are returned, never changed in place
     mesh = init_device_mesh(device.type, (world_size(),))
     for module in [*(module for module in model.modules() if isinstance(module, Block)), model]:
         fully_shard(module, mesh=mesh, reshard_after_forward=True)

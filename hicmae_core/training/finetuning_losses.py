@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hicmae_core.config import RegressionLoss
+from hicmae_core.model.gathering import rows_of_all_processes
 
 _DISTANCES = {"mse": F.mse_loss, "l1": F.l1_loss, "smooth_l1": F.smooth_l1_loss}
 _EPSILON = 1e-8
@@ -35,13 +36,20 @@ def regression_loss(outputs: Tensor, targets: Tensor, kind: RegressionLoss) -> T
     """A distance of two ``[B, targets]`` tables, or 1 minus their correlation over the batch.
 
     ``ccc`` (Lin's concordance) and ``pcc`` (Pearson's correlation) are those of `evaluation.metrics`, of each target
-    over the clips of this process's batch, then averaged over the targets. Something constant correlates with nothing:
-    its coefficient is 0, its gradient finite.
+    over the clips, then averaged over the targets. Something constant correlates with nothing: its coefficient is 0,
+    its gradient finite.
     """
     if kind in _DISTANCES:
         return _DISTANCES[kind](outputs, targets)
     coefficient = _concordance(outputs, targets) if kind == "ccc" else _correlation(outputs, targets)
     return 1 - coefficient.mean()
+
+
+def shared_regression_loss(outputs: Tensor, targets: Tensor, kind: RegressionLoss) -> Tensor:
+    """What, averaged over processes that train together, is the `regression_loss` of the clips of all of them."""
+    if kind not in _DISTANCES:
+        outputs, targets = rows_of_all_processes(outputs), rows_of_all_processes(targets)
+    return regression_loss(outputs, targets, kind)
 
 
 def _correlation(outputs: Tensor, targets: Tensor) -> Tensor:

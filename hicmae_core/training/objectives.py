@@ -1,4 +1,4 @@
-"""What a training step computes on the device, from augmented clips to losses: the part that is compiled and replicated.
+"""What a training step computes on the device, from augmented clips to losses: what is compiled and replicated.
 
 Shapes are static and nothing waits for the device, so that a step is one graph.
 """
@@ -13,7 +13,7 @@ from hicmae_core.config import DatasetParams, FinetuneParams, PretrainParams
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.masking import num_hidden, random_split, tube_split
 from hicmae_core.model.pretraining import PretrainingModel
-from hicmae_core.training.finetuning_losses import classification_loss, regression_loss
+from hicmae_core.training.finetuning_losses import classification_loss, shared_regression_loss
 from hicmae_core.training.losses import pretraining_loss
 
 
@@ -89,5 +89,5 @@ class FinetuningObjective(nn.Module):
         """
         outputs = self.model(video, audio).float()
         if self.regression_loss is not None:
-            return {"train_loss": regression_loss(outputs, labels, self.regression_loss)}
+            return {"train_loss": shared_regression_loss(outputs, labels, self.regression_loss)}
         return {"train_loss": classification_loss(outputs.view(labels.shape), labels, self.class_weights)}

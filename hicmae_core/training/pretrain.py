@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,14 +31,26 @@ Grid = tuple[int, ...]
 """Tokens along each axis."""
 
 
-def pretraining_fingerprint(params: Params, data: Sequence[Path]) -> str:
-    """The name of everything that determines a pre-training's result.
+def pretraining_inputs(params: Params, data: Sequence[Path]) -> dict[str, Any]:
+    """Everything that determines a pre-training's result, by name; paths stand for their content.
 
     Args:
         params: All parameters; those of this training count.
         data: Small files that follow the data: the manifest and the stores' indices.
     """
-    return fingerprint("pretrain", params.seed, params.faces, params.model, params.pretrain, data, TRAINING_CODE)
+    return {
+        "seed": params.seed,
+        "faces": params.faces,
+        "model": params.model,
+        "pretrain": params.pretrain,
+        "data": data,
+        "code": TRAINING_CODE,
+    }
+
+
+def pretraining_fingerprint(params: Params, data: Sequence[Path]) -> str:
+    """The name of all `pretraining_inputs`."""
+    return fingerprint("pretrain", *pretraining_inputs(params, data).values())
 
 
 def run_pretraining(
@@ -70,6 +83,7 @@ def run_pretraining(
             num_frames=params.model.num_frames,
             num_audio_frames=params.model.num_audio_frames,
             temperature=settings.temperature,
+            gather_negatives=settings.gather_negatives,
             skips=settings.skips,
         ).to(device)
         inputs_of = partial(_inputs, params, (model.video_grid, model.audio_grid))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.batches import test_batches
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.model.classifier import Classifier
+from hicmae_core.training import distributed
 from hicmae_core.training.finetuning_losses import classification_loss, regression_loss, smooth_one_hot
 from hicmae_core.training.learner import Row
 
@@ -23,26 +26,46 @@ def validate(
 ) -> Row:
     """Measure a model on clips it is not trained on; it is left in eval mode.
 
+    Processes that train together share the batches, and each gets what one process alone gets.
+
     Returns:
         For classification `validation_loss`, `validation_uar` and `validation_war`, means over the targets, and
         `score`, which is the UAR; for regression `validation_loss`, which is `regression_loss` over all clips, and
         `score`, its negative.
     """
     model.eval()
-    outputs, labels = [], []
-    for batch in test_batches(clips, max(1, settings.batch_size // NUM_SEGMENTS), NUM_SEGMENTS, num_workers):
-        assert batch.labels is not None
-        outputs.append(_clip_outputs(model, batch.frames, batch.audio))
-        labels.append(batch.labels)
-    return scores(torch.cat(outputs), torch.cat(labels), dataset, settings)
+    batch_size = max(1, settings.batch_size // NUM_SEGMENTS)
+    indices, num_own = shared_out(len(clips), batch_size)
+    assert clips.labels is not None
+    own_clips = replace(
+        clips, clip_ids=[clips.clip_ids[i] for i in indices], labels=clips.labels[indices], subjects=None
+    )
+    batches = test_batches(own_clips, batch_size, NUM_SEGMENTS, num_workers)
+    own = torch.cat([_clip_outputs(model, batch.frames, batch.audio) for batch in batches])
+    outputs = own.new_zeros(len(clips), dataset.num_outputs)
+    outputs[indices[:num_own]] = own[:num_own]
+    return scores(distributed.all_reduce_sum(outputs).cpu(), torch.from_numpy(clips.labels), dataset, settings)
+
+
+def shared_out(num_clips: int, batch_size: int) -> tuple[list[int], int]:
+    """Clips that this process reads, and how many of them, the first ones, are its own.
+
+    The batches are those of one process, dealt out in turn. Every process reads equally many, because a sharded model
+    needs all of them each time: where they run short, the last one is read once more.
+    """
+    places = range(num_clips)
+    batches = [places[start : start + batch_size] for start in places[::batch_size]]
+    own = batches[distributed.rank() :: distributed.world_size()]
+    runs_short = len(own) < len(batches[:: distributed.world_size()])
+    return [index for batch in own + batches[-1:] * runs_short for index in batch], sum(map(len, own))
 
 
 def _clip_outputs(model: Classifier, frames: Tensor, audio: Tensor) -> Tensor:
-    """Outputs ``[B, num_outputs]`` averaged over the segments of frames ``[B, segments, ...]``, on the CPU."""
+    """Outputs ``[B, num_outputs]`` averaged over the segments of frames ``[B, segments, ...]``."""
     device = next(model.parameters()).device
     video = resize_only(frames.flatten(0, 1).to(device), model.architecture.image_size)
     outputs: Tensor = model(video, audio.flatten(0, 1).to(device))
-    return outputs.unflatten(0, frames.shape[:2]).mean(1).cpu()
+    return outputs.unflatten(0, frames.shape[:2]).mean(1)
 
 
 def scores(outputs: Tensor, labels: Tensor, dataset: DatasetParams, settings: FinetuneParams) -> Row:

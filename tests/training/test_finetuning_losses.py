@@ -1,10 +1,21 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from hicmae_core.config import RegressionLoss
 from hicmae_core.evaluation.metrics import regression_metrics
-from hicmae_core.training.finetuning_losses import classification_loss, regression_loss, smooth_one_hot
+from hicmae_core.training import distributed
+from hicmae_core.training.finetuning_losses import (
+    classification_loss,
+    regression_loss,
+    shared_regression_loss,
+    smooth_one_hot,
+)
+
+from .together import together
 
 KINDS = ("mse", "l1", "smooth_l1", "ccc", "pcc")
 
@@ -93,3 +104,22 @@ def test_class_weights_multiply_each_clip_s_terms() -> None:
 def test_label_smoothing_spreads_over_all_classes() -> None:
     targets = smooth_one_hot(torch.tensor([0, 2]), num_classes=4, smoothing=0.2)
     torch.testing.assert_close(targets, torch.tensor([[0.85, 0.05, 0.05, 0.05], [0.05, 0.05, 0.85, 0.05]]))
+
+
+def shared_loss_and_gradient(kind: RegressionLoss) -> tuple[float, torch.Tensor]:
+    """Of a linear model of 12 clips, averaged over the processes that have a share of them each."""
+    inputs, targets = tables()
+    own = distributed.share(len(inputs) // distributed.world_size())
+    weight = torch.eye(inputs.shape[1]).requires_grad_()
+    loss = shared_regression_loss(inputs[own] @ weight, targets[own], kind)
+    loss.backward()
+    assert weight.grad is not None
+    return distributed.all_reduce_mean(loss.detach()).item(), distributed.all_reduce_mean(weight.grad)
+
+
+@pytest.mark.parametrize(("kind", "num_processes"), [("ccc", 3), ("pcc", 2), ("mse", 2)])
+def test_processes_share_the_loss_of_all_their_clips(tmp_path: Path, kind: RegressionLoss, num_processes: int) -> None:
+    loss, gradient = shared_loss_and_gradient(kind)
+    for found in together(num_processes, shared_loss_and_gradient, tmp_path / "results", kind):
+        assert found[0] == pytest.approx(loss, rel=1e-5)
+        torch.testing.assert_close(found[1], gradient, rtol=1e-4, atol=1e-6)

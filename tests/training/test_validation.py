@@ -1,10 +1,18 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
 from hicmae_core.config import DatasetParams, FinetuneParams
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.model.sizes import classifier
-from hicmae_core.training.validation import scores, validate
+from hicmae_core.training import distributed
+from hicmae_core.training.validation import scores, shared_out, validate
+
+from .conftest import open_clips
+from .together import together
 
 SETTINGS = FinetuneParams(batch_size=8)
 EMOTIONS = DatasetParams(corpus="csv", classes=("a", "b", "c", "d"), num_folds=2)
@@ -54,3 +62,40 @@ def test_reading_twice_is_identical_and_batches_do_not_matter(labelled: ClipData
     assert validate(model, labelled, dataset, SETTINGS, 0) == first
     other = SETTINGS.model_copy(update={"batch_size": 5})
     assert validate(model, labelled, dataset, other, 0) == pytest.approx(first, rel=1e-5)
+
+
+def validate_together(clips_folder: Path, parallel: Any) -> tuple[dict[str, float], dict[str, float]]:
+    """Metrics of 24 clips in 5 batches, and of 3 clips in one."""
+    torch.manual_seed(0)
+    model = classifier("demo", 3, image_size=32, num_frames=4, num_audio_frames=32, drop_path=0.5)
+    torch.nn.init.normal_(model.head.weight)
+    distributed.replicate(model, model, torch.device("cpu"), parallel)
+    clips, dataset = open_clips(clips_folder, "classes"), EMOTIONS.model_copy(update={"classes": ("a", "b", "c")})
+    few = replace(clips, clip_ids=clips.clip_ids[:3], labels=clips.labels[:3], subjects=None)
+    settings = SETTINGS.model_copy(update={"batch_size": 10})
+    return validate(model, clips, dataset, settings, 0), validate(model, few, dataset, settings, 0)
+
+
+@pytest.mark.parametrize(("num_processes", "parallel"), [(2, "ddp"), (3, "ddp"), (3, "fsdp")])
+def test_processes_share_the_clips_and_find_the_same_to_the_bit(
+    clips_folder: Path, tmp_path: Path, num_processes: int, parallel: str
+) -> None:
+    (expected,) = together(1, validate_together, tmp_path / "one", clips_folder, parallel)
+    assert 0 < expected[0]["validation_uar"] < 1
+    found = together(num_processes, validate_together, tmp_path / "several", clips_folder, parallel)
+    assert found == [expected] * num_processes
+
+
+@pytest.mark.parametrize(("num_clips", "num_processes"), [(24, 3), (7, 3), (3, 2), (1, 4), (21, 2)])
+def test_no_clip_is_counted_twice_and_none_is_missed(
+    monkeypatch: pytest.MonkeyPatch, num_clips: int, num_processes: int
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", str(num_processes))
+    counted, rounds = [], set()
+    for rank in range(num_processes):
+        monkeypatch.setenv("RANK", str(rank))
+        indices, num_own = shared_out(num_clips, batch_size=5)
+        counted += indices[:num_own]
+        rounds.add(-(-len(indices) // 5))
+    assert sorted(counted) == list(range(num_clips))
+    assert len(rounds) == 1
