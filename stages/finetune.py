@@ -4,8 +4,8 @@ from hicmae_core.config import load_params
 from hicmae_core.data.folds import few_labels, split
 from hicmae_core.evaluation.training_figures import plot_history
 from hicmae_core.training import distributed
-from hicmae_core.training.finetune import finetuning_fingerprint, run_finetuning
-from stages import layout
+from hicmae_core.training.finetune import finetuning_fingerprint, finetuning_inputs, run_finetuning
+from stages import layout, resuming
 from stages.clips import PreparedDataset
 from stages.command import fold_parser, run
 from stages.tracking import track
@@ -25,7 +25,9 @@ def main() -> None:
     pretrained = settings.checkpoint if settings.init == "pretrained" else None
     out_dir = layout.finetune_folder(name, fold)
     mark = finetuning_fingerprint(params, name, fold, prepared.files, pretrained)
-    with track("finetune", params, name, fold) as tracker:
+    checkpoints = layout.CHECKPOINTS / f"finetune-{name}-{fold}-{mark}"
+    with track("finetune", params, name, fold, mark) as tracker:
+        resuming.begin(checkpoints, finetuning_inputs(params, name, fold, prepared.files, pretrained))
         run_finetuning(
             params,
             name,
@@ -34,7 +36,7 @@ def main() -> None:
             validation=None if parts.validation is None else prepared.clips(parts.validation, settings.modality),
             pretrained=pretrained,
             out_path=out_dir / "model.safetensors",
-            checkpoint_dir=layout.CHECKPOINTS / f"finetune-{name}-{fold}-{mark}",
+            checkpoint_dir=checkpoints,
             tracker=tracker,
         )
         if distributed.rank() == 0:

@@ -5,9 +5,9 @@ from hicmae_core.evaluation.training_figures import plot_history, plot_reconstru
 from hicmae_core.files import write_json
 from hicmae_core.model.artifact import load_model
 from hicmae_core.training import distributed
-from hicmae_core.training.pretrain import pretraining_fingerprint, run_pretraining
+from hicmae_core.training.pretrain import pretraining_fingerprint, pretraining_inputs, run_pretraining
 from hicmae_core.training.reconstruction import reconstruct_sample
-from stages import layout
+from stages import layout, resuming
 from stages.clips import PreparedDataset
 from stages.command import parser, run
 from stages.tracking import track
@@ -24,8 +24,10 @@ def main() -> None:
     params = load_params()
     prepared = PreparedDataset(params, params.pretrain.dataset)
     clips = prepared.clips(list(prepared.manifest["clip_id"]))
-    checkpoints = layout.CHECKPOINTS / f"pretrain-{pretraining_fingerprint(params, prepared.files)}"
-    with track("pretrain", params) as tracker:
+    mark = pretraining_fingerprint(params, prepared.files)
+    checkpoints = layout.CHECKPOINTS / f"pretrain-{mark}"
+    with track("pretrain", params, fingerprint=mark) as tracker:
+        resuming.begin(checkpoints, pretraining_inputs(params, prepared.files))
         summary = run_pretraining(params, clips, layout.PRETRAIN, checkpoints, tracker)
         if distributed.rank() != 0:
             return

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,10 +35,10 @@ from hicmae_core.training.tracker import Tracker
 from hicmae_core.training.validation import validate
 
 
-def finetuning_fingerprint(
+def finetuning_inputs(
     params: Params, dataset_name: str, fold: int, data: Sequence[Path], pretrained: Path | None
-) -> str:
-    """The name of everything that determines a fold's result.
+) -> dict[str, Any]:
+    """Everything that determines a fold's result, by name; paths stand for their content.
 
     Args:
         params: All parameters; those of this training count.
@@ -46,11 +47,25 @@ def finetuning_fingerprint(
         data: Small files that follow the data: the manifest and the stores' indices.
         pretrained: The pre-trained weights; None from scratch.
     """
-    dataset = params.dataset[dataset_name]
-    return fingerprint(
-        "finetune", dataset_name, fold, params.seed, dataset, params.faces, params.model, params.finetune, data,
-        pretrained, TRAINING_CODE,
-    )  # fmt: skip
+    return {
+        "dataset_name": dataset_name,
+        "fold": fold,
+        "seed": params.seed,
+        "dataset": params.dataset[dataset_name],
+        "faces": params.faces,
+        "model": params.model,
+        "finetune": params.finetune,
+        "data": data,
+        "pre-trained weights": pretrained,
+        "code": TRAINING_CODE,
+    }
+
+
+def finetuning_fingerprint(
+    params: Params, dataset_name: str, fold: int, data: Sequence[Path], pretrained: Path | None
+) -> str:
+    """The name of all `finetuning_inputs`."""
+    return fingerprint("finetune", *finetuning_inputs(params, dataset_name, fold, data, pretrained).values())
 
 
 def run_finetuning(

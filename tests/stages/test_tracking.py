@@ -8,6 +8,7 @@ import pytest
 
 from hicmae_core.config import Params
 from hicmae_core.files import sha256_of
+from hicmae_core.training.interruption import Interrupted
 from hicmae_core.training.tracker import NullTracker
 from stages import environment, studies
 from stages.project import project_root
@@ -139,6 +140,25 @@ def test_training_a_finished_fold_again_starts_a_new_run_and_keeps_the_old_one_r
     assert steps_of(project, runs["fold 1 (superseded)"], "train/loss") == [(0, 1.0)]
     with track("evaluate", PARAMS, "demo", 1) as tracker:
         assert tracker.run_id == runs["fold 1"].info.run_id
+
+
+def test_an_interrupted_fold_goes_on_in_its_run_unless_data_or_code_have_changed(project: Path) -> None:
+    run_ids = []
+
+    def train_and_be_interrupted(mark: str, value: float) -> None:
+        with track("finetune", PARAMS, "demo", 1, mark) as tracker:
+            tracker.log_series("train/loss", [(0, value), (int(value), value)])
+            run_ids.append(tracker.run_id)
+            raise Interrupted(signal.SIGTERM, "saved")
+
+    for mark, value in (("same", 1.0), ("same", 2.0), ("other", 3.0)):
+        with pytest.raises(Interrupted):
+            train_and_be_interrupted(mark, value)
+    runs = runs_of(project)
+    assert {run.info.status for name, run in runs.items() if name.startswith("fold")} == {"KILLED"}
+    assert run_ids == [runs["fold 1 (superseded)"].info.run_id] * 2 + [runs["fold 1"].info.run_id]
+    assert steps_of(project, runs["fold 1 (superseded)"], "train/loss") == [(0, 1.0), (1, 1.0), (2, 2.0)]
+    assert steps_of(project, runs["fold 1"], "train/loss") == [(0, 3.0), (3, 3.0)]
 
 
 def test_a_model_comes_back_from_its_run(project: Path) -> None:
