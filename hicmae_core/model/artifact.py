@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from hicmae_core.files import atomic_path
@@ -44,7 +44,7 @@ def save_model(
     weights = model.state_dict() if weights is None else weights
     tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {_HEADER_KEY: json.dumps(header)})
+        temporary.write_bytes(save(tensors, {_HEADER_KEY: json.dumps(header)}))
 
 
 def load_model(path: Path) -> tuple[PretrainingModel | Classifier, dict[str, Any]]:

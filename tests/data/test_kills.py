@@ -1,6 +1,5 @@
 """A preparation that is killed, wherever it is: the next run goes on, and nobody can tell from the shards."""
 
-import multiprocessing
 import os
 import re
 import signal
@@ -15,13 +14,11 @@ from hicmae_core.config import FacesParams, PreparationParams
 from hicmae_core.data import journal, writing
 from hicmae_core.data.preparation import prepare_audio
 from hicmae_core.data.shards import ClipStore
+from tests.forking import FORKS
 from tests.media.films import talking_head, tone, write_film
 
 SETTINGS = PreparationParams(num_shards=2, max_reject_fraction=0.5)
 FACES = FacesParams(detect_size=128, size=48)
-
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.data.test_kills"])
 
 
 def contents(folder: Path) -> dict[str, bytes]:
