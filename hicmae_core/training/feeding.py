@@ -31,14 +31,18 @@ class Feed:
 
     def __iter__(self) -> Iterator[Batch]:
         with ThreadPoolExecutor(1, "feed") as reader:
-            ahead = reader.submit(self._read)
-            while (batch := self._awaited(ahead)) is not None:
+            batch = self._read()
+            while batch is not None:
                 self._hand_over(batch)
                 ahead = reader.submit(self._read)
                 yield batch
+                batch = self._awaited(ahead)
 
     def take_waiting_seconds(self) -> float:
-        """Seconds, since this was last asked, in which the device had nothing to do for want of a batch."""
+        """Seconds, since this was last asked, in which the device had nothing to do for want of a batch.
+
+        The first batch, for which processes have to start, does not count.
+        """
         seconds, self._waiting_seconds = self._waiting_seconds, 0.0
         return seconds
 

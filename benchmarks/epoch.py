@@ -1,0 +1,171 @@
+"""How much of the step rate is left when real clips are read: epochs from shards against epochs of one fixed batch.
+
+Three arms of the real training, in turns, so that ratios hold on a busy machine, too: clips read from shards, and
+augmented; one batch that is read once, augmented anew at every step; and inputs that are ready on the device, where a
+step is the model, its losses and the optimizer alone. The first epoch of a training, when processes start and memory is
+first touched, does not count. Model and clips have the size of the demo: 2.6 s of made-up crops of 80 x 80 pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from hicmae_core.config import NUM_MEL_BINS, Params, load_params
+from hicmae_core.data.clips import Batch, ClipDataset
+from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
+from hicmae_core.data.writing import write_shards
+from hicmae_core.training import finetune, pretrain
+from hicmae_core.training.learner import Learner
+from hicmae_core.training.loop import Run, Task, train
+from hicmae_core.training.tracker import NullTracker
+
+DEMO = Path("params.yaml")
+CROP_SIZE = 80
+NUM_CLIPS = 96
+Training = Callable[[Params, ClipDataset, Path], None]
+Arm = Callable[[Task, int], Task]
+
+
+@dataclass(frozen=True)
+class OneBatch:
+    """Stands for a dataset of `num_clips`, all of whose batches are the same one."""
+
+    batch: Batch
+    num_clips: int
+
+    def __len__(self) -> int:
+        return self.num_clips
+
+    def training_batch(self, indices: Sequence[int], generators: Sequence[np.random.Generator]) -> Batch:
+        """The batch, whatever is asked for."""
+        return self.batch
+
+
+class ReadyInputs:
+    """The inputs of a task's first step, for all steps."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._inputs = task, None
+
+    def __call__(self, batch: Batch, step: int, part: int) -> Any:
+        if self._inputs is None:
+            self._inputs = self._task.inputs_of(batch, step, part)
+        return self._inputs
+
+
+def real_clips(task: Task, batch_size: int) -> Task:
+    """The task as it is."""
+    return task
+
+
+def one_batch(task: Task, batch_size: int) -> Task:
+    """The task with one batch that is read once."""
+    indices = range(batch_size)
+    batch = task.clips.training_batch(indices, [np.random.default_rng(index) for index in indices])
+    return replace(task, clips=OneBatch(batch, len(task.clips)))
+
+
+def ready_inputs(task: Task, batch_size: int) -> Task:
+    """The task with the inputs of one step."""
+    return replace(one_batch(task, batch_size), inputs_of=ReadyInputs(task))
+
+
+ARMS = (real_clips, one_batch, ready_inputs)
+
+
+def made_up_clips(folder: Path, num_clips: int, params: Params) -> ClipDataset:
+    """Clips of one window each, pictures that JPEG keeps apart, and noise for sound."""
+    rng = np.random.default_rng(0)
+    num_frames = params.model.num_frames * params.model.frame_stride
+    faces, audio = [], []
+    for number in range(num_clips):
+        coarse = rng.integers(0, 256, (num_frames, CROP_SIZE // 4, CROP_SIZE // 4, 3), dtype=np.uint8)
+        frames = [_jpeg(picture) for picture in coarse]
+        fbank = rng.normal(-6, 2, (params.model.num_audio_frames, NUM_MEL_BINS)).astype(np.float16)
+        faces.append({"clip_id": f"c{number}", "fps": 25.0, "frames": frames})
+        audio.append({"clip_id": f"c{number}", "num_samples": num_frames * 640, "fbank": list(fbank)})
+    write_shards(folder / "faces", faces, FACES_SCHEMA, num_shards=2)
+    write_shards(folder / "audio", audio, AUDIO_SCHEMA, num_shards=2)
+    labels = np.arange(num_clips, dtype=np.int64) % len(params.dataset["demo"].classes)
+    stores = ClipStore(folder / "faces"), ClipStore(folder / "audio")
+    return ClipDataset(*stores, [f"c{number}" for number in range(num_clips)], labels, params.model)
+
+
+def _jpeg(coarse: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(coarse).resize((CROP_SIZE, CROP_SIZE), Image.Resampling.BILINEAR).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
+
+
+def pretraining(params: Params, clips: ClipDataset, folder: Path) -> None:
+    """Pre-train into `folder`."""
+    pretrain.run_pretraining(params, clips, folder, folder / "checkpoints", NullTracker())
+
+
+def finetuning(params: Params, clips: ClipDataset, folder: Path) -> None:
+    """Fine-tune from random weights into `folder`."""
+    out, checkpoints = folder / "model.safetensors", folder / "checkpoints"
+    finetune.run_finetuning(params, "demo", 1, clips, None, None, out, checkpoints, NullTracker())
+
+
+def history(module: ModuleType, training: Training, params: Params, clips: ClipDataset, arm: Arm) -> pd.DataFrame:
+    """A training's history, the first epoch left out."""
+
+    def train_arm(task: Task, settings: Any, run: Run) -> Learner:
+        return train(arm(task, settings.batch_size), settings, run)
+
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(module, "train", train_arm):
+        training(params, clips, Path(folder))
+        return pd.read_csv(Path(folder) / "history.csv").iloc[1:]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num-rounds", type=int, default=5, help="rounds of all arms in turns (default: 5)")
+    parser.add_argument("--num-epochs", type=int, default=4, help="epochs of a training (default: 4)")
+    parser.add_argument("--num-workers", type=int, nargs="+", default=[0], help="processes that read (default: 0)")
+    arguments = parser.parse_args()
+    params = load_params(DEMO)
+    short = {"epochs": arguments.num_epochs, "warmup_epochs": 0}
+    sections = {name: getattr(params, name).model_copy(update=short) for name in ("pretrain", "finetune")}
+    print(f"{arguments.num_rounds} rounds of {arguments.num_epochs} epochs, {torch.get_num_threads()} threads; medians")
+    print(
+        "| training | workers | clips/s real | one batch | ready inputs | real / one batch | real / ready | waiting |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    with tempfile.TemporaryDirectory() as folder:
+        clips = made_up_clips(Path(folder), NUM_CLIPS, params)
+        for module, training in ((pretrain, pretraining), (finetune, finetuning)):
+            for num_workers in arguments.num_workers:
+                compute = params.compute.model_copy(update={"num_workers": num_workers})
+                chosen = params.model_copy(update={"compute": compute, **sections})
+                rounds = [
+                    [history(module, training, chosen, clips, arm).median() for arm in ARMS]
+                    for _ in range(arguments.num_rounds)
+                ]
+                print("|", " | ".join([training.__name__, str(num_workers), *_cells(rounds)]), "|", flush=True)
+
+
+def _cells(rounds: list[list[pd.Series]]) -> list[str]:
+    real, one, ready = np.array([[rows["samples_per_second"] for rows in arms] for arms in rounds]).T
+    waiting = np.array([arms[0]["waiting_share"] for arms in rounds])
+    values = [f"{np.median(rate):.1f}" for rate in (real, one, ready)]
+    return values + [f"{np.median(share):.0%}" for share in (real / one, real / ready, waiting)]
+
+
+if __name__ == "__main__":
+    main()
