@@ -22,11 +22,12 @@ from hicmae_core.evaluation.statistics import (
     unit_sums,
 )
 
-_HEADLINES = {
+HEADLINES = {
     "classification": ("uar", "war", "weighted_f1", "macro_f1"),
     "multi_classification": ("weighted_f1", "uar", "war", "macro_f1"),
     "regression": ("pcc", "ccc", "rmse", "mae"),
 }
+"""Metrics reported first, by task."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Summary:
     @property
     def headline(self) -> tuple[str, ...]:
         """Names of the metrics reported first."""
-        return _HEADLINES[self.dataset.task]
+        return HEADLINES[self.dataset.task]
 
 
 def summarise(

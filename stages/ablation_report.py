@@ -1,0 +1,135 @@
+"""What the ablation's experiments found: reports/ablation.md, .csv and .png, and the features as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from hicmae_core.config import Params, load_params
+from hicmae_core.data.folds import test_clips
+from hicmae_core.evaluation.ablation import compare_arms
+from hicmae_core.evaluation.ablation_report import ablation_markdown, plot_ablation
+from hicmae_core.evaluation.embedding import Layout, features_of, lay_out, plot_layouts
+from hicmae_core.evaluation.fold_results import read_predictions
+from hicmae_core.evaluation.summary import HEADLINES
+from hicmae_core.files import atomic_path, write_text
+from hicmae_core.model.artifact import load_classifier
+from stages import experiments, layout
+from stages.ablation_plan import ARMS, BASELINE, PROTOCOLS, Experiment
+from stages.clips import PreparedDataset
+from stages.experiments import Finished
+
+Found = Sequence[tuple[Experiment, Finished]]
+"""Experiments of the plan that have run."""
+_CACHE = layout.CHECKPOINTS / "ablation"
+_PICTURED = {
+    ("probe", "scratch"): "random weights, all clips",
+    ("probe", "full"): "pre-trained, all clips",
+    ("all", "full"): "fine-tuned, test clips",
+}
+"""Titles of the layouts of features, by protocol and arm."""
+
+
+def write_report(found: Found, root: Path) -> str:
+    """Compare the arms under each protocol, on the first evaluated dataset, and write ``reports/ablation.*``.
+
+    Args:
+        found: What has run.
+        root: The project.
+
+    Returns:
+        The report's text.
+
+    Raises:
+        ValueError: If no arm has run with all seeds.
+    """
+    params = load_params(root / "params.yaml")
+    name = params.evaluated[0]
+    metric = HEADLINES[params.dataset[name].task][0]
+    table = _table(found, root, params, name, metric)
+    with atomic_path(root / layout.REPORTS / "ablation.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    plot_ablation(table, metric, root / layout.REPORTS / "ablation.png")
+    text = ablation_markdown(table, metric, params.summarise.confidence, _notes(found, params, name))
+    if _draw_features(found, root, params, name):
+        text += "\n![Features](ablation-features.png)\n"
+    write_text(root / layout.REPORTS / "ablation.md", text)
+    return text
+
+
+def _table(found: Found, root: Path, params: Params, name: str, metric: str) -> pd.DataFrame:
+    """A row per protocol and arm that has run with all seeds."""
+    with ThreadPoolExecutor() as pool:
+        predictions = dict(
+            zip(
+                [(experiment.protocol.name, experiment.arm.name, experiment.seed) for experiment, _ in found],
+                pool.map(lambda pair: _predictions(*pair, root, name), found),
+                strict=True,
+            )
+        )
+    seeds = sorted({experiment.seed for experiment, _ in found})
+    compared = []
+    for protocol in PROTOCOLS:
+        arms = {
+            arm.title: [predictions[protocol.name, arm.name, seed] for seed in seeds]
+            for arm in ARMS
+            if all((protocol.name, arm.name, seed) in predictions for seed in seeds)
+        }
+        if seeds and arms:
+            rows = compare_arms(arms, BASELINE.title, metric, params.dataset[name], params.summarise, params.seed)
+            compared.append(rows.assign(protocol=protocol.title))
+    if not compared:
+        raise ValueError("no arm has run with all seeds; `python -m stages.ablation run` runs what is missing")
+    return pd.concat(compared, ignore_index=True)
+
+
+def _predictions(experiment: Experiment, done: Finished, root: Path, name: str) -> pd.DataFrame:
+    folder = experiments.fetch(root, done, Path("results") / name, root / _CACHE)
+    return pd.concat([read_predictions(folder / str(fold)) for fold in experiment.folds], ignore_index=True)
+
+
+def _notes(found: Found, params: Params, name: str) -> list[str]:
+    """What was run, and how to read the table."""
+    folds = sorted({fold for experiment, _ in found for fold in experiment.folds})
+    seeds = sorted({experiment.seed for experiment, _ in found})
+    commits = sorted({done.baseline[:10] for _, done in found})
+    return [
+        f"Dataset `{name}`; test folds {_listed(folds)}, which share no speaker with what is trained on; training "
+        f"seeds {_listed(seeds)}; started from commit {_listed(commits)}.",
+        f"The intervals come from {params.summarise.bootstrap_samples:,} bootstrap resamples of speakers and, "
+        "independently, of seeds. Differences are to the first row, on the same speakers and seeds. "
+        "docs/ablation.md says what the arms are.",
+    ]
+
+
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+def _draw_features(found: Found, root: Path, params: Params, name: str) -> bool:
+    """Lay out the features of the first seed's models in the plane; whether there was one to draw."""
+    dataset = params.dataset[name]
+    first = {(e.protocol.name, e.arm.name): (e, done) for e, done in reversed(found) if e.seed == found[0][0].seed}
+    layouts = {}
+    for key, heading in _PICTURED.items():
+        if key not in first or dataset.task != "classification":
+            continue
+        experiment, done = first[key]
+        fold = experiment.folds[0]
+        path = experiments.fetch(root, done, layout.finetune_folder(name, fold) / "model.safetensors", root / _CACHE)
+        prepared = PreparedDataset(experiments.params_of(root, done) or params, name)
+        all_clips = list(prepared.manifest["clip_id"])
+        chosen = test_clips(prepared.manifest, fold) if experiment.protocol.name == "all" else all_clips
+        rows = prepared.manifest.set_index("clip_id").loc[chosen]
+        model, _ = load_classifier(path)
+        groups = {
+            "class": [dataset.classes[label] for label in rows["label"]],
+            "speaker": rows["subject"].fillna("unknown").tolist(),
+        }
+        layouts[heading] = Layout(lay_out(features_of(model, prepared.clips(chosen))), groups)
+    if layouts:
+        plot_layouts(layouts, root / layout.REPORTS / "ablation-features.png")
+    return bool(layouts)
