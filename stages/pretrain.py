@@ -5,7 +5,12 @@ from hicmae_core.evaluation.training_figures import plot_history, plot_reconstru
 from hicmae_core.files import write_json
 from hicmae_core.model.artifact import load_model
 from hicmae_core.training import distributed
-from hicmae_core.training.pretrain import pretraining_fingerprint, pretraining_inputs, run_pretraining
+from hicmae_core.training.pretrain import (
+    pretraining_fingerprint,
+    pretraining_inputs,
+    run_pretraining,
+    untrained_model,
+)
 from hicmae_core.training.reconstruction import reconstruct_sample
 from stages import layout, resuming
 from stages.clips import PreparedDataset
@@ -31,9 +36,12 @@ def main() -> None:
         summary = run_pretraining(params, clips, layout.PRETRAIN, checkpoints, tracker)
         if distributed.rank() != 0:
             return
-        model, _ = load_model(layout.PRETRAINED_MODEL)
-        sample = reconstruct_sample(model, clips, params, num_clips=1)
-        clip = {name: values[0] for name, values in sample._asdict().items()}
+        before, after = (
+            reconstruct_sample(model, clips, params, num_clips=1)
+            for model in (untrained_model(params).eval(), load_model(layout.PRETRAINED_MODEL)[0])
+        )
+        clip = {name: values[0] for name, values in after._asdict().items()}
+        clip |= {"frames_untrained": before.frames_predicted[0], "log_mel_untrained": before.log_mel_predicted[0]}
         plot_reconstruction(clip, layout.PRETRAIN / "reconstruction.png")
         plot_history(layout.PRETRAIN / "history.csv", layout.PRETRAIN / "history.png")
         for name in ("reconstruction.png", "history.png", "history.csv"):

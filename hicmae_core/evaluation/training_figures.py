@@ -15,7 +15,7 @@ from hicmae_core.evaluation.drawing import BLUE, save_figure
 
 _PANELS_PER_ROW = 3
 _MAX_FRAMES = 8
-_ROWS = {"original": "", "masked": "_masked", "predicted": "_predicted"}
+_ROWS = {"original": "", "masked": "_masked", "predicted\nuntrained": "_untrained", "predicted": "_predicted"}
 
 
 def plot_history(history: pd.DataFrame | Path, path: Path) -> None:
@@ -50,21 +50,22 @@ def plot_history(history: pd.DataFrame | Path, path: Path) -> None:
 
 
 def plot_reconstruction(arrays: Mapping[str, ArrayLike], path: Path) -> None:
-    """Draw one clip as it is, as the encoder sees it and as the decoder completes it.
+    """Draw one clip as it is, as the encoder sees it, and as the decoder completes it before and after training.
 
     Args:
-        arrays: ``frames``, ``frames_masked``, ``frames_predicted``: RGB `[T, H, W, 3]` in 0 .. 1; and ``log_mel``,
-            ``log_mel_masked``, ``log_mel_predicted``: `[time, mel]`. NaN is hidden.
+        arrays: ``frames``, ``frames_masked``, ``frames_untrained``, ``frames_predicted``: RGB `[T, H, W, 3]` in
+            0 .. 1; and ``log_mel``, ``log_mel_masked``, ``log_mel_untrained``, ``log_mel_predicted``: `[time, mel]`.
+            NaN is hidden.
         path: PNG to write.
     """
     videos = [np.asarray(arrays[f"frames{suffix}"], dtype=np.float64) for suffix in _ROWS.values()]
     spectrograms = [np.asarray(arrays[f"log_mel{suffix}"], dtype=np.float64) for suffix in _ROWS.values()]
     num_frames = min(_MAX_FRAMES, len(videos[0]))
     chosen = np.linspace(0, len(videos[0]) - 1, num_frames).round().astype(int)
-    figure = Figure(figsize=(1.1 * num_frames + 0.8, 7.4), layout="constrained")
+    figure = Figure(figsize=(1.1 * num_frames + 0.8, 9.6), layout="constrained")
     halves = figure.add_gridspec(2, 1, height_ratios=(1, 1.15))
     upper, lower = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
-    frames = upper.subplots(3, num_frames, squeeze=False)
+    frames = upper.subplots(len(_ROWS), num_frames, squeeze=False)
     for row, (name, video) in enumerate(zip(_ROWS, videos, strict=True)):
         for axes, frame in zip(frames[row], chosen, strict=True):
             axes.imshow(np.clip(np.nan_to_num(video[frame], nan=0.5), 0, 1))
@@ -72,7 +73,7 @@ def plot_reconstruction(arrays: Mapping[str, ArrayLike], path: Path) -> None:
         frames[row, 0].set_ylabel(name, fontsize=9)
     upper.suptitle(f"video: {num_frames} of {len(videos[0])} frames", fontsize=11)
     low, high = np.nanpercentile(spectrograms[0], (1, 99))
-    for axes, name, spectrogram in zip(lower.subplots(3, 1), _ROWS, spectrograms, strict=True):
+    for axes, name, spectrogram in zip(lower.subplots(len(_ROWS), 1), _ROWS, spectrograms, strict=True):
         axes.set_facecolor("#CCCCCC")
         axes.imshow(spectrogram.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high)
         _bare(axes)

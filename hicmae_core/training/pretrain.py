@@ -18,6 +18,7 @@ from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.files import fingerprint
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.masking import random_mask, tube_mask
+from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.training import distributed
 from hicmae_core.training.checkpoint import TRAINING_CODE, CheckpointStore
@@ -76,16 +77,7 @@ def run_pretraining(
     settings = params.pretrain
     device = distributed.training_device(params.compute.device)
     with distributed.process_group(device):
-        seed_everything(params.seed, "initial weights of pre-training")
-        model = pretraining_model(
-            params.model.size,
-            image_size=params.model.image_size,
-            num_frames=params.model.num_frames,
-            num_audio_frames=params.model.num_audio_frames,
-            temperature=settings.temperature,
-            gather_negatives=settings.gather_negatives,
-            skips=settings.skips,
-        ).to(device)
+        model = untrained_model(params).to(device)
         inputs_of = partial(_inputs, params, (model.video_grid, model.audio_grid))
         task = Task(model, PretrainingObjective(model, settings), clips, inputs_of)
         store = CheckpointStore(checkpoint_dir, params.compute.num_checkpoints)
@@ -98,6 +90,20 @@ def run_pretraining(
             store.clear()
         distributed.wait_for_all()
     return summarise(learner, len(clips)) | {"seconds": time.perf_counter() - started}
+
+
+def untrained_model(params: Params) -> PretrainingModel:
+    """The model with the weights from which pre-training starts."""
+    seed_everything(params.seed, "initial weights of pre-training")
+    return pretraining_model(
+        params.model.size,
+        image_size=params.model.image_size,
+        num_frames=params.model.num_frames,
+        num_audio_frames=params.model.num_audio_frames,
+        temperature=params.pretrain.temperature,
+        gather_negatives=params.pretrain.gather_negatives,
+        skips=params.pretrain.skips,
+    )
 
 
 def _inputs(params: Params, grids: tuple[Grid, Grid], batch: Batch, step: int, part: int) -> tuple[Tensor, ...]:

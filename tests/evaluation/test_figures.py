@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,20 +35,24 @@ def test_history_without_curves_is_refused(tmp_path):
 
 def test_reconstruction_shows_what_it_is_given(tmp_path):
     video = {name: np.zeros((4, 32, 32, 3)) + colour for name, colour in zip("omp", np.eye(3), strict=True)}
+    video["u"] = np.full((4, 32, 32, 3), (1.0, 1.0, 0.0))
     audio = np.random.default_rng(0).normal(size=(64, 32))
     hidden = np.where(np.arange(64)[:, None] < 32, np.nan, audio)
     plot_reconstruction(
         {
             "frames": video["o"],
             "frames_masked": video["m"],
+            "frames_untrained": video["u"],
             "frames_predicted": video["p"],
             "log_mel": audio,
             "log_mel_masked": hidden,
+            "log_mel_untrained": audio,
             "log_mel_predicted": audio,
         },
         tmp_path / "reconstruction.png",
     )
     picture = pixels(tmp_path / "reconstruction.png")
-    rows_of = [np.flatnonzero((picture == 255 * colour).all(-1).any(1)) for colour in np.eye(3, dtype=int)]
-    assert rows_of[0].max() < rows_of[1].min() < rows_of[1].max() < rows_of[2].min()
+    colours = [(255, 0, 0), (0, 255, 0), (255, 255, 0), (0, 0, 255)]  # original, masked, untrained, predicted
+    rows_of = [np.flatnonzero((picture == colour).all(-1).any(1)) for colour in colours]
+    assert all(above.max() < below.min() for above, below in itertools.pairwise(rows_of))
     assert (picture == 0xCC).all(-1).sum() > 1000
