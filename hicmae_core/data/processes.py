@@ -30,14 +30,18 @@ def single_threaded_children() -> Iterator[None]:
 
 
 def serve_parent() -> None:
-    """Make this process a servant: signals are for its parent to handle, and it ends with its parent."""
+    """Make this process a servant: Ctrl-C is for its parent to handle, and it ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def how_it_ended(exit_code: int | None) -> str:
     """What a dead process's exit code says, in words."""
-    return _HINTS.get(-(exit_code or 0), f"exit code {exit_code}")  # type: ignore[call-overload]
+    if exit_code is None or exit_code >= 0:
+        return f"exit code {exit_code}"
+    number = signal.Signals(-exit_code)
+    return _HINTS.get(number, f"killed by {number.name}")
 
 
 def _end_with_parent() -> None:

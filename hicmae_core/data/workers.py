@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
 import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Protocol
@@ -113,13 +115,25 @@ class _Worker:
             self._connection.send(number)
 
     def _launch(self) -> None:
+        _ensure_fork_server()
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._batches), daemon=True)
-        with single_threaded_children(), _without_main():
+        with _without_main():
             self._process.start()
         theirs.close()  # the pipe ends with the process
+
+
+def _ensure_fork_server() -> None:
+    """Start the server that forks workers, unless it runs: deaf to signals that all processes of a job are sent."""
+    forkserver.set_forkserver_preload([__name__])
+    resource_tracker.ensure_running()  # the server would start it, and unblock the signals with it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        with single_threaded_children():
+            forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(connection: Connection, batches: NumberedBatches) -> None:

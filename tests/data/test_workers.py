@@ -8,7 +8,9 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -63,19 +65,20 @@ def test_killed_workers_cost_nothing(clips, seed, capfd):
 
 
 @pytest.mark.parametrize("number", [0, 5])
-def test_two_deaths_at_a_batch_are_outlived_and_three_are_told(tmp_path, number):
+def test_two_deaths_at_a_batch_are_outlived_and_ever_more_are_told(tmp_path, number):
     (tmp_path / "two").mkdir()
     read = list(read_in_order(Deadly(tmp_path / "two", number, 2), 2))
     assert [int(values[0]) for values, _, _ in read] == list(range(8))
     assert {num_threads for _, _, num_threads in read} == {1}
     assert os.getpid() not in {pid for _, pid, _ in read}
-    (tmp_path / "three").mkdir()
-    reader = read_in_order(Deadly(tmp_path / "three", number, 3, signal.SIGBUS), 2)
+    (tmp_path / "always").mkdir()
+    reader = read_in_order(Deadly(tmp_path / "always", number, 99, signal.SIGBUS), 2)
     read = []
     with pytest.raises(ValueError, match=r"died in a row \(.*/dev/shm full.*lower compute.num_workers"):
         read.extend(int(values[0]) for values, _, _ in reader)
     assert read == list(range(len(read)))
     assert len(read) <= number
+    assert 3 <= len(list((tmp_path / "always").iterdir())) <= 5  # batch 5 may take the answer before it along
     assert not children()
 
 
@@ -121,29 +124,61 @@ def test_full_shared_memory_is_told(tmp_path):
 
 
 READER = """
-import multiprocessing, os, sys
+import multiprocessing, os, signal, sys
 from pathlib import Path
 from tests.data.test_workers import Deadly
 from hicmae_core.data.workers import read_in_order
 
 if __name__ != "__main__":
     raise SystemExit("the program is imported again")
-next(reader := read_in_order(Deadly(Path(sys.argv[1]), -1, 0), 2))
+signal.signal(signal.SIGINT, lambda *_: None)
+print("ready", flush=True)
+reader = read_in_order(Deadly(Path(sys.argv[1]), -1, 0), 2)
+next(reader)
 print(*(process.pid for process in multiprocessing.active_children()), flush=True)
 input()
+print(len(list(reader)), flush=True)
 """
 
 
-def test_workers_end_with_a_training_that_is_killed(tmp_path):
+@pytest.fixture
+def training(tmp_path):
+    """A process, head of its group, that reads batches."""
     (tmp_path / "reader.py").write_text(READER)
     (tmp_path / "deaths").mkdir()
     command = [sys.executable, str(tmp_path / "reader.py"), str(tmp_path / "deaths")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": {**os.environ, "PYTHONPATH": os.getcwd()}}
-    with subprocess.Popen(command, **pipes) as training:
-        workers = [int(pid) for pid in training.stdout.readline().split()]
-        training.kill()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    with subprocess.Popen(command, **pipes, env=environment, start_new_session=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
+
+
+def test_workers_end_with_a_training_that_is_killed(training):
+    workers = [int(pid) for pid in training.stdout.readline().split()]
     assert len(workers) == 2
+    training.kill()
     deadline = time.monotonic() + 20
     while any(os.path.exists(f"/proc/{pid}") for pid in workers):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_signals_to_the_whole_job_are_the_trainings_affair(training):
+    def interrupt():
+        while not done.wait(0.05):
+            os.killpg(training.pid, signal.SIGINT)
+
+    done = threading.Event()
+    with ThreadPoolExecutor(1) as nuisance:
+        nuisance.submit(interrupt)
+        workers = training.stdout.readline().split()
+        done.set()
+    for pid in workers:
+        os.kill(int(pid), signal.SIGTERM)
+    out, told = training.communicate("go on\n", timeout=60)
+    assert out == "7\n"
+    assert set(told.splitlines()) == {
+        "a process that reads clips has died (killed by SIGTERM); another one goes on in its place"
+    }
