@@ -1,0 +1,59 @@
+"""DVC's experiments as git holds them."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stages.experiments import Finished, finished, git, params_of
+from tests.conftest import ROOT
+
+IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A repository with one commit, on which params.yaml is that of this project."""
+    git(tmp_path, "init", "-q")
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    git(tmp_path, "add", "params.yaml")
+    git(tmp_path, *IDENTITY, "commit", "-qm", "start")
+    return tmp_path
+
+
+def commit(project: Path, text: str, second: int) -> str:
+    """A commit beside the branch, whose params.yaml is `text`."""
+    blob = subprocess.run(
+        ["git", "hash-object", "-w", "--stdin"], cwd=project, input=text, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    tree = subprocess.run(
+        ["git", "mktree"], cwd=project, input=f"100644 blob {blob}\tparams.yaml\n", capture_output=True, text=True,
+        check=True,
+    ).stdout.strip()  # fmt: skip
+    date = {"GIT_COMMITTER_DATE": f"{1_700_000_000 + second} +0000"}
+    return subprocess.run(
+        ["git", *IDENTITY, "commit-tree", tree, "-m", "x"], cwd=project, env=date, capture_output=True, text=True,
+        check=True,
+    ).stdout.strip()  # fmt: skip
+
+
+def test_experiments_are_found_newest_first_and_the_queue_s_own_references_are_not(project: Path) -> None:
+    head = git(project, "rev-parse", "HEAD").strip()
+    text = (project / "params.yaml").read_text()
+    old, new = commit(project, text.replace("seed: 0", "seed: 4", 1), 0), commit(project, "no: parameters", 9)
+    for place, what in (("b" * 38 + "/probe", old), (head[2:] + "/probe", new)):
+        start = "aa" if place[0] == "b" else head[:2]
+        git(project, "update-ref", f"refs/exps/{start}/{place}", what)
+    for reference in ("refs/exps/stash", "refs/exps/celery/stash", "refs/exps/exec/EXEC_HEAD"):
+        git(project, "update-ref", reference, old)
+    found = finished(project)
+    assert found == [Finished("probe", new, head), Finished("probe", old, "aa" + "b" * 38)]
+    assert params_of(project, found[0]) is None
+    ran = params_of(project, found[1])
+    assert ran is not None
+    assert ran.seed == 4
+
+
+def test_what_a_command_complains_of_is_told(project: Path) -> None:
+    with pytest.raises(ValueError, match=r"`git show nothing:params.yaml ...` failed: .*nothing"):
+        git(project, "show", "nothing:params.yaml")
