@@ -10,7 +10,9 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 # What happened (tracking) and how a command starts never change what a stage writes.
-NOT_RESULTS = {"stages", "stages.tracking", "stages.command", "stages.environment", "stages.engines"}
+NOT_RESULTS = {
+    "stages", "stages.tracking", "stages.command", "stages.environment", "stages.engines", "stages.resuming",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 MLP_RATIO = 4
 NORM_EPSILON = 1e-6
@@ -71,7 +72,13 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block with stochastic depth."""
+    """Pre-norm transformer block with stochastic depth.
+
+    Attributes:
+        recomputes: Whether activations are computed anew in the backward pass instead of kept.
+    """
+
+    recomputes = False
 
     def __init__(self, dim: int, num_heads: int, drop_path: float = 0.0) -> None:
         super().__init__()
@@ -81,7 +88,13 @@ class Block(nn.Module):
         self.mlp = FeedForward(dim)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
+        if self.recomputes and torch.is_grad_enabled():
+            return checkpoint(self.layers, *inputs, use_reentrant=False)
+        return self.layers(*inputs)
+
+    def layers(self, x: Tensor) -> Tensor:
+        """Tokens ``[B, N, D]`` to tokens of the same shape."""
         x = x + self.drop_path(self.attn(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
@@ -95,9 +108,17 @@ class CrossBlock(Block):
         self.cross_norm2 = layer_norm(context_dim)
         self.cross_attn = CrossAttention(dim, context_dim, num_heads)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:  # type: ignore[override]
+    def layers(self, x: Tensor, context: Tensor) -> Tensor:  # type: ignore[override]
+        """Tokens ``[B, N, D]`` that also read a context ``[B, M, context D]``."""
         x = x + self.drop_path(self.cross_attn(self.cross_norm1(x), self.cross_norm2(context)))
-        return super().forward(x)
+        return super().layers(x)
+
+
+def checkpoint_blocks(model: nn.Module) -> None:
+    """Let every block of a model recompute its activations in the backward pass: less memory, more time."""
+    for module in model.modules():
+        if isinstance(module, Block):
+            module.recomputes = True
 
 
 def drop_path_rates(last: float, depth: int) -> list[float]:

@@ -16,6 +16,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed import PrefixStore, Store
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
@@ -56,17 +57,46 @@ def training_device(name: str) -> torch.device:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Join the processes that torchrun started: nccl between GPUs, gloo between CPUs."""
+    """Join the processes that torchrun started: nccl between GPUs, gloo between CPUs.
+
+    Raises:
+        ValueError: If torchrun, set to start workers again on several machines, would let them meet dead ones.
+    """
     if world_size() == 1:
         yield
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+        timeout=_TIMEOUT,
+        store=_meeting_place(),
+        rank=rank(),
+        world_size=world_size(),
+    )
     try:
         yield
     finally:
         distributed.destroy_process_group()
+
+
+def _meeting_place() -> Store:
+    """Where processes find each other.
+
+    torchrun keeps one store for all its starts, in which the addresses of dead workers stay behind, unless it is told
+    otherwise. On one machine each start has a number; over several, each machine counts its own.
+    """
+    store = next(distributed.rendezvous("env://", timeout=_TIMEOUT))[0]
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return store
+    if os.environ["GROUP_WORLD_SIZE"] == "1":
+        return PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    if os.environ["TORCHELASTIC_MAX_RESTARTS"] != "0":
+        raise ValueError(
+            "with --max-restarts on several machines, set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in the environment of "
+            "each torchrun: otherwise workers that are started again look for dead ones, and wait"
+        )
+    return store
 
 
 def share(process_batch: int) -> slice:

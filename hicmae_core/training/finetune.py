@@ -24,13 +24,14 @@ from hicmae_core.model.classifier import Classifier, initialise_from_pretraining
 from hicmae_core.model.sizes import classifier
 from hicmae_core.training import distributed
 from hicmae_core.training.balance import class_weights, sampling_weights
-from hicmae_core.training.checkpoint import TRAINING_CODE, CheckpointStore
+from hicmae_core.training.checkpoint import TRAINING_CODE
 from hicmae_core.training.finetuning_losses import smooth_one_hot
+from hicmae_core.training.finetuning_objective import FinetuningObjective
 from hicmae_core.training.history import summarise, write_history
 from hicmae_core.training.initialisation import load_pretrained
 from hicmae_core.training.loop import Run, Task, train
-from hicmae_core.training.objectives import FinetuningObjective
 from hicmae_core.training.seeding import generator_for, seed_everything
+from hicmae_core.training.sharded_checkpoint import checkpoint_store
 from hicmae_core.training.tracker import Tracker
 from hicmae_core.training.validation import validate
 
@@ -115,7 +116,7 @@ def run_finetuning(
             params.seed,
             device,
             params.compute,
-            CheckpointStore(checkpoint_dir, params.compute.num_checkpoints),
+            checkpoint_store(checkpoint_dir, params.compute),
             tracker,
         )
         learner = train(task, settings, run)

@@ -14,6 +14,7 @@ from hicmae_core.config import FinetuneParams, PretrainParams
 from hicmae_core.training import distributed
 from hicmae_core.training.meter import Meter
 from hicmae_core.training.optim import adamw, parameter_groups, set_learning_rate
+from hicmae_core.training.random_state import random_state, restore_random_state
 
 Row = dict[str, float]
 """One epoch of a history: metric name to value, `epoch` (from 0) first."""
@@ -112,6 +113,7 @@ class Learner:
             "history": self.history,
             "meter": self.meter.state(),
             "best_epoch": self.best_epoch,
+            "random": random_state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -126,6 +128,7 @@ class Learner:
         self.history = list(state["history"])
         self.meter.restore(state["meter"])
         self.best_epoch = state["best_epoch"]
+        restore_random_state(state["random"])
 
     @torch.no_grad()
     def _swap(self) -> None:

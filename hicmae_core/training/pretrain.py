@@ -21,11 +21,12 @@ from hicmae_core.model.masking import random_mask, tube_mask
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.training import distributed
-from hicmae_core.training.checkpoint import TRAINING_CODE, CheckpointStore
+from hicmae_core.training.checkpoint import TRAINING_CODE
 from hicmae_core.training.history import summarise, write_history
 from hicmae_core.training.loop import Run, Task, train
-from hicmae_core.training.objectives import PretrainingObjective
+from hicmae_core.training.pretraining_objective import PretrainingObjective
 from hicmae_core.training.seeding import Key, generator_for, seed_everything
+from hicmae_core.training.sharded_checkpoint import checkpoint_store
 from hicmae_core.training.tracker import Tracker
 
 Grid = tuple[int, ...]
@@ -80,7 +81,7 @@ def run_pretraining(
         model = untrained_model(params).to(device)
         inputs_of = partial(_inputs, params, (model.video_grid, model.audio_grid))
         task = Task(model, PretrainingObjective(model, settings), clips, inputs_of)
-        store = CheckpointStore(checkpoint_dir, params.compute.num_checkpoints)
+        store = checkpoint_store(checkpoint_dir, params.compute)
         learner = train(task, settings, Run(params.seed, device, params.compute, store, tracker))
         weights = learner.weights()
         if distributed.rank() == 0:

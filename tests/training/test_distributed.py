@@ -13,8 +13,8 @@ from hicmae_core.model.gathering import rows_of_all_processes
 from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.training import distributed
 from hicmae_core.training.learner import Learner
-from hicmae_core.training.objectives import PretrainingObjective
 from hicmae_core.training.pretrain import draw_scores
+from hicmae_core.training.pretraining_objective import PretrainingObjective
 
 from .conftest import make_params
 from .together import together

@@ -12,8 +12,8 @@ from hicmae_core.data.clips import ClipDataset
 from hicmae_core.model.artifact import load_model
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import pretraining_model
-from hicmae_core.training.objectives import PretrainingObjective
 from hicmae_core.training.pretrain import draw_masks, pretraining_fingerprint, run_pretraining
+from hicmae_core.training.pretraining_objective import PretrainingObjective
 from hicmae_core.training.tracker import NullTracker
 
 from .trackers import Breaker, Broken, Recorder
