@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -28,41 +29,51 @@ python -m stages.ablation run --arms scratch full --protocols probe --seeds 0
 """
 LOG = layout.REPORTS / "ablation.log"
 _PREPARED = ("faces", "audio")
-_LAST = ("summarise",)
+_TESTED = ("summarise",)
 _SECONDS_BETWEEN_LOOKS = 2.0
 
 
-def main() -> int:
+def main() -> None:
     """Run what is missing of the ablation, or report on what has run."""
     chosen = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended like Ctrl-C, the queue is stopped, too
     root = project_root()
-    wanted = _wanted(chosen)
+    check_full(load_params(root / "params.yaml"))
     values = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    newest = experiments.finished(root)
+    wanted = plan(_named(ARMS, chosen.arms), _named(PROTOCOLS, chosen.protocols), chosen.seeds, chosen.folds)
     if chosen.action == "show":
-        fitting = [(experiment, _fitting(root, experiment, values, newest)) for experiment in wanted]
-        found = [(experiment, done) for experiment, done in fitting if done is not None]
-        print(write_report(found, root))
-        if len(found) < len(wanted):
-            print(f"{len(wanted) - len(found)} experiments are missing: `python -m stages.ablation run` runs them")
-        return 0
-    head = experiments.git(root, "rev-parse", "HEAD").strip()
-    here = [done for done in newest if done.baseline == head]
+        _show(root, wanted, values)
+    else:
+        _run(root, wanted, values, chosen.jobs, chosen.dry_run)
+
+
+def _show(root: Path, wanted: Sequence[Experiment], values: Mapping[str, Any]) -> None:
+    finished = experiments.finished(root)
+    fitting = [(experiment, _fitting(root, experiment, values, finished)) for experiment in wanted]
+    found = [(experiment, done) for experiment, done in fitting if done is not None]
+    print(write_report(found, root))
+    if len(found) < len(wanted):
+        print(f"{len(wanted) - len(found)} experiments are missing: `python -m stages.ablation run` runs them")
+
+
+def _run(root: Path, wanted: Sequence[Experiment], values: Mapping[str, Any], num_jobs: int, dry: bool) -> None:
+    here = experiments.finished_here(root)
     missing = [experiment for experiment in wanted if _fitting(root, experiment, values, here) is None]
     print(f"{len(wanted)} experiments, {len(wanted) - len(missing)} of them have run")
-    if chosen.dry_run:
+    if dry:
         for experiment in missing:
             print(f"{experiment.name}: {', '.join(experiment.overrides)}")
-        return 0
-    if missing:
-        _run(root, missing, {done.name for done in here}, chosen.jobs)
-    failed = {experiment.name for experiment in missing} - {done.name for done in experiments.finished(root)}
-    if failed:
-        raise ValueError(
-            f"{len(failed)} experiments did not end well: {', '.join(sorted(failed))}; `dvc queue logs NAME` and {LOG} "
-            "tell why, and the same command runs them again"
-        )
-    return 0
+    elif missing:
+        names = {experiment.name for experiment in missing}
+        outdated = names & {done.name for done in here}
+        _queue(root, missing, outdated)
+        _work_off(root, names, num_jobs)
+        failed = names - {done.name for done in experiments.finished_here(root)}
+        if failed:
+            raise ValueError(
+                f"{len(failed)} experiments did not end well: {', '.join(sorted(failed))}; `dvc queue logs NAME` and "
+                f"{LOG} tell why, and the same command runs them again"
+            )
 
 
 def _arguments() -> argparse.Namespace:
@@ -77,16 +88,13 @@ def _arguments() -> argparse.Namespace:
     return arguments.parse_args()
 
 
-def _wanted(chosen: argparse.Namespace) -> list[Experiment]:
-    check_full(load_params())
-    return plan(_named(ARMS, chosen.arms), _named(PROTOCOLS, chosen.protocols), chosen.seeds, chosen.folds)
-
-
 def _named(variations: Sequence[Variation], names: Sequence[str] | None) -> list[Variation]:
     return [variation for variation in variations if names is None or variation.name in names]
 
 
-def _fitting(root: Path, experiment: Experiment, values: dict, candidates: Sequence[Finished]) -> Finished | None:
+def _fitting(
+    root: Path, experiment: Experiment, values: Mapping[str, Any], candidates: Sequence[Finished]
+) -> Finished | None:
     """The first experiment of the name whose parameters compute the same."""
     wanted = experiment.params(values)
     for done in candidates:
@@ -97,16 +105,19 @@ def _fitting(root: Path, experiment: Experiment, values: dict, candidates: Seque
     return None
 
 
-def _run(root: Path, missing: Sequence[Experiment], taken: set[str], num_jobs: int) -> None:
-    """Prepare the clips once, queue what does not wait in the queue already, and run the queue."""
-    subprocess.run(experiments.dvc("repro", *_PREPARED), cwd=root, check=True, stdout=subprocess.DEVNULL)
-    waiting = experiments.waiting(root)
-    outdated = sorted({experiment.name for experiment in missing} & taken)
+def _queue(root: Path, missing: Sequence[Experiment], outdated: set[str]) -> None:
+    """Prepare the clips, once for all, and queue what does not wait in the queue already."""
+    experiments.reproduce(root, _PREPARED)
     if outdated:
         experiments.remove(root, outdated)
+    waiting = experiments.waiting(root)
     fresh = [experiment for experiment in missing if experiment.name not in waiting]
     for experiment in progress_bar(fresh, desc="queue", unit="experiment"):
-        experiments.queue(root, experiment.name, experiment.overrides, _LAST)
+        experiments.queue(root, experiment.name, experiment.overrides, _TESTED)
+
+
+def _work_off(root: Path, names: set[str], num_jobs: int) -> None:
+    """Run the queue and count what is done; when this process is interrupted, the queue stops."""
     threads = max((os.cpu_count() or 1) // num_jobs, 1)
     environment = {
         "OMP_NUM_THREADS": str(threads),
@@ -115,17 +126,13 @@ def _run(root: Path, missing: Sequence[Experiment], taken: set[str], num_jobs: i
     }
     process = experiments.start_queue(root, num_jobs, root / LOG, environment)
     try:
-        _watch(root, process, {experiment.name for experiment in missing})
+        with progress_bar(total=len(names), desc="ablation", unit="experiment") as bar:
+            while process.poll() is None:
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+                bar.update(len(names & {done.name for done in experiments.finished_here(root)}) - bar.n)
     except KeyboardInterrupt:
         experiments.stop_queue(root)
         raise
-
-
-def _watch(root: Path, process: subprocess.Popen[bytes], names: set[str]) -> None:
-    with progress_bar(total=len(names), desc="ablation", unit="experiment") as bar:
-        while process.poll() is None:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-            bar.update(len(names & {done.name for done in experiments.finished(root)}) - bar.n)
 
 
 if __name__ == "__main__":

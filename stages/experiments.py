@@ -41,6 +41,12 @@ def finished(root: Path) -> list[Finished]:
     return found
 
 
+def finished_here(root: Path) -> list[Finished]:
+    """Those of `finished` that started from the commit that is checked out."""
+    head = git(root, "rev-parse", "HEAD").strip()
+    return [experiment for experiment in finished(root) if experiment.baseline == head]
+
+
 def waiting(root: Path) -> set[str]:
     """Names of the experiments in DVC's queue that have not ended."""
     return set(_WAITING.findall(_output(root, *dvc("queue", "status"))))
@@ -53,6 +59,16 @@ def params_of(root: Path, experiment: Finished) -> Params | None:
         return parse_params(yaml.safe_load(text), experiment.name)
     except ValueError:
         return None
+
+
+def reproduce(root: Path, targets: Sequence[str]) -> None:
+    """Bring stages of the workspace up to date, before everyone's eyes.
+
+    Raises:
+        ValueError: If one of them fails.
+    """
+    if subprocess.run(dvc("repro", *targets), cwd=root, check=False).returncode:
+        raise ValueError(f"`dvc repro {' '.join(targets)}` failed, as told above")
 
 
 def queue(root: Path, name: str, overrides: Sequence[str], targets: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.experiments import Finished, finished, git, params_of
+from stages.experiments import Finished, finished, finished_here, git, params_of
 from tests.conftest import ROOT
 
 IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.org")
@@ -47,6 +47,7 @@ def test_experiments_are_found_newest_first_and_the_queue_s_own_references_are_n
     for reference in ("refs/exps/stash", "refs/exps/celery/stash", "refs/exps/exec/EXEC_HEAD"):
         git(project, "update-ref", reference, old)
     found = finished(project)
+    assert finished_here(project) == [Finished("probe", new, head)]
     assert found == [Finished("probe", new, head), Finished("probe", old, "aa" + "b" * 38)]
     assert params_of(project, found[0]) is None
     ran = params_of(project, found[1])
