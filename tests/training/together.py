@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from tests.forking import FORKS
 TIMEOUT_SECONDS = 120
 
 
-def together(num_processes: int, function: Callable[..., Any], folder: Path, *arguments: Any) -> list[Any]:
+def together(
+    num_processes: int, function: Callable[..., Any], folder: Path, *arguments: Any, joined: bool = True
+) -> list[Any]:
     """What `function` returns in each of several processes that talk over gloo.
 
     Args:
@@ -22,13 +25,14 @@ def together(num_processes: int, function: Callable[..., Any], folder: Path, *ar
         function: Of a module's top level.
         folder: For what is returned; another one each time.
         arguments: Of `function`.
+        joined: Whether they have joined; a whole training does so itself.
     """
     folder.mkdir()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     processes = [
-        FORKS.Process(target=_take_part, args=(rank, num_processes, port, folder, function, arguments))
+        FORKS.Process(target=_take_part, args=(rank, num_processes, port, folder, joined, function, arguments))
         for rank in range(num_processes)
     ]
     for process in processes:
@@ -43,7 +47,13 @@ def together(num_processes: int, function: Callable[..., Any], folder: Path, *ar
 
 
 def _take_part(
-    rank: int, num_processes: int, port: int, folder: Path, function: Callable[..., Any], arguments: tuple[Any, ...]
+    rank: int,
+    num_processes: int,
+    port: int,
+    folder: Path,
+    joined: bool,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
 ) -> None:
     os.environ |= {
         "RANK": str(rank),
@@ -53,5 +63,5 @@ def _take_part(
         "MASTER_PORT": str(port),
     }
     torch.set_num_threads(1)
-    with process_group(torch.device("cpu")):
+    with process_group(torch.device("cpu")) if joined else nullcontext():
         torch.save(function(*arguments), folder / f"{rank}.pt")
