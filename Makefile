@@ -13,7 +13,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export GIT_PYTHON_REFRESH := quiet
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo compare test test-all lint bench mlflow lock clean
+.PHONY: help setup demo compare ablation test test-all lint bench mlflow lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -53,9 +53,15 @@ lint: $(READY) ## format, style, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(READY) ## preparing and reading clips against the plain way of doing it, as ratios
+ablation: $(READY) ## what each part of the method brings: 54 DVC experiments, most of an hour
+	@$(BIN)/python -m stages.ablation run
+	@$(BIN)/python -m stages.ablation show
+
+bench: $(READY) ## preparing, reading and training against the plain way of doing it, as ratios
 	@$(BIN)/python -m benchmarks.prepare
 	@$(BIN)/python -m benchmarks.loader
+	@$(BIN)/python -m benchmarks.epoch
+	@$(BIN)/python -m benchmarks.train_step
 
 mlflow: $(READY) ## the MLflow UI on http://127.0.0.1:5000
 	@$(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
