@@ -8,6 +8,7 @@ from hicmae_core.training.finetune import finetuning_fingerprint, finetuning_inp
 from stages import layout, resuming
 from stages.clips import PreparedDataset
 from stages.command import fold_parser, run
+from stages.slots import placed
 from stages.tracking import track
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     out_dir = layout.finetune_folder(name, fold)
     mark = finetuning_fingerprint(params, name, fold, prepared.files, pretrained)
     checkpoints = layout.CHECKPOINTS / f"finetune-{name}-{fold}-{mark}"
-    with track("finetune", params, name, fold, mark) as tracker:
+    with placed(params) as params, track("finetune", params, name, fold, mark) as tracker:
         resuming.begin(checkpoints, finetuning_inputs(params, name, fold, prepared.files, pretrained))
         run_finetuning(
             params,

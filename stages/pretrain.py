@@ -15,6 +15,7 @@ from hicmae_core.training.reconstruction import reconstruct_sample
 from stages import layout, resuming
 from stages.clips import PreparedDataset
 from stages.command import parser, run
+from stages.slots import placed
 from stages.tracking import track
 
 EXAMPLES = """
@@ -31,7 +32,7 @@ def main() -> None:
     clips = prepared.clips(list(prepared.manifest["clip_id"]))
     mark = pretraining_fingerprint(params, prepared.files)
     checkpoints = layout.CHECKPOINTS / f"pretrain-{mark}"
-    with track("pretrain", params, fingerprint=mark) as tracker:
+    with placed(params) as params, track("pretrain", params, fingerprint=mark) as tracker:
         resuming.begin(checkpoints, pretraining_inputs(params, prepared.files))
         summary = run_pretraining(params, clips, layout.PRETRAIN, checkpoints, tracker)
         if distributed.rank() != 0:
