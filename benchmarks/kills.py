@@ -17,7 +17,7 @@ from tests.training.killing import Training, differences, kill_often, sections
 
 def measure(kind: str, clips: Path, folder: Path, num_kills: int, seed: int) -> list[str]:
     """Print what the processes of a training did; returns what tells it from an undisturbed one."""
-    num_steps = 6 * num_kills
+    num_steps = 4 * num_kills
     chosen = sections(kind, num_steps)
     whole, parts = (Training(kind, clips, folder / f"{kind}-{name}", chosen) for name in ("whole", "parts"))
     undisturbed = whole.live()

@@ -103,8 +103,10 @@ class CheckpointStore:
         return self._best.read(epoch)
 
     def clear(self) -> None:
-        """Delete the folder."""
+        """Delete the folder; the checkpoints before the best weights, without which they could not be used."""
         self.wait()
+        for path in self._checkpoints():
+            self._delete(path)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, content: dict[str, Any], step: int, best: Best | None) -> bool:

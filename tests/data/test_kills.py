@@ -14,7 +14,7 @@ from hicmae_core.config import FacesParams, PreparationParams
 from hicmae_core.data import journal, writing
 from hicmae_core.data.preparation import prepare_audio
 from hicmae_core.data.shards import ClipStore
-from tests.forking import FORKS
+from tests.forking import FORKS, Dying
 from tests.media.films import talking_head, tone, write_film
 
 SETTINGS = PreparationParams(num_shards=2, max_reject_fraction=0.5)
@@ -39,22 +39,6 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_film(folder / f"clip{index}.mp4", frames[index : index + 12], tone(0.48, hertz=200 + 40 * index))
     (folder / "bad.mp4").write_bytes(b"no film")
     return folder
-
-
-class Dying:
-    """Stands in for functions that touch files; at the n-th call the process ends as if killed."""
-
-    def __init__(self, calls_left: int) -> None:
-        self.calls_left = calls_left
-
-    def __call__(self, function):
-        def dying(*args, **kwargs):
-            self.calls_left -= 1
-            if self.calls_left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **kwargs)
-
-        return dying
 
 
 def prepare_in_child(raw: Path, folder: Path, calls_left: int) -> bool:

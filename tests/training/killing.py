@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from stages.command import run
-from tests.forking import FORKS
+from tests.forking import FORKS, Dying
 
 from .train_toy import train
 
@@ -28,10 +28,12 @@ class Life:
     """What one process of a training did.
 
     Attributes:
+        exit_code: How it ended.
         losses: Of its steps, as far as it told them.
         told: What it wrote to its standard error.
     """
 
+    exit_code: int | None
     losses: dict[int, float]
     told: str
 
@@ -75,17 +77,17 @@ class Training:
         self.start()
         return self.finish()
 
-    def start(self) -> None:
-        """Begin, or go on from a checkpoint."""
+    def start(self, calls_left: int = 0) -> None:
+        """Begin, or go on from a checkpoint; given their number, die at an operation on a file."""
         number = len(list(self.folder.glob("steps-*.txt")))
         self._log, self._steps = self.folder / f"log-{number:02d}.txt", self.folder / f"steps-{number:02d}.txt"
-        self._process = FORKS.Process(target=_live, args=(self._log, *self._arguments))
+        self._process = FORKS.Process(target=_live, args=(calls_left, self._log, *self._arguments))
         self._process.start()
 
-    def finish(self, exit_code: int = 0) -> Life:
-        """Let the process end."""
+    def finish(self, *exit_codes: int) -> Life:
+        """Let the process end, without an error if no other end is expected."""
         self._process.join(TIMEOUT_SECONDS)
-        assert self._process.exitcode == exit_code, self._log.read_text()
+        assert self._process.exitcode in (exit_codes or (0,)), self._log.read_text()
         return self._life()
 
     def kill(self) -> Life:
@@ -111,7 +113,7 @@ class Training:
 
     def _life(self) -> Life:
         lines = [line.split() for line in self._steps.read_text().splitlines() if line]
-        return Life({int(step): float(loss) for step, loss in lines}, self._log.read_text())
+        return Life(self._process.exitcode, {int(step): float(loss) for step, loss in lines}, self._log.read_text())
 
 
 SECTIONS: dict[str, dict[str, dict[str, Any]]] = {
@@ -166,8 +168,12 @@ def differences(whole: Training, undisturbed: Life, parts: Training, lives: Sequ
     return found
 
 
-def _live(log: Path, kind: str, clips: Path, folder: Path, values: dict[str, dict[str, Any]]) -> None:
+def _live(calls_left: int, log: Path, kind: str, clips: Path, folder: Path, values: dict[str, dict[str, Any]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
     torch.set_num_threads(1)
+    if calls_left:
+        dying = Dying(calls_left)
+        for name in ("replace", "fsync", "unlink", "rmdir"):
+            setattr(os, name, dying(getattr(os, name)))
     run(partial(train, kind, clips, folder, values))
