@@ -119,6 +119,24 @@ def check_divides(batch_size: int, accumulation_steps: int) -> None:
         )
 
 
+def check_same_step(step: int) -> None:
+    """Refuse processes that have read different checkpoints.
+
+    Raises:
+        ValueError: If `step`, from which this process goes on, is another one elsewhere.
+    """
+    if world_size() == 1:
+        return
+    steps = torch.tensor([step, -step])
+    distributed.all_reduce(steps, distributed.ReduceOp.MAX)
+    last, first = steps[0].item(), -steps[1].item()
+    if first != last:
+        raise ValueError(
+            f"some processes would go on after step {last}, others after step {first}: the folder of checkpoints must "
+            "be one that all machines share"
+        )
+
+
 def replicate(
     objective: nn.Module, model: nn.Module, device: torch.device, parallel: Literal["ddp", "fsdp"]
 ) -> nn.Module:

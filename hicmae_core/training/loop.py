@@ -128,6 +128,7 @@ class _Training:
         if state is not None:
             self.learner.restore(state)
             self._tell(f"going on after step {self.learner.num_steps} of {len(self.schedule)}")
+        distributed.check_same_step(self.learner.num_steps)
         self.feed = Feed(self._batches(self.learner.num_steps), run.device)
         self._since = time.perf_counter(), self.learner.num_steps
 

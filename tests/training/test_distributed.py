@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.distributed import TCPStore
 from torch.distributed.tensor import DTensor
 
 from hicmae_core.model.gathering import rows_of_all_processes
@@ -107,6 +108,7 @@ def test_processes_learn_what_one_learns_of_all_their_clips(
 
 def agree() -> dict[str, Any]:
     rank = distributed.rank()
+    distributed.check_same_step(7)
     return {
         "any": [distributed.any_process(flag) for flag in (rank == 1, False, True)],
         "mean": distributed.all_reduce_mean(torch.tensor([float(rank), 1.0])).tolist(),
@@ -118,6 +120,29 @@ def test_processes_agree(tmp_path: Path) -> None:
     expected = {"any": [True, False, True], "mean": [1.0, 1.0], "rows": [0, 0, 1, -1, 2, -2]}
     assert together(3, agree, tmp_path / "three") == [expected] * 3
     assert agree() == {"any": [False, False, True], "mean": [0.0, 1.0], "rows": [0, 0]}
+
+
+def go_on_after_own_step() -> str:
+    with pytest.raises(ValueError, match="all machines share") as refusal:
+        distributed.check_same_step(5 + distributed.rank())
+    return str(refusal.value)
+
+
+def test_different_checkpoints_are_refused_by_all(tmp_path: Path) -> None:
+    for told in together(2, go_on_after_own_step, tmp_path / "two"):
+        assert told.startswith("some processes would go on after step 6, others after step 5")
+
+
+def test_several_machines_need_a_store_of_their_own_for_each_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "RANK": "0", "WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+        "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_MAX_RESTARTS": "1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    monkeypatch.setenv("MASTER_PORT", str(store.port))
+    with pytest.raises(ValueError, match="TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"), distributed.process_group(CPU):
+        pass
 
 
 def test_a_batch_that_cannot_be_cut_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
