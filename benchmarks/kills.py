@@ -12,19 +12,19 @@ import tempfile
 from pathlib import Path
 
 from tests.training.conftest import write_clips
-from tests.training.killing import Training, differences, kill_often, sections
+from tests.training.killing import STEPS_PER_KILL, Training, differences, kill_often, sections
 
 
 def measure(kind: str, clips: Path, folder: Path, num_kills: int, seed: int) -> list[str]:
     """Print what the processes of a training did; returns what tells it from an undisturbed one."""
-    num_steps = 4 * num_kills
+    num_steps = STEPS_PER_KILL * num_kills
     chosen = sections(kind, num_steps)
     whole, parts = (Training(kind, clips, folder / f"{kind}-{name}", chosen) for name in ("whole", "parts"))
     undisturbed = whole.live()
     print(f"\n{kind}, {num_steps} steps\n\n| kill | while | resumed after step | killed after step | steps lost |")
     print("|---:|---|---:|---:|---:|")
     lives, row = [], ""
-    for number, (moment, life) in enumerate(kill_often(parts, num_kills, num_steps, seed), 1):
+    for number, (moment, life) in enumerate(kill_often(parts, num_kills, seed), 1):
         if lives:
             print(f"{row} {lives[-1].last + 1 - life.first} |")
         row = f"| {number} | {moment} | {life.first} | {life.last + 1} |"

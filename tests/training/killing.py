@@ -20,6 +20,8 @@ from tests.forking import FORKS, Dying
 from .train_toy import train
 
 STEPS_PER_EPOCH = 3
+STEPS_PER_KILL = 6
+"""So many more than a process does before it is killed that none ends by itself."""
 TIMEOUT_SECONDS = 120
 
 
@@ -124,14 +126,14 @@ SECTIONS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def sections(kind: str, num_steps: int, **compute: Any) -> dict[str, dict[str, Any]]:
-    """The parameters of a training of so many steps that tells of each one, with a checkpoint every 0.3 seconds."""
+    """The parameters of a training of so many steps that tells of each one, and writes a checkpoint after it."""
     return {
         kind: SECTIONS[kind][kind] | {"epochs": num_steps // STEPS_PER_EPOCH},
-        "compute": {"device": "cpu", "log_every_steps": 1, "checkpoint_every_minutes": 0.005} | compute,
+        "compute": {"device": "cpu", "log_every_steps": 1, "checkpoint_every_minutes": 0} | compute,
     }
 
 
-def kill_often(training: Training, num_kills: int, num_steps: int, seed: int) -> Iterator[tuple[str, Life]]:
+def kill_often(training: Training, num_kills: int, seed: int) -> Iterator[tuple[str, Life]]:
     """Start a training again and again and kill it at random moments, each third time while it writes a checkpoint.
 
     Yields:
@@ -140,12 +142,12 @@ def kill_often(training: Training, num_kills: int, num_steps: int, seed: int) ->
     rng = random.Random(seed)
     for number in range(num_kills):
         training.start()
-        training.wait_for_steps(rng.randint(1, num_steps // num_kills - 2))
+        training.wait_for_steps(rng.randint(1, 3))
         if number % 3 == 2:
             training.wait_for_writing("checkpoints/.*.part")
             yield "writing a checkpoint", training.kill()
         else:
-            time.sleep(rng.uniform(0, 0.1))
+            time.sleep(rng.uniform(0, 0.05))
             yield "any", training.kill()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .killing import Life, Training, differences, kill_often, sections
+from .killing import STEPS_PER_KILL, Life, Training, differences, kill_often, sections
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NUM_STEPS = 12
@@ -33,23 +33,23 @@ def training(clips_folder: Path, tmp_path: Path) -> Training:
 
 
 def check_killed_often(kind: str, clips: Path, folder: Path, num_kills: int) -> None:
-    num_steps = 4 * num_kills
-    whole, parts = (Training(kind, clips, folder / name, sections(kind, num_steps)) for name in ("whole", "parts"))
+    chosen = sections(kind, STEPS_PER_KILL * num_kills)
+    whole, parts = (Training(kind, clips, folder / name, chosen) for name in ("whole", "parts"))
     undisturbed = whole.live()
-    lives = [life for _, life in kill_often(parts, num_kills, num_steps, seed=0)]
+    lives = [life for _, life in kill_often(parts, num_kills, seed=0)]
     lives.append(parts.live())
     assert differences(whole, undisturbed, parts, lives) == []
     assert lives[-1].first > 0
 
 
-@pytest.mark.parametrize(("kind", "num_kills"), [("pretrain", 3), ("finetune", 2)])
-def test_killed_at_random_moments(clips_folder: Path, tmp_path: Path, kind: str, num_kills: int) -> None:
-    check_killed_often(kind, clips_folder, tmp_path, num_kills)
+@pytest.mark.parametrize("kind", ["pretrain", pytest.param("finetune", marks=pytest.mark.slow)])
+def test_killed_at_random_moments(clips_folder: Path, tmp_path: Path, kind: str) -> None:
+    check_killed_often(kind, clips_folder, tmp_path, num_kills=2)
 
 
 @pytest.mark.slow
 def test_killed_at_every_operation_on_a_file(clips_folder: Path, tmp_path: Path) -> None:
-    chosen = sections("finetune", NUM_STEPS, checkpoint_every_minutes=0)
+    chosen = sections("finetune", NUM_STEPS)
     chosen["finetune"] |= {
         "epochs": 3,
         "batch_size": 24,
@@ -76,7 +76,7 @@ def test_killed_20_times(clips_folder: Path, tmp_path: Path) -> None:
     check_killed_often("pretrain", clips_folder, tmp_path, num_kills=20)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_ends(
     clips_folder: Path, training: Training, whole: tuple[Training, Life], number: signal.Signals
 ) -> None:
@@ -114,6 +114,7 @@ def last_step(path: Path) -> int:
     return int(path.read_text().splitlines()[-1].split()[0])
 
 
+@pytest.mark.slow
 def test_a_dead_reader_of_clips_is_replaced(clips_folder: Path, tmp_path: Path, whole: tuple[Training, Life]) -> None:
     training = Training("pretrain", clips_folder, tmp_path, sections("pretrain", NUM_STEPS, num_workers=2))
     training.start()
@@ -135,7 +136,7 @@ def test_a_disk_too_full_for_the_model(training: Training, whole: tuple[Training
     training.start()
     training.wait_for_steps(4)
     resource.prlimit(training.pid, resource.RLIMIT_FSIZE, (MIB, resource.RLIM_INFINITY))
-    life = training.finish(exit_code=1)
+    life = training.finish(1)
     *_, last = life.told.splitlines()
     assert re.fullmatch("error: File too large: .*model.safetensors", last)
     assert "Traceback" not in life.told
