@@ -3,7 +3,8 @@
 Three arms of the real training, in turns, so that ratios hold on a busy machine, too: clips read from shards, and
 augmented; one batch that is read once, augmented anew at every step; and inputs that are ready on the device, where a
 step is the model, its losses and the optimizer alone. The first epoch of a training, when processes start and memory is
-first touched, does not count. Model and clips have the size of the demo: 2.6 s of made-up crops of 80 x 80 pixels.
+first touched, does not count. Shares of CPU-seconds, on one thread, say the same whatever else the machine does. Model
+and clips have the size of the demo: 2.6 s of made-up crops of 80 x 80 pixels.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,6 +123,9 @@ def finetuning(params: Params, clips: ClipDataset, folder: Path) -> None:
     finetune.run_finetuning(params, "demo", 1, clips, None, None, out, checkpoints, NullTracker())
 
 
+TRAININGS = ((pretrain, pretraining), (finetune, finetuning))
+
+
 def history(module: ModuleType, training: Training, params: Params, clips: ClipDataset, arm: Arm) -> pd.DataFrame:
     """A training's history, the first epoch left out."""
 
@@ -132,6 +137,38 @@ def history(module: ModuleType, training: Training, params: Params, clips: ClipD
         return pd.read_csv(Path(folder) / "history.csv").iloc[1:]
 
 
+class Counted:
+    """A function, and the CPU-seconds of the threads that called it."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function, self.seconds = function, 0.0
+
+    def __call__(self, *arguments: Any) -> Any:
+        started = time.thread_time()
+        result = self._function(*arguments)
+        self.seconds += time.thread_time() - started
+        return result
+
+
+def cpu_shares(module: ModuleType, training: Training, params: Params, clips: ClipDataset) -> tuple[float, float]:
+    """Shares of a training's CPU-seconds that reading and augmentation take; without workers, on one thread."""
+    torch.set_num_threads(1)
+    shares = []
+
+    def train_counted(task: Task, settings: Any, run: Run) -> Learner:
+        inputs_of, read = Counted(task.inputs_of), Counted(task.clips.training_batch)
+        started = time.process_time()
+        with mock.patch.object(ClipDataset, "training_batch", lambda self, *arguments: read(*arguments)):
+            learner = train(replace(task, inputs_of=inputs_of), settings, run)
+        shares.extend(counted.seconds / (time.process_time() - started) for counted in (read, inputs_of))
+        return learner
+
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(module, "train", train_counted):
+        training(params, clips, Path(folder))
+    reading, augmentation = shares
+    return reading, augmentation
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -141,7 +178,9 @@ def main() -> None:
     arguments = parser.parse_args()
     params = load_params(DEMO)
     short = {"epochs": arguments.num_epochs, "warmup_epochs": 0}
-    sections = {name: getattr(params, name).model_copy(update=short) for name in ("pretrain", "finetune")}
+    params = params.model_copy(
+        update={name: getattr(params, name).model_copy(update=short) for name in ("pretrain", "finetune")}
+    )
     print(f"{arguments.num_rounds} rounds of {arguments.num_epochs} epochs, {torch.get_num_threads()} threads; medians")
     print(
         "| training | workers | clips/s real | one batch | ready inputs | real / one batch | real / ready | waiting |"
@@ -149,15 +188,18 @@ def main() -> None:
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         clips = made_up_clips(Path(folder), NUM_CLIPS, params)
-        for module, training in ((pretrain, pretraining), (finetune, finetuning)):
-            for num_workers in arguments.num_workers:
-                compute = params.compute.model_copy(update={"num_workers": num_workers})
-                chosen = params.model_copy(update={"compute": compute, **sections})
+        for num_workers in arguments.num_workers:
+            compute = params.compute.model_copy(update={"num_workers": num_workers})
+            chosen = params.model_copy(update={"compute": compute})
+            for module, training in TRAININGS:
                 rounds = [
                     [history(module, training, chosen, clips, arm).median() for arm in ARMS]
                     for _ in range(arguments.num_rounds)
                 ]
                 print("|", " | ".join([training.__name__, str(num_workers), *_cells(rounds)]), "|", flush=True)
+        for module, training in TRAININGS:
+            reading, augmentation = cpu_shares(module, training, params, clips)
+            print(f"{training.__name__}: reading takes {reading:.1%} of the CPU, augmentation {augmentation:.1%}")
 
 
 def _cells(rounds: list[list[pd.Series]]) -> list[str]:

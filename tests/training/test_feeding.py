@@ -5,6 +5,8 @@ import time
 import pytest
 import torch
 
+from benchmarks import epoch
+from hicmae_core.config import load_params
 from hicmae_core.data.batches import training_batches
 from hicmae_core.data.clips import Batch
 from hicmae_core.training.feeding import Feed
@@ -51,6 +53,19 @@ def test_an_error_of_the_reader_comes_after_the_batches_before_it():
     assert next(feed).clip_ids[0] == "c0"
     with pytest.raises(ValueError, match=r"^clip c1: a face crop is damaged$"):
         next(feed)
+
+
+@pytest.mark.slow
+def test_reading_is_a_small_part_of_the_demos_training(tmp_path):
+    params = load_params()
+    short = {"epochs": 2, "warmup_epochs": 0}
+    sections = {name: getattr(params, name).model_copy(update=short) for name in ("pretrain", "finetune")}
+    params = params.model_copy(update=sections)
+    clips = epoch.made_up_clips(tmp_path, 32, params)
+    num_threads = torch.get_num_threads()
+    shares = [epoch.cpu_shares(*training, params, clips) for training in epoch.TRAININGS]
+    torch.set_num_threads(num_threads)
+    assert all(0 < reading < 0.1 and 0 < augmentation < 0.1 for reading, augmentation in shares), shares
 
 
 @pytest.mark.gpu
