@@ -22,7 +22,7 @@ from .train_toy import train
 STEPS_PER_EPOCH = 3
 STEPS_PER_KILL = 6
 """So many more than a process does before it is killed that none ends by itself."""
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 1000
 
 
 @dataclass(frozen=True)

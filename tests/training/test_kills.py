@@ -48,6 +48,7 @@ def test_killed_at_random_moments(clips_folder: Path, tmp_path: Path, kind: str)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_killed_at_every_operation_on_a_file(clips_folder: Path, tmp_path: Path) -> None:
     chosen = sections("finetune", NUM_STEPS)
     chosen["finetune"] |= {
@@ -72,6 +73,7 @@ def test_killed_at_every_operation_on_a_file(clips_folder: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_killed_20_times(clips_folder: Path, tmp_path: Path) -> None:
     check_killed_often("pretrain", clips_folder, tmp_path, num_kills=20)
 
