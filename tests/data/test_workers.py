@@ -165,6 +165,7 @@ def test_workers_end_with_a_training_that_is_killed(training):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_signals_to_the_whole_job_are_the_trainings_affair(training):
     def interrupt():
         while not done.wait(0.05):
