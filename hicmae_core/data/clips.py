@@ -40,7 +40,10 @@ class Batch(NamedTuple):
         assert size * number == len(self.clip_ids)
         cuts = [slice(first, first + size) for first in range(0, len(self.clip_ids), size)]
         labels = [None if self.labels is None else self.labels[cut] for cut in cuts]
-        return [Batch(self.clip_ids[c], self.frames[c], self.audio[c], l) for c, l in zip(cuts, labels, strict=True)]
+        return [
+            Batch(self.clip_ids[cut], self.frames[cut], self.audio[cut], some)
+            for cut, some in zip(cuts, labels, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
