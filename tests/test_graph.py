@@ -12,6 +12,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # What happened (tracking) and how a command starts never change what a stage writes.
 NOT_RESULTS = {
     "stages", "stages.tracking", "stages.command", "stages.environment", "stages.engines", "stages.resuming",
+    "stages.slots",
 }  # fmt: skip
 
 
