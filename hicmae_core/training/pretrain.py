@@ -17,10 +17,12 @@ from hicmae_core.data.augmentation import audio_gain, multi_scale_corner_crop
 from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.files import fingerprint
 from hicmae_core.model.artifact import save_model
+from hicmae_core.model.layers import checkpoint_blocks
 from hicmae_core.model.masking import random_mask, tube_mask
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.training import distributed
+from hicmae_core.training.allocation import keep_freed_memory
 from hicmae_core.training.checkpoint import TRAINING_CODE
 from hicmae_core.training.history import summarise, write_history
 from hicmae_core.training.loop import Run, Task, train
@@ -77,8 +79,11 @@ def run_pretraining(
     started = time.perf_counter()
     settings = params.pretrain
     device = distributed.training_device(params.compute.device)
+    keep_freed_memory()
     with distributed.process_group(device):
         model = untrained_model(params).to(device)
+        if params.compute.activation_checkpointing:
+            checkpoint_blocks(model)
         inputs_of = partial(_inputs, params, (model.video_grid, model.audio_grid))
         task = Task(model, PretrainingObjective(model, settings), clips, inputs_of)
         store = checkpoint_store(checkpoint_dir, params.compute)

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from hicmae_core.model.fusion import FusionEncoder
-from hicmae_core.model.layers import Attention, Block, CrossAttention
+from hicmae_core.model.layers import Attention, Block, CrossAttention, CrossBlock, checkpoint_blocks
 from hicmae_core.model.masking import random_mask, split_tokens, take
 from hicmae_core.model.patches import PatchEmbedding, patchify, sinusoid_positions
 
@@ -113,3 +114,28 @@ def test_feed_forward_uses_the_exact_gelu():
     torch.testing.assert_close(block.mlp(x), expected)
     assert block.norm1.eps == 1e-6
     assert not torch.allclose(block.mlp(x), block.mlp.fc2(F.relu(hidden)))
+
+
+def run_counting_kept(block, inputs):
+    """The output, and how many tensors are kept for the backward pass."""
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        return block(*inputs), len(kept)
+
+
+@pytest.mark.parametrize("block", [Block(12, 3, drop_path=0.5), CrossBlock(12, 20, 3, drop_path=0.5)])
+def test_recomputed_activations_change_nothing(block):
+    block, inputs = randomise(block), [torch.randn(8, 5, dim) for dim in (12, 20)][: 1 + isinstance(block, CrossBlock)]
+    results = []
+    for recomputes in (False, True):
+        block.recomputes = False
+        if recomputes:
+            checkpoint_blocks(nn.ModuleList([block]))
+        block.zero_grad()
+        torch.manual_seed(1)  # drops the same rows
+        out, num_kept = run_counting_kept(block, inputs)
+        out.square().sum().backward()
+        results.append((out.detach(), [parameter.grad.clone() for parameter in block.parameters()]))
+        assert num_kept == len(inputs) if recomputes else num_kept > 10
+    assert torch.equal(results[0][0], results[1][0])
+    assert all(torch.equal(*pair) for pair in zip(results[0][1], results[1][1], strict=True))
