@@ -106,13 +106,17 @@ def _fitting(
 
 
 def _queue(root: Path, missing: Sequence[Experiment], outdated: set[str]) -> None:
-    """Prepare the clips, once for all, and queue what does not wait in the queue already."""
+    """Prepare the clips, once for all, and queue what is not running.
+
+    What an earlier command has left in the queue is queued anew: it would run the code and parameters of that time.
+    """
     experiments.reproduce(root, _PREPARED)
     if outdated:
         experiments.remove(root, outdated)
-    waiting = experiments.waiting(root)
-    fresh = [experiment for experiment in missing if experiment.name not in waiting]
-    for experiment in progress_bar(fresh, desc="queue", unit="experiment"):
+    experiments.withdraw(root, [experiment.name for experiment in missing])
+    running = experiments.tasks(root, "Running")
+    idle = [experiment for experiment in missing if experiment.name not in running]
+    for experiment in progress_bar(idle, desc="queue", unit="experiment"):
         experiments.queue(root, experiment.name, experiment.overrides, _TESTED)
 
 

@@ -9,13 +9,14 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
 from hicmae_core.config import Params, parse_params
 
 _REFERENCE = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/[^/]+")
-_WAITING = re.compile(r"^\w+\s+(\S+)\s.*\b(?:Queued|Running)\s*$", re.MULTILINE)
+_TASK = re.compile(r"^(\w+)\s+(\S+)\s.*\b(\w+)\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ def finished_here(root: Path) -> list[Finished]:
     return [experiment for experiment in finished(root) if experiment.baseline == head]
 
 
-def waiting(root: Path) -> set[str]:
-    """Names of the experiments in DVC's queue that have not ended."""
-    return set(_WAITING.findall(_output(root, *dvc("queue", "status"))))
+def tasks(root: Path, status: Literal["Queued", "Running"]) -> dict[str, str]:
+    """Tasks of DVC's queue that have this status, by the name of their experiment."""
+    listed = _TASK.findall(_output(root, *dvc("queue", "status")))
+    return {name: task for task, name, found in listed if found == status}
 
 
 def params_of(root: Path, experiment: Finished) -> Params | None:
@@ -75,6 +77,14 @@ def queue(root: Path, name: str, overrides: Sequence[str], targets: Sequence[str
     """Put an experiment into DVC's queue."""
     settings = [argument for override in overrides for argument in ("--set-param", override)]
     _output(root, *dvc("exp", "run", "--queue", "--name", name, *settings, *targets))
+
+
+def withdraw(root: Path, names: Iterable[str]) -> None:
+    """Take experiments that have not begun out of the queue."""
+    queued = tasks(root, "Queued")
+    chosen = [queued[name] for name in names if name in queued]
+    if chosen:
+        _output(root, *dvc("queue", "remove", *chosen))
 
 
 def remove(root: Path, names: Iterable[str]) -> None:
