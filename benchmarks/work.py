@@ -135,7 +135,8 @@ def _pretraining_flops(model: PretrainingModel) -> int:
         (num_video, video, a.video_dim, a.video_decoder_dim, a.video_decoder_depth, _VIDEO_VALUES),
         (num_audio, audio, a.audio_dim, a.audio_decoder_dim, a.audio_decoder_depth, _AUDIO_VALUES),
     ):
-        macs += depth * (visible * dim * out_dim + _block(tokens, out_dim))  # the last output, and a level for the rest
+        macs += depth * visible * dim * out_dim  # the fusion's output for the first block, a level for each other one
+        macs += (depth - 1) * _block(tokens, out_dim) + _block(tokens, out_dim, num_asking=tokens - visible)
         macs += (depth - 1) * _cross(tokens, out_dim, visible, out_dim) + (tokens - visible) * out_dim * values
     return 2 * macs
 
@@ -153,9 +154,11 @@ def _fusion(a: Architecture, video: int, audio: int) -> int:
     return a.fusion_depth * sum(_block(n, d) + _cross(n, d, m, e) for n, d, m, e in streams)
 
 
-def _block(tokens: int, dim: int) -> int:
-    """Multiply-adds of a block: 4 projections, an MLP of ratio 4, and the attention itself."""
-    return 12 * tokens * dim**2 + 2 * tokens**2 * dim
+def _block(tokens: int, dim: int, num_asking: int | None = None) -> int:
+    """Multiply-adds of a block, all of whose tokens are read and `num_asking` computed: keys and values, two other
+    projections, an MLP of ratio 4, and the attention itself."""
+    asking = tokens if num_asking is None else num_asking
+    return 2 * tokens * dim**2 + 10 * asking * dim**2 + 2 * tokens * asking * dim
 
 
 def _cross(tokens: int, dim: int, context: int, context_dim: int) -> int:

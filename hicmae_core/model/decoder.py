@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hicmae_core.model.layers import Block, CrossBlock, layer_norm
-from hicmae_core.model.masking import take
 from hicmae_core.model.patches import sinusoid_positions
 
 
@@ -41,10 +41,10 @@ class Decoder(nn.Module):
         Returns:
             ``[B, M, patch values]``.
         """
-        positions = self.positions.expand(len(tokens), -1, -1)
-        visible_positions = take(positions, visible)
-        first, *further = self.blocks
-        tokens = first(torch.cat((tokens + visible_positions, mask_token + take(positions, masked)), dim=1))
-        for index, block in enumerate(further, start=1):
-            tokens = block(tokens, contexts[-index] + visible_positions) if self.skips else block(tokens)
-        return self.head(self.norm(tokens[:, visible.shape[1] :]))
+        visible_positions = F.embedding(visible, self.positions)
+        x = torch.cat((tokens + visible_positions, mask_token + F.embedding(masked, self.positions)), dim=1)
+        last = len(self.blocks) - 1
+        for index, block in enumerate(self.blocks):
+            context = [contexts[-index] + visible_positions] if self.skips and index > 0 else []
+            x = block(x, *context, first=visible.shape[1] if index == last else 0)  # then only masked tokens are left
+        return self.head(self.norm(x))

@@ -34,9 +34,15 @@ class Attention(nn.Module):
         self.v_bias = nn.Parameter(torch.zeros(dim))
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """Tokens ``[B, N, D]`` to ``[B, N - first, D]``: those before `first` are read, but ask for nothing."""
         bias = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
-        query, key, value = F.linear(x, self.qkv.weight, bias).chunk(3, dim=-1)
+        if first == 0:
+            query, key, value = F.linear(x, self.qkv.weight, bias).chunk(3, dim=-1)
+        else:
+            dim = len(self.q_bias)
+            query = F.linear(x[:, first:], self.qkv.weight[:dim], self.q_bias)
+            key, value = F.linear(x, self.qkv.weight[dim:], bias[dim:]).chunk(2, dim=-1)
         return self.proj(_attend(query, key, value, self.num_heads))
 
 
@@ -88,14 +94,14 @@ class Block(nn.Module):
         self.mlp = FeedForward(dim)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor, first: int = 0) -> Tensor:
         if self.recomputes and torch.is_grad_enabled():
-            return checkpoint(self.layers, *inputs, use_reentrant=False)
-        return self.layers(*inputs)
+            return checkpoint(self.layers, *inputs, first=first, use_reentrant=False)
+        return self.layers(*inputs, first=first)
 
-    def layers(self, x: Tensor) -> Tensor:
-        """Tokens ``[B, N, D]`` to tokens of the same shape."""
-        x = x + self.drop_path(self.attn(self.norm1(x)))
+    def layers(self, x: Tensor, *, first: int = 0) -> Tensor:
+        """Tokens ``[B, N, D]`` to ``[B, N - first, D]``: those before `first` are read, but not computed."""
+        x = x[:, first:] + self.drop_path(self.attn(self.norm1(x), first))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
@@ -108,10 +114,10 @@ class CrossBlock(Block):
         self.cross_norm2 = layer_norm(context_dim)
         self.cross_attn = CrossAttention(dim, context_dim, num_heads)
 
-    def layers(self, x: Tensor, context: Tensor) -> Tensor:  # type: ignore[override]
-        """Tokens ``[B, N, D]`` that also read a context ``[B, M, context D]``."""
+    def layers(self, x: Tensor, context: Tensor, *, first: int = 0) -> Tensor:  # type: ignore[override]
+        """The same of tokens that read a context ``[B, M, context D]`` first."""
         x = x + self.drop_path(self.cross_attn(self.cross_norm1(x), self.cross_norm2(context)))
-        return super().layers(x)
+        return super().layers(x, first=first)
 
 
 def checkpoint_blocks(model: nn.Module) -> None:

@@ -71,7 +71,7 @@ class PatchEmbedding(nn.Module):
             expected = ", ".join(str(size) for size in self.input_shape)
             raise ValueError(f"this model takes inputs of shape [B, {expected}], got {list(x.shape)}")
         patches = patchify(x, self.patch_size).flatten(2)
-        positions = self.positions.expand(len(x), -1, -1)
+        positions = self.positions
         if visible is not None:
-            patches, positions = take(patches, visible), take(positions, visible)
+            patches, positions = take(patches, visible), F.embedding(visible, positions)
         return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias) + positions

@@ -24,7 +24,6 @@ from hicmae_core.model.classifier import Classifier, initialise_from_pretraining
 from hicmae_core.model.layers import checkpoint_blocks
 from hicmae_core.model.sizes import classifier
 from hicmae_core.training import distributed
-from hicmae_core.training.allocation import keep_freed_memory
 from hicmae_core.training.balance import class_weights, sampling_weights
 from hicmae_core.training.checkpoint import TRAINING_CODE
 from hicmae_core.training.finetuning_losses import smooth_one_hot
@@ -110,7 +109,6 @@ def run_finetuning(
             f"finetune.selection is {settings.selection}: validation clips are given for `validation` alone"
         )
     device = distributed.training_device(params.compute.device)
-    keep_freed_memory()
     with distributed.process_group(device):
         seed_everything(params.seed, "initial weights of fine-tuning", fold)
         model = _model(params, dataset, pretrained).to(device)

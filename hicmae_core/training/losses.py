@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -90,7 +91,9 @@ def pretraining_loss(
 
 def _standardise(values: Tensor) -> Tensor:
     """Zero mean and unit (unbiased) standard deviation over the last axis."""
-    return (values - values.mean(dim=-1, keepdim=True)) / (values.std(dim=-1, keepdim=True) + _EPSILON)
+    centred = values - values.mean(dim=-1, keepdim=True)
+    deviation = centred.norm(dim=-1, keepdim=True) / math.sqrt(values.shape[-1] - 1)
+    return centred / (deviation + _EPSILON)
 
 
 def _mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:

@@ -22,7 +22,6 @@ from hicmae_core.model.masking import random_mask, tube_mask
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.training import distributed
-from hicmae_core.training.allocation import keep_freed_memory
 from hicmae_core.training.checkpoint import TRAINING_CODE
 from hicmae_core.training.history import summarise, write_history
 from hicmae_core.training.loop import Run, Task, train
@@ -79,7 +78,6 @@ def run_pretraining(
     started = time.perf_counter()
     settings = params.pretrain
     device = distributed.training_device(params.compute.device)
-    keep_freed_memory()
     with distributed.process_group(device):
         model = untrained_model(params).to(device)
         if params.compute.activation_checkpointing:
