@@ -41,9 +41,8 @@ def test_experiments_are_found_newest_first_and_the_queue_s_own_references_are_n
     head = git(project, "rev-parse", "HEAD").strip()
     text = (project / "params.yaml").read_text()
     old, new = commit(project, text.replace("seed: 0", "seed: 4", 1), 0), commit(project, "no: parameters", 9)
-    for place, what in (("b" * 38 + "/probe", old), (head[2:] + "/probe", new)):
-        start = "aa" if place[0] == "b" else head[:2]
-        git(project, "update-ref", f"refs/exps/{start}/{place}", what)
+    for baseline, what in (("aa" + "b" * 38, old), (head, new)):
+        git(project, "update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/probe", what)
     for reference in ("refs/exps/stash", "refs/exps/celery/stash", "refs/exps/exec/EXEC_HEAD"):
         git(project, "update-ref", reference, old)
     found = finished(project)
