@@ -9,9 +9,6 @@ from pathlib import Path
 
 import torch
 
-MIB = 2**20
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # malloc.h
-
 
 def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
     """FLOP per second of the largest of a few matrix products, the best of several times."""
@@ -47,14 +44,6 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     return (clock() - start) / (1 if device.type == "cuda" else torch.get_num_threads())
 
 
-def give_freed_memory_back() -> None:
-    """Undo `keep_freed_memory`: what glibc does by itself once large blocks have been freed."""
-    libc = ctypes.CDLL("libc.so.6")
-    for option, value in ((M_MMAP_MAX, 65536), (M_MMAP_THRESHOLD, 32 * MIB), (M_TRIM_THRESHOLD, 64 * MIB)):
-        libc.mallopt(option, value)
-    libc.malloc_trim(0)
-
-
 def memory_of(work: Callable[[], object], device: torch.device) -> int:
     """Bytes that some work takes at its peak on top of what is held when it starts (Linux)."""
     if device.type == "cuda":
@@ -62,7 +51,7 @@ def memory_of(work: Callable[[], object], device: torch.device) -> int:
         before = torch.cuda.memory_allocated(device)
         work()
         return torch.cuda.max_memory_allocated(device) - before
-    give_freed_memory_back()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = _status("VmRSS")
     work()

@@ -21,7 +21,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.machine import give_freed_memory_back, matrix_peak, memory_of, seconds
+from benchmarks.machine import matrix_peak, memory_of, seconds
 from benchmarks.plain_model import PlainClassifier, PlainPretraining
 from benchmarks.plain_step import draw_masks, plain_step
 from benchmarks.work import TASKS, build_objective, objective_inputs, synthetic_clips, work_of
@@ -31,7 +31,6 @@ from hicmae_core.model.layers import checkpoint_blocks
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import SIZES
 from hicmae_core.progress import progress_bar, tell
-from hicmae_core.training.allocation import keep_freed_memory
 from hicmae_core.training.finetuning_objective import FinetuningObjective
 from hicmae_core.training.learner import Learner
 from hicmae_core.training.pretraining_objective import PretrainingObjective
@@ -134,10 +133,9 @@ def measure(case: Case, num_rounds: int) -> Result:
     for arm in arms:
         arm()  # compiles, and makes the optimizer's moments
     memory = [memory_of(arm, case.device) for arm in arms]
-    settings = (keep_freed_memory, give_freed_memory_back)  # as in a training of ours, and as ever
     rounds = []
     for _ in progress_bar(range(num_rounds), desc=case.name):
-        rounds.append([_settled(arm, setting, case.device) for arm, setting in zip(arms, settings, strict=True)])
+        rounds.append([seconds(arm, case.device) for arm in arms])
     ours, plain = (statistics.median(times) for times in zip(*rounds, strict=True))
     work = work_of(case.size, case.task)
     state = STATE_BYTES * work.num_parameters
@@ -147,13 +145,6 @@ def measure(case: Case, num_rounds: int) -> Result:
         memory=(state + memory[0], state + memory[1]),
         teraflops=work.training_flops * case.batch_size / ours / 1e12,
     )
-
-
-def _settled(arm: Callable[[], None], setting: Callable[[], None], device: torch.device) -> float:
-    """Seconds of a step that follows another of its kind."""
-    setting()
-    arm()
-    return seconds(arm, device)
 
 
 def row(case: Case, result: Result, peak: float) -> str:
