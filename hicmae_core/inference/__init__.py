@@ -1,0 +1,1 @@
+"""What trained models say of videos that nobody has prepared."""
