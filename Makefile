@@ -20,12 +20,13 @@ help: ## this list
 
 setup: $(READY) ## the environment alone
 
-$(READY): requirements.lock
+$(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {sys.version.split()[0]}: run make PYTHON=python3.12 ...")'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing: apt-get install -y python3-venv"; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@echo "Installing the locked dependencies into .venv (several GB; minutes)"
 	@$(BIN)/pip install --disable-pip-version-check --no-input --quiet --progress-bar on -r requirements.lock
+	@$(BIN)/pip install --disable-pip-version-check --no-input --quiet --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m stages.system_check
 	@touch $@
 

@@ -105,7 +105,7 @@ def test_a_model_answers_videos_it_has_never_seen(finished_project):
     clips = sorted(path.name for path in (finished_project.folder / raw).iterdir())
     good = next(name for name in clips if "broken" not in name)
     (finished_project.folder / "empty.mp4").touch()
-    command = ["python", "-m", "stages.predict", f"{raw}/{good}", "empty.mp4", "nowhere.mp4"]
+    command = ["python", "-m", "stages.cli", "predict", f"{raw}/{good}", "empty.mp4", "nowhere.mp4"]
     answers = json.loads(finished_project.run(*command, "--json").stdout)
     assert [answer["status"] for answer in answers] == ["ok", "zero_byte", "missing"]
     assert list(answers[0]["probabilities"]) == ["anger", "happiness", "neutral", "sadness"]
@@ -116,7 +116,7 @@ def test_a_model_answers_videos_it_has_never_seen(finished_project):
     table = finished_project.run(*command).stdout
     assert re.search(r"whole clip\s+0\.\d\d", table)
     assert "nowhere.mp4: no answer, missing" in table
-    assert finished_project.run(*command[:3], "nowhere.mp4", check=False).returncode == 1
+    assert finished_project.run(*command[:4], "nowhere.mp4", check=False).returncode == 1
 
 
 def test_the_clip_s_answer_is_the_one_of_evaluation(finished_project):
@@ -126,7 +126,7 @@ def test_the_clip_s_answer_is_the_one_of_evaluation(finished_project):
     video = f"data/raw/demo/{labels.loc[row['clip_id'], 'file']}"
     model = "models/finetune/demo/1/model.safetensors"
     (answer,) = json.loads(
-        finished_project.run("python", "-m", "stages.predict", video, "--model", model, "--json").stdout
+        finished_project.run("python", "-m", "stages.cli", "predict", video, "--model", model, "--json").stdout
     )
     for name, probability in answer["probabilities"].items():
         assert probability == pytest.approx(row[f"p_{name}"], abs=2e-3)  # stored features are half precision
@@ -139,7 +139,7 @@ CLIPS = ROOT.parent / "shared" / "clips"
 @pytest.mark.skipif(not CLIPS.is_dir(), reason=f"the real clips are not there: {CLIPS}")
 def test_real_videos_are_answered_or_told_plainly_why_not(finished_project):
     videos = sorted(CLIPS.glob("*.mp4"))
-    result = finished_project.run("python", "-m", "stages.predict", *map(str, videos), "--json")
+    result = finished_project.run("python", "-m", "stages.cli", "predict", *map(str, videos), "--json")
     answers = {answer["video"].split("/")[-1]: answer for answer in json.loads(result.stdout)}
     assert len(answers) == len(videos) == 7
     for name in ("d12.mp4", "d18.mp4", "d19.mp4", "d20.mp4", "s32.mp4"):

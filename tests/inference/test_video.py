@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hicmae_core.config import FacesParams
-from hicmae_core.evaluation.video import open_video_reader
+from hicmae_core.inference.video import open_video_reader
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.sizes import classifier
 from tests.media.films import picture, tone, write_film

@@ -135,13 +135,14 @@ def _window_each_second(num_frames: int, num_samples: int, length: int, stride: 
     ]
 
 
-def open_video_reader(path: Path, faces: FacesParams, num_segments: int, device: torch.device) -> VideoReader:
+def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, device: torch.device) -> VideoReader:
     """Open a model for raw videos.
 
     Args:
         path: A fine-tuned ``model.safetensors`` of this project, or a published ``.pth``, whose classes have numbers
             for names.
-        faces: The detector to use; crop geometry and size too, unless the model knows those it was trained on.
+        faces: The detector to use; crop geometry and size too, unless the model knows those it was trained on. None is
+            all as in training, or the published recipe.
         num_segments: Windows averaged for a clip's answer.
         device: Where the model runs.
 
@@ -156,8 +157,11 @@ def open_video_reader(path: Path, faces: FacesParams, num_segments: int, device:
         metadata: dict[str, Any] = {"classes": classes, "targets": []}
     else:
         model, metadata = load_classifier(path)
-    crops = {key: metadata["faces"][key] for key in ("preset", "size")} if "faces" in metadata else {}
-    faces = faces.model_copy(update=crops)
+    trained = FacesParams(**metadata.get("faces", {}))
+    if faces is None:
+        faces = trained
+    elif "faces" in metadata:
+        faces = faces.model_copy(update={"preset": trained.preset, "size": trained.size})
     return VideoReader(
         model=model.to(device),
         targets=tuple(metadata["targets"]),

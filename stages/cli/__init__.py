@@ -1,0 +1,1 @@
+"""The console script `hicmae`: what is done with a trained model."""

@@ -1,0 +1,64 @@
+"""From what a user calls a model to something that can be asked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from hicmae_core.config import Params, load_params
+from hicmae_core.devices import device_named
+from hicmae_core.inference.video import VideoReader, open_video_reader
+from stages import layout
+from stages.tracking import download_model
+
+MODEL_HELP = "A model.safetensors, a published .pth, an MLflow run id, or models:/NAME@ALIAS."
+
+
+def open_reader(model: str | None) -> VideoReader:
+    """A model that answers videos, with the settings of the project here, or its own outside a project.
+
+    Args:
+        model: As `MODEL_HELP` says; None is the project's first fold.
+
+    Raises:
+        ValueError: If there is no such model.
+    """
+    params = params_here()
+    path = found_model(model)
+    device = device_named(params.compute.device if params else "auto")
+    segments = params.evaluate.num_segments if params else 2
+    return open_video_reader(path, params.faces if params else None, segments, device)
+
+
+def params_here() -> Params | None:
+    """The parameters of the project that this is the root of; None elsewhere.
+
+    Raises:
+        ValueError: As `load_params`.
+    """
+    return load_params() if Path("params.yaml").is_file() else None
+
+
+def found_model(model: str | None) -> Path:
+    """The model's file.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if model is None:
+        return _first_model()
+    path = Path(model)
+    return path if path.suffix in (".safetensors", ".pth") or path.exists() else download_model(model)
+
+
+def _first_model() -> Path:
+    params = params_here()
+    if params is None:
+        raise ValueError("which model? There is no params.yaml here; name a model with --model")
+    if not params.evaluated or not params.folds:
+        raise ValueError("params.yaml evaluates no dataset; name a model with --model")
+    path = layout.finetune_folder(params.evaluated[0], params.folds[0]) / "model.safetensors"
+    if not path.is_file():
+        raise ValueError(f"{path}: no model there yet; run `make demo`, or name one with --model")
+    print(f"model: {path}", file=sys.stderr)
+    return path
