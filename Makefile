@@ -13,7 +13,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export GIT_PYTHON_REFRESH := quiet
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo compare ablation test test-all lint bench mlflow lock clean
+.PHONY: help setup demo compare ablation test test-graph test-all lint bench mlflow lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -44,6 +44,9 @@ compare: $(READY) ## the demo without pre-training, on sound alone and on video 
 
 test: $(READY) ## the default tests: offline, minutes
 	@$(BIN)/python -m pytest -m "not slow and not e2e and not gpu"
+
+test-graph: $(READY) ## the real graph end to end, on a small corpus
+	@$(BIN)/python -m pytest -m "e2e and not slow" tests/test_pipeline.py
 
 test-all: $(READY) ## the default tests and the slow ones, the real pipeline end to end among them
 	@$(BIN)/python -m pytest -m "not gpu"
