@@ -87,17 +87,17 @@ class VideoReader:
         num_samples = len(sound) or round(num_frames / fps * SAMPLE_RATE_HZ)
         length = self.model.architecture.num_frames
         clip = test_windows(num_frames, num_samples, length, self.frame_stride, self.num_segments)
-        per_second = _window_each_second(num_frames, num_samples, length, self.frame_stride, fps)
+        per_second = window_each_second(num_frames, num_samples, length, self.frame_stride, fps)
         outputs = self._outputs(track, sound, [*clip, *per_second])
         windows: list[dict[str, object]] = [
             {
                 "start_seconds": round(window.audio_start / SAMPLE_RATE_HZ, 3),
                 "end_seconds": round(window.audio_end / SAMPLE_RATE_HZ, 3),
-                "values": self._named(output),
+                "values": self.named(output),
             }
             for window, output in zip(per_second, outputs[len(clip) :], strict=True)
         ]
-        return Answer(track.status, track.reason, self._named(outputs[: len(clip)].mean(dim=0)), windows)
+        return Answer(track.status, track.reason, self.named(outputs[: len(clip)].mean(dim=0)), windows)
 
     def _outputs(self, track: FaceTrack, sound: np.ndarray, windows: list[ClipWindow]) -> Tensor:
         """The model's outputs ``[windows, num_outputs]``."""
@@ -111,7 +111,8 @@ class VideoReader:
             audio = torch.stack([fbank_window(features, window, shape.num_audio_frames) for window in windows])[:, None]
         return predict_windows(self.model, frames, audio, _WINDOWS_PER_PASS)
 
-    def _named(self, output: Tensor) -> dict[str, float]:
+    def named(self, output: Tensor) -> dict[str, float]:
+        """The model's outputs ``[num_outputs]`` as probabilities by class, or values by target."""
         values = output.double()
         if not self.classes:
             return dict(zip(self.targets, values.tolist(), strict=True))
@@ -119,7 +120,7 @@ class VideoReader:
         return dict(zip(names, values.view(-1, len(self.classes)).softmax(dim=1).flatten().tolist(), strict=True))
 
 
-def _window_each_second(num_frames: int, num_samples: int, length: int, stride: int, fps: float) -> list[ClipWindow]:
+def window_each_second(num_frames: int, num_samples: int, length: int, stride: int, fps: float) -> list[ClipWindow]:
     """Windows that start at each full second and fit into the clip; a short clip is one window."""
     span = length * stride
     (first,) = test_windows(min(num_frames, span), 1, length, stride, 1)

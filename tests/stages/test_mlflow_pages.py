@@ -2,13 +2,12 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +19,13 @@ from selenium.webdriver.common.by import By
 
 from hicmae_core.config import load_params
 from stages.tracking import track
+from tests.browsing import needs_browser, open_browser, shows, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-CHROMEDRIVER = shutil.which("chromedriver")
 FOLDS = ("fold 1", "fold 2", "fold 3", "fold 4")
 NUM_EPOCHS = 20
-OPTIONS = """--headless=new --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run
---disable-background-networking --disable-component-update --disable-sync --window-size=1600,1300"""
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (CHROMIUM and CHROMEDRIVER), reason="no browser: apt-get install -y chromium chromium-driver"
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 
 @pytest.fixture
@@ -84,13 +75,7 @@ def server(store: str, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for option in [*OPTIONS.split(), f"--user-data-dir={tmp_path / 'chromium'}"]:
-        options.add_argument(option)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
-    yield driver
-    driver.quit()
+    yield from open_browser(tmp_path / "chromium")
 
 
 def is_up(address: str) -> bool:
@@ -101,23 +86,11 @@ def is_up(address: str) -> bool:
         return False
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.3)
-
-
 def click(browser: webdriver.Chrome, component: str) -> None:
     """Click the first element whose MLflow component name ends with `component`."""
     selector = f"[data-component-id$='{component}']"
     wait_for(lambda: bool(browser.find_elements(By.CSS_SELECTOR, selector)))
     browser.find_element(By.CSS_SELECTOR, selector).click()
-
-
-def shows(browser: webdriver.Chrome, *words: str) -> bool:
-    text = browser.find_element(By.TAG_NAME, "body").text
-    return all(word in text for word in words)
 
 
 def num_curves(browser: webdriver.Chrome) -> int:

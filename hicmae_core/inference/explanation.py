@@ -1,0 +1,188 @@
+"""Why a model says of a video what it says: over time, by modality, by layer, by patch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hicmae_core.config import SAMPLE_RATE_HZ
+from hicmae_core.data.augmentation import resize_only
+from hicmae_core.data.reading import decode_frames, fbank_window
+from hicmae_core.data.sampling import ClipWindow, test_windows
+from hicmae_core.evaluation.prediction import predict_windows
+from hicmae_core.inference.attention import Trace, level_weights, rollout, trace
+from hicmae_core.inference.contributions import contributions
+from hicmae_core.inference.video import VideoReader, window_each_second
+from hicmae_core.media.decoding import MediaError, read_audio
+from hicmae_core.media.faces import FaceTrack, extract_face
+from hicmae_core.media.fbank import log_mel
+from hicmae_core.model.architecture import VIDEO_PATCH
+
+_WINDOWS_PER_PASS = 2
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the model says of one window, and what it looked at.
+
+    Attributes:
+        start_seconds: Where the window begins.
+        end_seconds: Where it ends.
+        values: Probabilities or outputs, by name.
+        crops: The face at each of the model's time steps, JPEG; none if it does not look.
+        relevance: Attention rollout (`attention.rollout`) by modality, ``[time steps, rows, columns]`` of the face and
+            ``[time, mel]`` patches of the sound.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    values: dict[str, float]
+    crops: list[bytes]
+    relevance: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All there is to see of one answer; of a video without one, the status and the reason alone.
+
+    Attributes:
+        status: As of `video.Answer`.
+        reason: A sentence where the status is not ``ok``.
+        duration_seconds: Length of what was judged.
+        track: The face; unusable if the model does not look.
+        sound: 16 kHz samples; empty if the model does not listen.
+        values: Probabilities or outputs of the whole clip, by name.
+        shown: The same where the model of both modalities is shown ``both``, ``video`` or ``audio`` alone.
+        moments: A window per second.
+        layer_weights: How the blocks of each encoder are weighed, by modality.
+        contributions: By output and part of the head's input, the term of each block (`contributions.contributions`)
+            of the whole clip; of classes, over the mean of the target's classes.
+    """
+
+    status: str
+    reason: str = ""
+    duration_seconds: float = 0.0
+    track: FaceTrack = field(default_factory=lambda: FaceTrack("ok"))
+    sound: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32), repr=False)
+    values: dict[str, float] = field(default_factory=dict)
+    shown: dict[str, dict[str, float]] = field(default_factory=dict)
+    moments: list[Moment] = field(default_factory=list)
+    layer_weights: dict[str, list[float]] = field(default_factory=dict)
+    contributions: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+
+def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
+    """Judge a video as `VideoReader.answer` does, with the attention in the open; a bad file is said to be one.
+
+    Args:
+        reader: The model.
+        path: The video, or a sound file if the model only listens.
+        max_seconds: Longer files are refused.
+    """
+    model = reader.model
+    shape = model.architecture
+    track = FaceTrack("ok")
+    sound = np.zeros(0, np.float32)
+    try:
+        if shape.modality != "audio":
+            track = extract_face(path, reader.faces, reader.detector, max_seconds)
+            if not track.usable:
+                return Explanation(track.status, track.reason)
+        if shape.modality != "video":
+            sound = read_audio(path, max_seconds)
+    except MediaError as error:
+        return Explanation(error.status, str(error))
+    fps = track.fps or 25.0
+    num_frames = len(track.frames) or max(1, round(len(sound) / SAMPLE_RATE_HZ * fps))
+    num_samples = len(sound) or round(num_frames / fps * SAMPLE_RATE_HZ)
+    clip = test_windows(num_frames, num_samples, shape.num_frames, reader.frame_stride, reader.num_segments)
+    per_second = window_each_second(num_frames, num_samples, shape.num_frames, reader.frame_stride, fps)
+    inputs = _Inputs(reader, track, sound)
+    traced = list(inputs.traces(clip))
+    whole = torch.cat([t.outputs for t in traced]).mean(dim=0)
+    return Explanation(
+        status=track.status,
+        reason=track.reason,
+        duration_seconds=num_samples / SAMPLE_RATE_HZ,
+        track=track,
+        sound=sound,
+        values=reader.named(whole),
+        shown=_leaving_one_out(reader, inputs, clip) if shape.modality == "both" else {},
+        moments=_moments(reader, inputs, per_second),
+        layer_weights={name: level_weights(model, name).tolist() for name in traced[0].self_attention},
+        contributions=_terms(reader, traced),
+    )
+
+
+class _Inputs:
+    """Windows of one video as the model's inputs."""
+
+    def __init__(self, reader: VideoReader, track: FaceTrack, sound: NDArray[np.float32]) -> None:
+        self._model = reader.model
+        self.jpegs = pa.array(track.frames, pa.binary())
+        self._features = log_mel(sound) if len(sound) else None
+
+    def frames(self, windows: list[ClipWindow]) -> Tensor | None:
+        """Face crops ``[W, T, S, S, 3]``."""
+        return torch.stack([decode_frames(self.jpegs, w.frames) for w in windows]) if len(self.jpegs) else None
+
+    def audio(self, windows: list[ClipWindow]) -> Tensor | None:
+        """Log-mel windows ``[W, 1, time, mel]``."""
+        if self._features is None:
+            return None
+        length = self._model.architecture.num_audio_frames
+        return torch.stack([fbank_window(self._features, window, length) for window in windows])[:, None]
+
+    def traces(self, windows: list[ClipWindow]) -> Iterator[Trace]:
+        """The model run on a few windows at a time."""
+        device = next(self._model.parameters()).device
+        for start in range(0, len(windows), _WINDOWS_PER_PASS):
+            some = windows[start : start + _WINDOWS_PER_PASS]
+            frames, audio = self.frames(some), self.audio(some)
+            video = None if frames is None else resize_only(frames.to(device), self._model.architecture.image_size)
+            yield trace(self._model, video, None if audio is None else audio.to(device))
+
+
+def _moments(reader: VideoReader, inputs: _Inputs, windows: list[ClipWindow]) -> list[Moment]:
+    moments: list[Moment] = []
+    for traced in inputs.traces(windows):
+        relevance = rollout(reader.model, traced)
+        for index, output in enumerate(traced.outputs):
+            window = windows[len(moments)]
+            moments.append(
+                Moment(
+                    start_seconds=window.audio_start / SAMPLE_RATE_HZ,
+                    end_seconds=window.audio_end / SAMPLE_RATE_HZ,
+                    values=reader.named(output),
+                    crops=[inputs.jpegs[int(k)].as_py() for k in window.frames[:: VIDEO_PATCH[0]] if len(inputs.jpegs)],
+                    relevance={name: values[index].float().cpu().numpy() for name, values in relevance.items()},
+                )
+            )
+    return moments
+
+
+def _leaving_one_out(reader: VideoReader, inputs: _Inputs, clip: list[ClipWindow]) -> dict[str, dict[str, float]]:
+    frames, audio = inputs.frames(clip), inputs.audio(clip)
+    shown = {"both": (frames, audio), "video": (frames, None), "audio": (None, audio)}
+    return {
+        name: reader.named(predict_windows(reader.model, *given, _WINDOWS_PER_PASS).mean(dim=0))
+        for name, given in shown.items()
+    }
+
+
+def _terms(reader: VideoReader, traced: list[Trace]) -> dict[str, dict[str, list[float]]]:
+    """Mean terms over the clip's windows, by output and part."""
+    by_trace = [contributions(reader.model, t) for t in traced]
+    terms = {part: torch.cat([t[part] for t in by_trace]).mean(dim=0).double() for part in by_trace[0]}  # [L, outputs]
+    if reader.classes:
+        by_target = {part: term.unflatten(1, (-1, len(reader.classes))) for part, term in terms.items()}
+        terms = {part: (term - term.mean(dim=2, keepdim=True)).flatten(1) for part, term in by_target.items()}
+    names = reader.named(traced[0].outputs[0])
+    return {name: {part: term[:, index].tolist() for part, term in terms.items()} for index, name in enumerate(names)}

@@ -1,0 +1,43 @@
+"""`hicmae explain`: see why a model says of a video what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hicmae_core.files import write_text
+from stages.cli.opening import MODEL_HELP, open_reader
+from stages.web.answer import CAUTION, explained
+from stages.web.film import film_of
+from stages.web.page import report_page
+
+EXAMPLES = """
+hicmae explain interview.mp4
+hicmae explain interview.mp4 --out report.html --model models/finetune/demo/2/model.safetensors
+"""
+MAX_SECONDS = 300.0
+
+
+def main(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video file.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    model: Annotated[str | None, typer.Option(help=MODEL_HELP, show_default="the project's first fold")] = None,
+) -> None:
+    """Write one page, which loads nothing, that shows why a model says of a video what it says.
+
+    The film with the face and the probabilities over time, the sound, which modality and which layer moved the answer,
+    and where the attention went. Films of up to 5 minutes.
+    """
+    if out.suffix != ".html":
+        raise ValueError(f"{out}: the page's name ends in .html")
+    reader = open_reader(model)
+    record = explained(reader, video, MAX_SECONDS)
+    if not record["whole"]:
+        raise ValueError(record["reason"])
+    film = film_of(video) if record["picture"] else {}
+    write_text(
+        out, report_page(video.name, f"Model: {model or 'the first fold of this project'}. {CAUTION}", record | film)
+    )
+    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
