@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import yaml
+from stages.experiments import dvc
 
-DVC = (sys.executable, "-m", "dvc")
 _NODE = re.compile(r'^"(?P<stage>.+?)"(?: -> "(?P<below>.+)")?;$')
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Stages in dependency order."""
+    """Stages by their address, in dependency order."""
 
     upstream: dict[str, frozenset[str]]
     """The stages that each stage directly depends on; upstream stages come first."""
@@ -30,7 +27,8 @@ class Graph:
     def select(self, targets: Sequence[str]) -> list[str]:
         """The stages named by `targets` and all that they depend on, in order; without targets all stages.
 
-        A target is a stage (``finetune@demo-1``) or all of a matrix (``finetune``).
+        A target is a stage (``finetune@demo-1``), all folds of a dataset (``finetune@demo``), or all of a matrix
+        (``finetune``).
 
         Raises:
             ValueError: For an unknown target.
@@ -39,9 +37,9 @@ class Graph:
             return list(self.upstream)
         chosen: set[str] = set()
         for target in targets:
-            named = [stage for stage in self.upstream if stage == target or stage.startswith(f"{target}@")]
+            named = [stage for stage in self.upstream if stage == target or _is_of(name_of(stage), target)]
             if not named:
-                raise ValueError(f"no stage `{target}`; there are: {', '.join(self.upstream)}")
+                raise ValueError(f"no stage `{target}`; there are: {', '.join(map(name_of, self.upstream))}")
             chosen.update(named)
         for stage in reversed(self.upstream):
             if stage in chosen:
@@ -57,6 +55,18 @@ class Graph:
         return running
 
 
+def name_of(address: str) -> str:
+    """What people call a stage: ``finetune@demo-1``, whichever file of dvc.yaml it is in.
+
+    DVC's address of it may be ``finetune@demo-1`` or ``datasets/demo/dvc.yaml:finetune@1``.
+    """
+    file, _, name = address.rpartition(":")
+    if not file:
+        return name
+    base, _, item = name.partition("@")
+    return f"{base}@{'-'.join(filter(None, (Path(file).parent.name, item)))}"
+
+
 def read_graph(root: Path) -> Graph:
     """Ask DVC for the graph and status of the project in `root`.
 
@@ -64,52 +74,29 @@ def read_graph(root: Path) -> Graph:
         ValueError: With DVC's message, if it cannot read the project.
     """
     edges: dict[str, set[str]] = {}
-    for line in _dvc(root, "dag", "--dot").splitlines():
+    for line in _read(root, "dag", "--dot").splitlines():
         match = _NODE.match(line.strip())
         if match is None or match["stage"].endswith(".dvc"):  # a tracked file: nothing to run
             continue
         edges.setdefault(match["stage"], set())
         if match["below"] is not None:
             edges.setdefault(match["below"], set()).add(match["stage"])
-    status = json.loads(_dvc(root, "status", "--json"))
+    status = json.loads(_read(root, "status", "--json"))
     order = TopologicalSorter(edges).static_order()
     return Graph({stage: frozenset(edges[stage]) for stage in order}, frozenset(status) & frozenset(edges))
 
 
 def repro_command(stage: str, force: bool = False) -> list[str]:
     """The command that brings one stage up to date; safe while others do the same for other stages."""
-    return [*DVC, "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage]
+    return dvc("--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), stage)
 
 
-def protect_locks(root: Path) -> list[Path]:
-    """Keep a copy of each dvc.lock, which DVC rewrites in place; put the copy back where a kill left a torn one.
-
-    Returns:
-        The files that were put back.
-    """
-    restored = []
-    for definition in [root / "dvc.yaml", *sorted(root.glob("*/dvc.yaml"))]:
-        lock = definition.with_name("dvc.lock")
-        copy = root / ".dvc" / "tmp" / "lock-copies" / lock.relative_to(root)
-        if _is_whole(lock):
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(lock, copy)
-        elif lock.exists() and copy.exists():
-            shutil.copy2(copy, lock)
-            restored.append(lock)
-    return restored
+def _is_of(name: str, target: str) -> bool:
+    return name == target or name.startswith(f"{target}-" if "@" in target else f"{target}@")
 
 
-def _is_whole(lock: Path) -> bool:
-    try:
-        content = yaml.load(lock.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (FileNotFoundError, yaml.YAMLError):
-        return False
-    return isinstance(content, dict) and "schema" in content
-
-
-def _dvc(root: Path, *arguments: str) -> str:
-    result = subprocess.run([*DVC, *arguments], cwd=root, capture_output=True, text=True, check=False)
+def _read(root: Path, *arguments: str) -> str:
+    result = subprocess.run(dvc(*arguments), cwd=root, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise ValueError(f"dvc {' '.join(arguments)} failed in {root}:\n{result.stderr.strip()}")
     return result.stdout

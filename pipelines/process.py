@@ -33,8 +33,11 @@ class CommandFailed(RuntimeError):
 class Processes:
     """The commands that are running, so that all of them can be ended at once."""
 
-    def __init__(self, grace_seconds: float = 10.0) -> None:
-        """Give a command `grace_seconds` after Ctrl-C, and again after SIGTERM, before SIGKILL."""
+    def __init__(self, grace_seconds: float = 7.0) -> None:
+        """Give a command `grace_seconds` after Ctrl-C, in which a training saves its step, before more force.
+
+        With the default nothing lives longer than 10 s.
+        """
         self._grace_seconds = grace_seconds
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hicmae_core.config import ComputeParams, Params, parse_params
+from stages.configure import set_key
 
 Settings = Mapping[str, Any]
 """Values by dotted key of params.yaml."""
@@ -90,11 +91,7 @@ class Experiment:
         """
         changed = copy.deepcopy(dict(values))
         for key, value in self.settings.items():
-            *sections, last = key.split(".")
-            place = changed
-            for section in sections:
-                place = place.setdefault(section, {})
-            place[last] = value
+            set_key(changed, key, value)
         return parse_params(changed, f"params.yaml as {self.name} changes it")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,37 @@ def overlay(base: dict[str, Any], changes: dict[str, Any]) -> None:
             base[key] = value
 
 
+def set_key(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key such as ``finetune.modality`` in place; sections that are missing are made."""
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[last] = value
+
+
+def edit(text: str, change: Callable[[dict[str, Any]], None], source: str) -> str:
+    """Change the values of a params.yaml, keeping its comments, and all of the text if nothing differs in the end.
+
+    Args:
+        text: Of the file.
+        change: Changes the values in place.
+        source: Names the result in errors.
+
+    Raises:
+        ValueError: If the result is not valid.
+    """
+    yaml = YAML()
+    yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    values = yaml.load(text)
+    change(values)
+    stream = StringIO()
+    yaml.dump(values, stream)
+    changed = YAML(typ="safe").load(stream.getvalue())
+    parse_params(changed, source)
+    return text if changed == YAML(typ="safe").load(text) else stream.getvalue()
+
+
 def apply_presets(text: str, names: list[str]) -> str:
     """Lay presets over the text of a params.yaml, keeping its comments.
 
@@ -39,23 +71,19 @@ def apply_presets(text: str, names: list[str]) -> str:
     Raises:
         ValueError: For an unknown preset, or if the result is not valid.
     """
-    yaml = YAML()
-    yaml.width = 120
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    values = yaml.load(text)
-    for name in names:
-        path = PRESETS / f"{name}.yaml"
-        if not path.is_file():
-            raise ValueError(f"no preset `{name}`; there are: {', '.join(preset_names())}")
-        preset = yaml.load(path.read_text(encoding="utf-8"))
-        shared = PRESETS / "shared" / f"{preset.pop('shared')}.yaml"
-        overlay(values, yaml.load(shared.read_text(encoding="utf-8")))
-        overlay(values, preset)
-    values["prepared"] = list(dict.fromkeys([values["pretrain"]["dataset"], *values["evaluated"]]))
-    stream = StringIO()
-    yaml.dump(values, stream)
-    parse_params(YAML(typ="safe").load(stream.getvalue()), f"params.yaml with {' and '.join(names)}")
-    return stream.getvalue()
+
+    def lay(values: dict[str, Any]) -> None:
+        for name in names:
+            path = PRESETS / f"{name}.yaml"
+            if not path.is_file():
+                raise ValueError(f"no preset `{name}`; there are: {', '.join(preset_names())}")
+            preset = YAML().load(path.read_text(encoding="utf-8"))
+            shared = PRESETS / "shared" / f"{preset.pop('shared')}.yaml"
+            overlay(values, YAML().load(shared.read_text(encoding="utf-8")))
+            overlay(values, preset)
+        values["prepared"] = list(dict.fromkeys([values["pretrain"]["dataset"], *values["evaluated"]]))
+
+    return edit(text, lay, f"params.yaml with {' and '.join(names)}")
 
 
 def preset_names() -> list[str]:

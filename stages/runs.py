@@ -110,6 +110,16 @@ class RunStore:
         if "RUNNING" not in statuses:
             self.client.set_terminated(parent_id, "FINISHED" if statuses == {"FINISHED"} else "FAILED", end_ms)
 
+    def find(self, experiment: str, key: str) -> Run | None:
+        """The run of a key (`stages.studies`); None if there is none.
+
+        Raises:
+            ValueError: If the store cannot be reached.
+        """
+        with self._opening():
+            found = self.client.get_experiment_by_name(experiment)
+            return None if found is None else self._find(found.experiment_id, key)
+
     def download(self, run_id: str, name: str) -> Path:
         """A file of a run, here.
 

@@ -15,6 +15,8 @@ import sys
 import time
 
 _POLL_SECONDS = 0.1
+_HURRIED_GRACE_SECONDS = 1.5
+"""After SIGTERM: whoever did not end in the seconds after Ctrl-C hardly will."""
 
 
 def main(grace_seconds: float, command: list[str]) -> int:
@@ -33,11 +35,12 @@ def main(grace_seconds: float, command: list[str]) -> int:
 
 
 def _end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
-    """End the child's group: as Ctrl-C would, which lets DVC release its locks; then with more force."""
-    for attempt in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    """End the child's group: as Ctrl-C would, which lets a stage save and DVC release its locks; then with force."""
+    hurried_seconds = min(grace_seconds, _HURRIED_GRACE_SECONDS)
+    for attempt, patience in ((signal.SIGINT, grace_seconds), (signal.SIGTERM, hurried_seconds), (signal.SIGKILL, 1)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, attempt)
-        deadline = time.monotonic() + grace_seconds
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline and _group_lives(child):
             time.sleep(_POLL_SECONDS)
     child.wait()

@@ -6,45 +6,54 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from prefect.testing.utilities import prefect_test_harness
+
+from tests.conftest import ROOT, shrink
 
 STEP = """
 import os, pathlib, sys, time, yaml
 name, source, out = sys.argv[1:]
-params = yaml.safe_load(pathlib.Path("params.yaml").read_text())
+mishaps = yaml.safe_load(pathlib.Path("mishaps.yaml").read_text())
 with open("journal.txt", "a") as journal:
     print(name, file=journal)
 print(f"working on {name}", flush=True)
-if name == params["broken"]:
+if name == mishaps["broken"]:
     sys.exit(f"{name} cannot go on: mend it")
-if name == params["endless"]:
+if name == mishaps["endless"]:
     pathlib.Path("pid.txt").write_text(str(os.getpid()))
     time.sleep(600)
 pathlib.Path(out).parent.mkdir(parents=True, exist_ok=True)
-pathlib.Path(out).write_text(pathlib.Path(source).read_text() + f"{name} {params.get('rate')}\\n")
+base_lr = yaml.safe_load(pathlib.Path("params.yaml").read_text())["finetune"]["base_lr"]
+pathlib.Path(out).write_text(pathlib.Path(source).read_text() + f"{name} {base_lr}\\n")
 """
 GRAPH = """
 stages:
-  prepare:
-    cmd: python step.py prepare raw.txt prepared.txt
-    deps: [raw.txt]
-    outs: [prepared.txt]
-  train:
+  quality:
     matrix:
-      dataset: [demo]
-      fold: [1, 2]
-    cmd: python step.py train-${item.fold} prepared.txt trained-${item.fold}.txt
-    deps: [prepared.txt]
-    params: [rate, broken]
-    outs: ["trained-${item.fold}.txt"]
-  other:
-    cmd: python step.py other raw.txt other.txt
+      dataset: ${prepared}
+    cmd: python step.py quality-${item.dataset} raw.txt prepared/${item.dataset}.txt
     deps: [raw.txt]
-    outs: [other.txt]
+    outs: ["prepared/${item.dataset}.txt"]
+  pretrain:
+    cmd: python step.py pretrain prepared/${pretrain.dataset}.txt pretrained.txt
+    deps: ["prepared/${pretrain.dataset}.txt"]
+    params: [model.size, pretrain.epochs]
+    outs: [pretrained.txt]
+  finetune:
+    matrix:
+      dataset: ${evaluated}
+      fold: ${folds}
+    cmd: python step.py finetune-${item.fold} pretrained.txt trained/${item.dataset}/${item.fold}.txt
+    deps: [pretrained.txt, "prepared/${item.dataset}.txt"]
+    params: [finetune.base_lr, finetune.modality, finetune.checkpoint]
+    outs: ["trained/${item.dataset}/${item.fold}.txt"]
   summarise:
-    cmd: python step.py summarise trained-1.txt reports/demo/results.md
-    deps: [trained-1.txt, trained-2.txt]
-    outs: [reports/demo/results.md]
+    matrix:
+      dataset: ${evaluated}
+    cmd: python step.py summarise trained/${item.dataset}/1.txt reports/${item.dataset}/results.md
+    deps: ["trained/${item.dataset}"]
+    outs: ["reports/${item.dataset}/results.md"]
 """
 
 
@@ -56,21 +65,33 @@ def prefect_server() -> Iterator[None]:
 
 
 class Project:
-    """A real DVC project of five quick stages."""
+    """A real DVC project: stages of the real names, which take no time, under the real parameters."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def set_params(self, rate: float = 0.1, broken: str = "", endless: str = "") -> None:
+    def params(self) -> dict:
+        return yaml.safe_load((self.root / "params.yaml").read_text())
+
+    def set_params(self, base_lr: float) -> None:
+        """Change what the fine-tunings and all below them depend on."""
+        values = self.params()
+        values["finetune"]["base_lr"] = base_lr
+        (self.root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+
+    def set_mishaps(self, broken: str = "", endless: str = "") -> None:
         """Steps whose name is `broken` fail, those whose name is `endless` do not end."""
-        (self.root / "params.yaml").write_text(f"rate: {rate}\nbroken: '{broken}'\nendless: '{endless}'\n")
+        (self.root / "mishaps.yaml").write_text(f"broken: '{broken}'\nendless: '{endless}'\n")
+
+    def environment(self) -> dict[str, str]:
+        """In which commands of this environment and this repository run."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
 
     def dvc(self, *arguments: str) -> str:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         command = [sys.executable, "-m", "dvc", *arguments]
-        environment = {**os.environ, "PATH": path}
         return subprocess.run(
-            command, cwd=self.root, env=environment, check=True, capture_output=True, text=True
+            command, cwd=self.root, env=self.environment(), check=True, capture_output=True, text=True
         ).stdout
 
     def ran(self) -> list[str]:
@@ -91,12 +112,17 @@ def new_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "raw.txt").write_text("raw\n")
     new = Project(root)
     new.dvc("init", "--quiet")
-    new.set_params()
+    new.set_mishaps()
+    values = shrink(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     return root
 
 
 @pytest.fixture
 def project(new_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project of one's own in which nothing ran yet."""
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    return Project(shutil.copytree(new_project, tmp_path / "project"))
+    for variable in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(variable, raising=False)
+    project = Project(shutil.copytree(new_project, tmp_path / "project"))
+    monkeypatch.chdir(project.root)
+    return project

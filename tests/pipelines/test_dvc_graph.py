@@ -1,58 +1,61 @@
 import pytest
 
-from pipelines.dvc_graph import Graph, protect_locks, read_graph
+from pipelines.dvc_graph import Graph, name_of, read_graph
 
 GRAPH = Graph(
     {
-        "prepare": frozenset(),
-        "other": frozenset(),
-        "train@demo-1": frozenset({"prepare"}),
-        "train@demo-2": frozenset({"prepare"}),
-        "summarise": frozenset({"train@demo-1", "train@demo-2"}),
+        "manifest@demo": frozenset(),
+        "datasets/other/dvc.yaml:manifest": frozenset(),
+        "pretrain": frozenset({"manifest@demo"}),
+        "finetune@demo-1": frozenset({"pretrain"}),
+        "finetune@demo-2": frozenset({"pretrain"}),
+        "datasets/other/dvc.yaml:finetune@1": frozenset({"pretrain", "datasets/other/dvc.yaml:manifest"}),
+        "summarise@demo": frozenset({"finetune@demo-1", "finetune@demo-2"}),
     },
-    out_of_date=frozenset({"train@demo-2"}),
+    out_of_date=frozenset({"finetune@demo-2"}),
 )
 
 
 def test_targets_bring_what_they_need() -> None:
     assert GRAPH.select([]) == list(GRAPH.upstream)
-    assert GRAPH.select(["train@demo-1"]) == ["prepare", "train@demo-1"]
-    assert GRAPH.select(["train", "other"]) == ["prepare", "other", "train@demo-1", "train@demo-2"]
-    with pytest.raises(ValueError, match="no stage `tran`; there are: prepare"):
-        GRAPH.select(["tran"])
+    assert GRAPH.select(["finetune@demo-1"]) == ["manifest@demo", "pretrain", "finetune@demo-1"]
+    assert GRAPH.select(["manifest"]) == ["manifest@demo", "datasets/other/dvc.yaml:manifest"]
+    assert GRAPH.select(["finetune@demo"]) == ["manifest@demo", "pretrain", "finetune@demo-1", "finetune@demo-2"]
+    for target in ("tran", "finetune@dem", "finetune@demo-"):
+        with pytest.raises(ValueError, match=f"no stage `{target}`; there are: manifest@demo, manifest@other"):
+            GRAPH.select([target])
+
+
+def test_a_stage_has_one_name_whichever_file_it_is_in() -> None:
+    assert [name_of(stage) for stage in GRAPH.upstream if "/" in stage] == ["manifest@other", "finetune@other-1"]
+    for target in ("finetune@other-1", "finetune@other", "datasets/other/dvc.yaml:finetune@1"):
+        assert GRAPH.select([target])[-1] == "datasets/other/dvc.yaml:finetune@1"
 
 
 def test_what_is_out_of_date_runs_with_all_below_it() -> None:
-    assert GRAPH.to_run(GRAPH.select([])) == ["train@demo-2", "summarise"]
-    assert GRAPH.to_run(GRAPH.select(["train@demo-1"])) == []
-    assert GRAPH.to_run(GRAPH.select(["train@demo-1"]), force=True) == ["prepare", "train@demo-1"]
+    assert GRAPH.to_run(GRAPH.select([])) == ["finetune@demo-2", "summarise@demo"]
+    assert GRAPH.to_run(GRAPH.select(["finetune@demo-1"])) == []
+    forced = GRAPH.to_run(GRAPH.select(["finetune@demo-1"]), force=True)
+    assert forced == ["manifest@demo", "pretrain", "finetune@demo-1"]
 
 
 def test_the_graph_and_its_state_come_from_dvc(project) -> None:
     (project.root / "tracked.bin").write_text("data")
     project.dvc("add", "--quiet", "tracked.bin")
-    project.dvc("repro", "--quiet", "other")
+    project.dvc("repro", "--quiet", "quality@demo")
+    (project.root / "datasets" / "mine").mkdir(parents=True)
+    (project.root / "datasets" / "mine" / "dvc.yaml").write_text("stages: {faces: {cmd: pwd}}")
     graph = read_graph(project.root)
     order = list(graph.upstream)
-    assert set(order) == {"prepare", "train@demo-1", "train@demo-2", "other", "summarise"}
-    assert order.index("prepare") < order.index("train@demo-1") < order.index("summarise")
-    assert graph.upstream["summarise"] == {"train@demo-1", "train@demo-2"}
-    assert graph.out_of_date == set(order) - {"other"}
+    own = {"datasets/mine/dvc.yaml:faces"}
+    folds = {"finetune@demo-1", "finetune@demo-2"}
+    assert set(order) == {"quality@demo", "quality@demo_unlabelled", "pretrain", "summarise@demo"} | folds | own
+    assert order.index("pretrain") < order.index("finetune@demo-1") < order.index("summarise@demo")
+    assert graph.upstream["summarise@demo"] == folds
+    assert graph.out_of_date == set(order) - {"quality@demo"}
 
 
 def test_a_broken_dvc_yaml_is_reported_in_dvcs_words(project) -> None:
     (project.root / "dvc.yaml").write_text("stages: {bad: {comand: x}}\n")
     with pytest.raises(ValueError, match=r"dvc\.yaml"):
         read_graph(project.root)
-
-
-def test_a_torn_lock_is_put_back(project) -> None:
-    lock = project.root / "dvc.lock"
-    assert protect_locks(project.root) == []
-    project.dvc("repro", "--quiet", "other")
-    whole = lock.read_text()
-    assert protect_locks(project.root) == []
-    for torn in ("", whole[: len(whole) // 2] + "\n: ["):
-        lock.write_text(torn)
-        assert protect_locks(project.root) == [lock]
-        assert lock.read_text() == whole

@@ -1,0 +1,56 @@
+"""The ablation as a flow: DVC experiments, and the report on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.states import Completed, Failed, State
+from pydantic import Field
+
+from pipelines.process import CommandFailed, Processes
+from pipelines.workspace import alone_in
+from stages.ablation_plan import ARMS, PROTOCOLS
+
+Arm = Literal[*(arm.name for arm in ARMS)]
+Protocol = Literal[*(protocol.name for protocol in PROTOCOLS)]
+_QUEUE_STOPS_WITHIN_SECONDS = 25.0
+"""`dvc queue stop`, which the interrupted command runs, tells each experiment to end."""
+
+
+@flow(name="ablate")
+def ablate(
+    arms: tuple[Arm, ...] = (),
+    protocols: tuple[Protocol, ...] = (),
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2),
+    folds: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2),
+    jobs: Annotated[int, Field(ge=1, le=64)] = 2,
+) -> State[None]:
+    """Run what is missing of the ablation, as DVC experiments, and report on it.
+
+    Args:
+        arms: Variants of the method; none means all.
+        protocols: Ways of fine-tuning; none means all.
+        seeds: Seeds of training.
+        folds: Test folds, 1-based.
+        jobs: Experiments at a time.
+    """
+    root = Path.cwd()
+    lists = {"--arms": arms, "--protocols": protocols, "--seeds": seeds, "--folds": folds}
+    chosen = [word for option, values in lists.items() if values for word in (option, *map(str, values))]
+    logger = get_run_logger()
+    processes = Processes(_QUEUE_STOPS_WITHIN_SECONDS)
+    with alone_in(root, logger.info):
+        try:
+            for action in (["run", "--jobs", str(jobs)], ["show"]):
+                processes.run(["python", "-m", "stages.ablation", *action, *chosen], logger.info, root)
+        except CommandFailed as error:
+            return Failed(message=str(error))
+        except BaseException:  # no experiment may outlive the flow
+            processes.end_all()
+            raise
+    report = root / "reports" / "ablation.md"
+    create_markdown_artifact(report.read_text(encoding="utf-8"), key="ablate", description="What each part brings")
+    return Completed(message=f"{report} is written")

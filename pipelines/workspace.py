@@ -1,0 +1,53 @@
+"""One flow at a time in a project's folder, and none that outlives the worker that started it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LOCK = Path(".dvc/tmp/flow.lock")
+_POLL_SECONDS = 0.5
+
+
+@contextmanager
+def alone_in(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    """Wait until no other flow is at work in the project; the kernel frees the place of one that was killed.
+
+    Meanwhile, in a process that a Prefect worker has started, SIGTERM follows when the worker disappears, kill -9
+    included: nobody else would cancel the run, or show that it is over.
+
+    Raises:
+        ValueError: If `root` is not a DVC project.
+    """
+    if not (root / "dvc.yaml").is_file():
+        raise ValueError(f"{root}: no dvc.yaml; run from the project's root")
+    if "PREFECT__FLOW_RUN_ID" in os.environ:
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    lock = root / _LOCK
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w") as file:
+        if not _taken(file.fileno()):
+            tell(f"another flow is at work in {root}; this one begins when it has ended")
+            while not _taken(file.fileno()):
+                time.sleep(_POLL_SECONDS)
+        yield
+
+
+def _taken(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,120 @@
+"""Take a folder of clips into the project: a link under data/raw and an entry in params.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hicmae_core.config import DatasetParams, load_params
+from hicmae_core.data.corpora.csv_table import CSV
+from hicmae_core.data.corpora.registry import dataset_named
+from hicmae_core.data.corpora.tables import read_table
+from hicmae_core.files import write_text
+from stages import layout
+from stages.configure import edit
+
+_TABLE = "manifest.csv"
+
+
+def add_dataset(root: Path, name: str, folder: Path) -> None:
+    """Make a dataset one of those whose clips are prepared. What is there already stays as it is.
+
+    Args:
+        root: The project.
+        name: A name of params.yaml, a published corpus such as ``crema_d``, or a new one, of a folder with a
+            manifest.csv.
+        folder: Its raw files.
+
+    Raises:
+        ValueError: If there is no such folder, it holds no description of a new dataset, or data/raw has other files
+            under this name.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    entry = _entry(root, name, folder)
+    _link(root / layout.raw_folder(name), folder.resolve())
+
+    def add(values: dict[str, Any]) -> None:
+        values["dataset"].setdefault(name, entry.model_dump(mode="json", exclude_defaults=True))
+        _prepare_too(values, name)
+
+    _rewrite(root, add)
+
+
+def prepare_too(root: Path, name: str) -> None:
+    """Make a dataset of params.yaml one of those whose clips are prepared.
+
+    Raises:
+        ValueError: If params.yaml does not know it.
+    """
+    _known(root, name)
+    _rewrite(root, lambda values: _prepare_too(values, name))
+
+
+def evaluate_alone(root: Path, name: str, folds: list[int], settings: dict[str, Any]) -> None:
+    """Make a dataset of params.yaml the one that is evaluated.
+
+    Args:
+        root: The project.
+        name: The dataset.
+        folds: 1-based; empty for all.
+        settings: Further values of the section ``finetune``.
+
+    Raises:
+        ValueError: If params.yaml does not know the dataset, or would not be valid.
+    """
+    every = list(range(1, _known(root, name).num_folds + 1))
+
+    def change(values: dict[str, Any]) -> None:
+        values["evaluated"] = [name]
+        values["folds"] = folds or every
+        values["finetune"].update(settings)
+        _prepare_too(values, name)
+
+    _rewrite(root, change)
+
+
+def _known(root: Path, name: str) -> DatasetParams:
+    datasets = load_params(root / "params.yaml").dataset
+    if name not in datasets:
+        raise ValueError(f"no dataset `{name}` in params.yaml; there are: {', '.join(datasets)}")
+    return datasets[name]
+
+
+def _entry(root: Path, name: str, folder: Path) -> DatasetParams:
+    """How the dataset is read: as params.yaml says, as the corpus of that name is, or as its table suggests."""
+    table = folder / _TABLE
+    try:
+        return dataset_named(name, load_params(root / "params.yaml").dataset)[1]
+    except ValueError:
+        if not table.is_file():
+            raise ValueError(
+                f"`{name}` is no published corpus, and {table} is not there; docs/own-dataset.md describes the file"
+            ) from None
+    columns = read_table(table)
+    if "label" not in columns:
+        return DatasetParams(corpus=CSV.name, task="unlabelled")
+    if "fold" not in columns:
+        raise ValueError(f"{table}: labels need a column fold, the cross-validation fold in which a clip is tested")
+    classes = tuple(sorted(columns["label"].dropna().astype(str).unique()))
+    return DatasetParams(corpus=CSV.name, classes=classes, num_folds=int(columns["fold"].max()))
+
+
+def _link(place: Path, folder: Path) -> None:
+    if place.is_symlink() or place.exists():
+        if place.resolve() != folder:
+            raise ValueError(f"{place} is there already, and it is not {folder}: move it away, or take another name")
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(folder)
+
+
+def _prepare_too(values: dict[str, Any], name: str) -> None:
+    if name not in values["prepared"]:
+        values["prepared"].append(name)
+
+
+def _rewrite(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    path = root / "params.yaml"
+    write_text(path, edit(path.read_text(encoding="utf-8"), change, str(path)))
