@@ -7,6 +7,7 @@ to MLflow (`stages.sender`). MLflow itself takes seconds to import, and is impor
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -150,6 +151,30 @@ def download_model(run_id: str) -> Path:
     from stages.runs import RunStore
 
     return RunStore(project_root()).download(run_id, MODEL_FILE)
+
+
+def resolve_model(text: str) -> Path:
+    """The model that a user names, as a file here.
+
+    Args:
+        text: A file, an MLflow run id, or a registered model: ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
+
+    Raises:
+        ValueError: If there is no such model, or MLflow cannot be reached.
+    """
+    if Path(text).is_file():
+        return Path(text)
+    if re.fullmatch("[0-9a-f]{32}", text):
+        return download_model(text)
+    if text.startswith("models:"):
+        from stages.model_store import ModelStore
+        from stages.runs import RunStore
+
+        models = ModelStore(RunStore(project_root()))
+        return models.model_file(models.find(text))
+    raise ValueError(
+        f"{text}: no such file; a model is a file, an MLflow run id, or a registered one: models:/hicmae-demo@champion"
+    )
 
 
 def now_ms() -> int:
