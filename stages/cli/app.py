@@ -26,6 +26,7 @@ class _Entry(NamedTuple):
 COMMANDS = {
     "predict": _Entry("stages.cli.predict", "Ask a model about videos: per clip, per face and over time."),
     "explain": _Entry("stages.cli.explain", "See why a model says of a video what it says, on one page."),
+    "serve": _Entry("stages.cli.serve", "Serve a local web page: drop a video or record one, and see the answer."),
 }
 _MARKUP = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
 

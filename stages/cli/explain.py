@@ -9,9 +9,9 @@ import typer
 
 from hicmae_core.files import write_text
 from stages.cli.opening import MODEL_HELP, open_reader
-from stages.web.answer import CAUTION, explained
+from stages.web.answer import explained
 from stages.web.film import film_of
-from stages.web.page import report_page
+from stages.web.page import CAUTION, report_page
 
 EXAMPLES = """
 hicmae explain interview.mp4

@@ -10,11 +10,6 @@ from hicmae_core.inference.video import VideoReader
 from hicmae_core.media.decoding import MediaError, probe
 from stages.web.record import explanation_record
 
-CAUTION = (
-    "Probabilities are the model's own, not calibrated. It says how an expression looks and sounds, not what a person "
-    "feels."
-)
-
 
 def explained(reader: VideoReader, path: Path, max_seconds: float) -> dict[str, Any]:
     """`explanation_record` of a file; of a bad one, its status and the reason.

@@ -24,14 +24,14 @@ _QUALITY = 80
 
 def film_of(path: Path) -> dict[str, Any]:
     """``video``, a data address, or ``pictures``, each with its ``seconds`` and its ``jpeg``."""
-    kind = _played_as(path)
+    kind = played_as(path)
     if kind and path.stat().st_size <= MAX_EMBEDDED_BYTES:
         return {"video": f"data:video/{kind};base64,{b64encode(path.read_bytes()).decode()}"}
-    return {"pictures": _pictures(path)}
+    return {"pictures": pictures(path)}
 
 
-def _played_as(path: Path) -> str | None:
-    """The container's name, if browsers play what is in it."""
+def played_as(path: Path) -> str | None:
+    """``mp4`` or ``webm`` if browsers play the file."""
     with opened(path) as container:
         names = set(container.format.name.split(","))
         video, sound = (
@@ -46,14 +46,15 @@ def _played_as(path: Path) -> str | None:
     return None
 
 
-def _pictures(path: Path) -> list[dict[str, Any]]:
-    pictures: list[dict[str, Any]] = []
+def pictures(path: Path) -> list[dict[str, Any]]:
+    """A small picture of each second: its ``seconds`` and its ``jpeg``."""
+    taken: list[dict[str, Any]] = []
     for seconds, picture in read_pictures(path):
-        if seconds < len(pictures):
+        if seconds < len(taken):
             continue
         image = picture.rgb()
         scale = min(1.0, _WIDTH / picture.width)
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         jpeg = encode_jpeg(small, _QUALITY)
-        pictures.append({"seconds": round(seconds, 3), "jpeg": b64encode(jpeg).decode()})
-    return pictures
+        taken.append({"seconds": round(seconds, 3), "jpeg": b64encode(jpeg).decode()})
+    return taken
