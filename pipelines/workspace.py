@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from pipelines import last_words
 
 _LOCK = Path(".dvc/tmp/flow.lock")
 _POLL_SECONDS = 0.5
@@ -19,8 +23,8 @@ _POLL_SECONDS = 0.5
 def alone_in(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Wait until no other flow is at work in the project; the kernel frees the place of one that was killed.
 
-    Meanwhile, in a process that a Prefect worker has started, SIGTERM follows when the worker disappears, kill -9
-    included: nobody else would cancel the run, or show that it is over.
+    A process that a Prefect worker has started gets SIGTERM when the worker disappears, kill -9 included: nobody else
+    would cancel the run. And when the process itself disappears, Prefect is told.
 
     Raises:
         ValueError: If `root` is not a DVC project.
@@ -29,6 +33,7 @@ def alone_in(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
         raise ValueError(f"{root}: no dvc.yaml; run from the project's root")
     if "PREFECT__FLOW_RUN_ID" in os.environ:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        _start_last_words(os.environ["PREFECT__FLOW_RUN_ID"])
     lock = root / _LOCK
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "w") as file:
@@ -45,6 +50,16 @@ def _taken(file: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _start_last_words(flow_run_id: str) -> None:
+    subprocess.Popen(
+        [sys.executable, "-I", last_words.__file__, flow_run_id],
+        cwd="/",
+        stdin=subprocess.PIPE,  # closed when we end, however that happens
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _end_with(parent: int) -> None:

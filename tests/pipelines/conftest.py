@@ -10,6 +10,7 @@ import yaml
 from prefect.testing.utilities import prefect_test_harness
 
 from tests.conftest import ROOT, shrink
+from tests.pipelines.served import Server, Site, with_deployments
 
 STEP = """
 import os, pathlib, sys, time, yaml
@@ -126,3 +127,19 @@ def project(new_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     project = Project(shutil.copytree(new_project, tmp_path / "project"))
     monkeypatch.chdir(project.root)
     return project
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real Prefect server."""
+    server = Server(tmp_path_factory.mktemp("prefect"))
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def site(project: Project, server: Server) -> Iterator[Site]:
+    """The toy project, deployed, with a worker."""
+    site = Site(with_deployments(project.root), server, project.environment())
+    yield site
+    site.end()
