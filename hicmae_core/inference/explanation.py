@@ -15,11 +15,11 @@ from torch import Tensor
 from hicmae_core.config import SAMPLE_RATE_HZ
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.reading import decode_frames, fbank_window
-from hicmae_core.data.sampling import ClipWindow, test_windows
+from hicmae_core.data.sampling import ClipWindow
 from hicmae_core.evaluation.prediction import predict_windows
 from hicmae_core.inference.attention import Trace, level_weights, rollout, trace
 from hicmae_core.inference.contributions import contributions
-from hicmae_core.inference.video import VideoReader, window_each_second
+from hicmae_core.inference.video import VideoReader
 from hicmae_core.media.decoding import MediaError, read_audio
 from hicmae_core.media.faces import FaceTrack, extract_face
 from hicmae_core.media.fbank import log_mel
@@ -60,7 +60,7 @@ class Explanation:
         sound: 16 kHz samples; empty if the model does not listen.
         values: Probabilities or outputs of the whole clip, by name.
         shown: The same where the model of both modalities is shown ``both``, ``video`` or ``audio`` alone.
-        moments: A window per second.
+        moments: The windows of the timeline, a second apart or a little less.
         layer_weights: How the blocks of each encoder are weighed, by modality.
         contributions: By output and part of the head's input, the term of each block (`contributions.contributions`)
             of the whole clip; of classes, over the mean of the target's classes.
@@ -102,8 +102,8 @@ def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
     fps = track.fps or 25.0
     num_frames = len(track.frames) or max(1, round(len(sound) / SAMPLE_RATE_HZ * fps))
     num_samples = len(sound) or round(num_frames / fps * SAMPLE_RATE_HZ)
-    clip = test_windows(num_frames, num_samples, shape.num_frames, reader.frame_stride, reader.num_segments)
-    per_second = window_each_second(num_frames, num_samples, shape.num_frames, reader.frame_stride, fps)
+    line = reader.timeline(num_frames, num_samples, fps)
+    clip = [line.windows[index] for index in line.clip]
     inputs = _Inputs(reader, track, sound)
     traced = list(inputs.traces(clip))
     whole = torch.cat([t.outputs for t in traced]).mean(dim=0)
@@ -115,7 +115,7 @@ def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
         sound=sound,
         values=reader.named(whole),
         shown=_leaving_one_out(reader, inputs, clip) if shape.modality == "both" else {},
-        moments=_moments(reader, inputs, per_second),
+        moments=_moments(reader, inputs, [line.windows[index] for index in line.line]),
         layer_weights={name: level_weights(model, name).tolist() for name in traced[0].self_attention},
         contributions=_terms(reader, traced),
     )

@@ -1,49 +1,56 @@
-"""What a trained model says of a video that nobody has prepared."""
+"""What a trained model says of videos that nobody has prepared."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 
-from hicmae_core.config import SAMPLE_RATE_HZ, FacesParams
-from hicmae_core.data.reading import decode_frames, fbank_window
-from hicmae_core.data.sampling import ClipWindow, test_windows
-from hicmae_core.evaluation.prediction import predict_windows
-from hicmae_core.media.decoding import MediaError, read_audio
-from hicmae_core.media.detection import Detector, make_detector
-from hicmae_core.media.faces import FaceTrack, extract_face
-from hicmae_core.media.fbank import log_mel
+from hicmae_core.config import SAMPLE_RATE_HZ, FacePolicy, FacesParams
+from hicmae_core.inference.judging import Judgement, judge
+from hicmae_core.inference.looking import Looker, Sight, detector_for, look_at_all
+from hicmae_core.inference.timeline import Timeline, timeline
+from hicmae_core.media.detection import Detector
 from hicmae_core.model.artifact import load_classifier
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.reference import load_reference_checkpoint
 
-_WINDOWS_PER_PASS = 8
+HOP_SECONDS = 1.0
+"""Windows of the timeline, apart."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one video.
+    """The answer to one video, or to one face of it.
 
     Attributes:
         status: ``ok``, ``low_coverage`` or ``low_share`` (answered); otherwise why there is no answer: ``no_face``,
-            ``no_sound``, ``no_video``, ``unreadable``, ``missing``, ``zero_byte``.
+            ``short_face``, ``no_sound``, ``no_video``, ``unreadable``, ``too_long``, ``missing``, ``zero_byte``,
+            ``crashed``.
         reason: A sentence where the status is not ``ok``.
         values: Probabilities over the whole clip by class (``<target> <class>`` where there are several targets), or
             outputs by target; empty without an answer.
-        windows: The same for one window per second: ``start_seconds``, ``end_seconds``, ``values``.
+        windows: The same for each window of the timeline: ``start_seconds``, ``end_seconds``, ``values``.
+        face: Number of the face in its video, from 1.
+        start_seconds: When the face appears; 0 unless each face is answered by itself.
+        end_seconds: When it ends.
+        box: Median left, top, right and bottom of the face's square, pixels; empty if the model does not look.
     """
 
     status: str
     reason: str = ""
     values: dict[str, float] = field(default_factory=dict)
-    windows: list[dict[str, object]] = field(default_factory=list)
+    windows: list[dict[str, Any]] = field(default_factory=list)
+    face: int = 1
+    start_seconds: float = 0.0
+    end_seconds: float = 0.0
+    box: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,10 @@ class VideoReader:
         model: A classifier or regressor in eval mode.
         targets: Names of its targets; none if it classifies one thing.
         classes: Names of the classes of each target; none for values.
-        faces: Crop geometry and size of the training clips.
+        faces: Detector, crop geometry and size of the training clips.
         frame_stride: Distance between the model's frames, in video frames.
         num_segments: Windows averaged for the clip's answer, as in evaluation.
-        detector: Finds the faces.
+        metadata: What else the model's file says of it.
     """
 
     model: Classifier
@@ -66,74 +73,101 @@ class VideoReader:
     faces: FacesParams
     frame_stride: int
     num_segments: int
-    detector: Detector
+    metadata: dict[str, Any] = field(default_factory=dict, repr=False)
 
-    def answer(self, path: Path) -> Answer:
-        """Look at, listen to and judge a video; a bad file gives an answer that says so."""
+    def answer(self, path: Path, hop_seconds: float = HOP_SECONDS) -> Answer:
+        """Look at, listen to and judge a video's main face; a bad file gives an answer that says so."""
+        ((answer,),) = self.answers([path], hop_seconds)
+        return answer
+
+    def answers(
+        self,
+        paths: Sequence[Path],
+        hop_seconds: float = HOP_SECONDS,
+        policy: FacePolicy = "single",
+        num_processes: int = 0,
+    ) -> Iterator[list[Answer]]:
+        """The answers to files, in order, an answer per face.
+
+        Args:
+            paths: Video files, or sound files for a model that does not look.
+            hop_seconds: Largest distance of the windows of the timeline; 0 makes none.
+            policy: ``single`` is the main face, ``all`` every face that is seen for 2 s.
+            num_processes: Processes that decode and look for faces ahead of the model; 0 does it here.
+        """
+        for judgements in self.judgements(paths, hop_seconds, policy, num_processes):
+            yield [self._answer(judgement, number) for number, judgement in enumerate(judgements, 1)]
+
+    def judgements(
+        self, paths: Sequence[Path], hop_seconds: float, policy: FacePolicy = "single", num_processes: int = 0
+    ) -> Iterator[list[Judgement]]:
+        """As `answers`, with the model's outputs and features per window."""
+        looker = self.looker(policy)
+        return self.judge(look_at_all(paths, looker, num_processes), hop_seconds)
+
+    def judge(self, sights: Iterable[list[Sight]], hop_seconds: float) -> Iterator[list[Judgement]]:
+        """As `judgements`, of what has been seen already."""
+        faces = ([(sight, self._windows(sight, hop_seconds)) for sight in of_file] for of_file in sights)
+        return judge(self.model, faces)
+
+    def looker(self, policy: FacePolicy = "single") -> Looker:
+        """How files are looked at for this model; it can be sent to another process.
+
+        Raises:
+            ValueError: If each face is to be answered by a model that does not look.
+        """
         modality = self.model.architecture.modality
-        track = FaceTrack("ok")
-        sound = np.zeros(0, np.float32)
-        try:
-            if modality != "audio":
-                track = extract_face(path, self.faces, self.detector)
-                if not track.usable:
-                    return Answer(track.status, track.reason)
-            if modality != "video":
-                sound = read_audio(path)
-        except MediaError as error:
-            return Answer(error.status, str(error))
-        fps = track.fps or 25.0
-        num_frames = len(track.frames) or max(1, round(len(sound) / SAMPLE_RATE_HZ * fps))
-        num_samples = len(sound) or round(num_frames / fps * SAMPLE_RATE_HZ)
-        length = self.model.architecture.num_frames
-        clip = test_windows(num_frames, num_samples, length, self.frame_stride, self.num_segments)
-        per_second = window_each_second(num_frames, num_samples, length, self.frame_stride, fps)
-        outputs = self._outputs(track, sound, [*clip, *per_second])
-        windows: list[dict[str, object]] = [
-            {
-                "start_seconds": round(window.audio_start / SAMPLE_RATE_HZ, 3),
-                "end_seconds": round(window.audio_end / SAMPLE_RATE_HZ, 3),
-                "values": self.named(output),
-            }
-            for window, output in zip(per_second, outputs[len(clip) :], strict=True)
-        ]
-        return Answer(track.status, track.reason, self.named(outputs[: len(clip)].mean(dim=0)), windows)
+        if policy == "all" and modality == "audio":
+            raise ValueError("the model reads sound alone and sees no faces; ask it without the choice of all faces")
+        return Looker(self.faces, modality, policy, str(self.device))
 
-    def _outputs(self, track: FaceTrack, sound: np.ndarray, windows: list[ClipWindow]) -> Tensor:
-        """The model's outputs ``[windows, num_outputs]``."""
-        shape = self.model.architecture
-        frames = audio = None
-        if track.usable:
-            jpegs = pa.array(track.frames, pa.binary())
-            frames = torch.stack([decode_frames(jpegs, window.frames) for window in windows])
-        if len(sound):
-            features = log_mel(sound)
-            audio = torch.stack([fbank_window(features, window, shape.num_audio_frames) for window in windows])[:, None]
-        return predict_windows(self.model, frames, audio, _WINDOWS_PER_PASS)
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def detector(self) -> Detector:
+        """What finds the faces."""
+        return detector_for(self.faces, str(self.device))
+
+    def timeline(self, num_frames: int, num_samples: int, fps: float, hop_seconds: float = HOP_SECONDS) -> Timeline:
+        """The windows that the model is asked about; arguments as of `hicmae_core.inference.timeline.timeline`."""
+        length = self.model.architecture.num_frames
+        return timeline(num_frames, num_samples, fps, length, self.frame_stride, self.num_segments, hop_seconds)
 
     def named(self, output: Tensor) -> dict[str, float]:
-        """The model's outputs ``[num_outputs]`` as probabilities by class, or values by target."""
+        """One output ``[num_outputs]`` as probabilities by class, or values by target."""
         values = output.double()
         if not self.classes:
             return dict(zip(self.targets, values.tolist(), strict=True))
         names = [" ".join(pair) for pair in product(self.targets, self.classes)] or self.classes
         return dict(zip(names, values.view(-1, len(self.classes)).softmax(dim=1).flatten().tolist(), strict=True))
 
+    def _windows(self, sight: Sight, hop_seconds: float) -> Timeline | None:
+        return self.timeline(sight.num_frames, sight.num_samples, sight.fps, hop_seconds) if sight.usable else None
 
-def window_each_second(num_frames: int, num_samples: int, length: int, stride: int, fps: float) -> list[ClipWindow]:
-    """Windows that start at each full second and fit into the clip; a short clip is one window."""
-    span = length * stride
-    (first,) = test_windows(min(num_frames, span), 1, length, stride, 1)
-    starts = [round(second * fps) for second in range(int((num_frames - span) / fps) + 1)] if num_frames > span else [0]
-    per_frame = num_samples / num_frames
-    return [
-        ClipWindow(
-            first.frames + start,
-            round(start * per_frame),
-            min(num_samples, round((start + span) * per_frame)),
+    def _answer(self, judgement: Judgement, number: int) -> Answer:
+        sight, track = judgement.sight, judgement.sight.track
+        if judgement.timeline is None:
+            return Answer(track.status, track.reason, face=number)
+        seconds = [judgement.seconds(index) for index in judgement.timeline.line]
+        windows: list[dict[str, Any]] = [
+            {"start_seconds": start, "end_seconds": end, "values": self.named(judgement.outputs[index])}
+            for index, (start, end) in zip(judgement.timeline.line, seconds, strict=True)
+        ]
+        box = np.median(track.boxes, axis=0).round(1).tolist() if len(track.boxes) else ()
+        start = sight.sound_start / SAMPLE_RATE_HZ
+        return Answer(
+            status=track.status,
+            reason=track.reason,
+            values=self.named(judgement.output),
+            windows=windows,
+            face=number,
+            start_seconds=round(start, 3),
+            end_seconds=round(start + sight.num_samples / SAMPLE_RATE_HZ, 3),
+            box=tuple(box),
         )
-        for start in starts
-    ]
 
 
 def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, device: torch.device) -> VideoReader:
@@ -148,7 +182,7 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
         device: Where the model runs.
 
     Raises:
-        ValueError: If the file is not a classifier.
+        ValueError: If the file is not a classifier, or the face detector's weights or package are missing.
     """
     if path.suffix == ".pth":
         model = load_reference_checkpoint(path)
@@ -163,6 +197,8 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
         faces = trained
     elif "faces" in metadata:
         faces = faces.model_copy(update={"preset": trained.preset, "size": trained.size})
+    if model.architecture.modality != "audio":
+        detector_for(faces, str(device))
     return VideoReader(
         model=model.to(device),
         targets=tuple(metadata["targets"]),
@@ -170,5 +206,5 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
         faces=faces,
         frame_stride=metadata.get("frame_stride", 4),
         num_segments=num_segments,
-        detector=make_detector(faces, str(device)),
+        metadata=metadata,
     )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from hicmae_core.config import Params, load_params
 from hicmae_core.devices import device_named
@@ -11,14 +16,33 @@ from hicmae_core.inference.video import VideoReader, open_video_reader
 from stages import layout
 from stages.tracking import download_model
 
-MODEL_HELP = "A model.safetensors, a published .pth, an MLflow run id, or models:/NAME@ALIAS."
+FilesArgument = Annotated[
+    list[str], typer.Argument(metavar="VIDEO|FOLDER|PATTERN...", help="Files, folders, or patterns in quotes.")
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        show_default="the project's first fold",
+        help="A model.safetensors, a published .pth, an MLflow run id, or models:/NAME@ALIAS.",
+    ),
+]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        show_default="one per core, 0 for a single file",
+        help="Processes that decode and look for faces while the model works; 0 does all in this one.",
+    ),
+]
 
 
 def open_reader(model: str | None) -> VideoReader:
     """A model that answers videos, with the settings of the project here, or its own outside a project.
 
     Args:
-        model: As `MODEL_HELP` says; None is the project's first fold.
+        model: As `ModelOption` says; None is the project's first fold.
 
     Raises:
         ValueError: If there is no such model.
@@ -28,6 +52,12 @@ def open_reader(model: str | None) -> VideoReader:
     device = device_named(params.compute.device if params else "auto")
     segments = params.evaluate.num_segments if params else 2
     return open_video_reader(path, params.faces if params else None, segments, device)
+
+
+def num_processes_for(files: Sequence[Path], wanted: int | None) -> int:
+    """Processes to look at these files with."""
+    cores = len(os.sched_getaffinity(0))
+    return (0 if len(files) == 1 else min(cores, len(files))) if wanted is None else wanted
 
 
 def params_here() -> Params | None:

@@ -3,54 +3,73 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from tabulate import tabulate
 
-from hicmae_core.inference.video import Answer
-from stages.cli.opening import MODEL_HELP, open_reader
+from hicmae_core.inference.video import HOP_SECONDS, VideoReader
+from hicmae_core.progress import progress_bar
+from stages.cli.files import media_files
+from stages.cli.opening import FilesArgument, ModelOption, ProcessesOption, num_processes_for, open_reader
+from stages.cli.records import STDOUT, Answered, records, write_csv
+from stages.cli.tables import show
 
 EXAMPLES = """
 hicmae predict interview.mp4
-hicmae predict clips/*.mp4 --json > answers.json
+hicmae predict interview.mp4 --hop 0.5 --csv timeline.csv
+hicmae predict talkshow.mp4 --all-speakers
+hicmae predict recordings/ --json > answers.json
+hicmae predict 'recordings/**/*.mkv' --csv -
 hicmae predict interview.mp4 --model models/finetune/demo/2/model.safetensors
-hicmae predict interview.mp4 --model 0123456789abcdef0123456789abcdef
+hicmae predict interview.mp4 --model models:/hicmae-demo@champion
 """
 
 
 def main(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Video files.", show_default=False)],
-    model: Annotated[str | None, typer.Option(help=MODEL_HELP, show_default="the project's first fold")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array instead of tables.")] = False,
+    videos: FilesArgument,
+    model: ModelOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array, a record per face.")] = False,
+    csv: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a row per face and window; - prints it.")
+    ] = None,
+    all_speakers: Annotated[
+        bool, typer.Option("--all-speakers", help="Answer each face seen for 2 s or more.")
+    ] = False,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            show_default=f"{HOP_SECONDS:g}, and none in a table of several files",
+            help="Largest distance of the windows of the timeline; 0 asks about the whole clip only.",
+        ),
+    ] = None,
+    processes: ProcessesOption = None,
 ) -> None:
-    """Ask a trained model about any video: probabilities of each target's classes, or values, per clip and second.
+    """Ask a trained model about videos: each target's probabilities, or values, of the whole clip and over time.
 
-    The exit code is 0 if any video was answered, 1 if none was, 2 if the arguments are wrong.
+    The exit code is 0 if any file was answered, 1 if none was, 2 if the arguments are wrong.
     """
+    if as_json and csv == STDOUT:
+        raise ValueError("--json and --csv - would both print; write the CSV into a file")
+    files = media_files(videos)
     reader = open_reader(model)
-    answers = {video: reader.answer(video) for video in videos}
-    if as_json:
-        said = "probabilities" if reader.classes else "values"
-        print(json.dumps([_record(video, answer, said) for video, answer in answers.items()], indent=2))
-    else:
-        print("\n\n".join(_table(video, answer) for video, answer in answers.items()))
-    if not any(answer.values for answer in answers.values()):
+    if hop is None:
+        hop = HOP_SECONDS if len(files) == 1 or as_json or csv else 0.0
+    policy = "all" if all_speakers else "single"
+    answers = reader.answers(files, hop, policy, num_processes_for(files, processes))
+    if len(files) > 1:
+        answers = progress_bar(answers, total=len(files), desc="predict", unit="file")
+    answered = [Answered(file, answer) for file, answer in zip(files, answers, strict=True)]
+    _tell(answered, reader, as_json, csv)
+    if not any(answer.values for _, answers_of_file in answered for answer in answers_of_file):
         raise typer.Exit(1)
 
 
-def _record(video: Path, answer: Answer, said: str) -> dict[str, object]:
-    """An answer for JSON, in which the model's values are called `said`."""
-    answered = {said: answer.values} if answer.values else {}
-    windows = [{(said if key == "values" else key): value for key, value in w.items()} for w in answer.windows]
-    return {"video": str(video), "status": answer.status, "reason": answer.reason, **answered, "windows": windows}
-
-
-def _table(video: Path, answer: Answer) -> str:
-    if not answer.values:
-        return f"{video}: no answer, {answer.status}: {answer.reason}"
-    rows = [{"seconds": "whole clip", **answer.values}]
-    rows += [{"seconds": f"{w['start_seconds']:.1f} - {w['end_seconds']:.1f}", **w["values"]} for w in answer.windows]
-    note = f" ({answer.reason})" if answer.reason else ""
-    return f"{video}{note}\n" + tabulate(rows, headers="keys", floatfmt=".2f")
+def _tell(answered: list[Answered], reader: VideoReader, as_json: bool, csv: str | None) -> None:
+    if csv is not None:
+        write_csv(answered, reader, csv)
+    if as_json:
+        print(json.dumps(records(answered, reader), indent=2))
+    elif csv != STDOUT:
+        show(answered, reader)

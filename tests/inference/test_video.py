@@ -1,5 +1,7 @@
 """What a model says of a new video, whatever it was trained to tell."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -50,3 +52,49 @@ def test_one_label_has_the_probabilities_of_its_classes(film, tmp_path, modality
     answer = reader_of(tmp_path, 3, modality, classes=["a", "b", "c"]).answer(film)
     assert list(answer.values) == ["a", "b", "c"]
     assert sum(answer.values.values()) == pytest.approx(1)
+
+
+def test_the_clip_s_answer_is_the_mean_of_its_first_and_last_window(film, tmp_path):
+    reader = reader_of(tmp_path, 3, classes=["a", "b", "c"])
+    ((judgement,),) = reader.judgements([film], hop_seconds=0.5)
+    first, last = judgement.outputs[0], judgement.outputs[-1]
+    assert judgement.output.tolist() == pytest.approx(((first + last) / 2).tolist())
+    starts = [judgement.seconds(index)[0] for index in judgement.timeline.line]
+    assert starts[0] == 0
+    assert max(np.diff(starts)) <= 0.5 + 4 / 25
+    assert judgement.seconds(judgement.timeline.line[-1])[1] == pytest.approx(2.0)
+
+
+def test_windows_of_many_files_are_judged_as_one_alone_is(film, tmp_path):
+    reader = reader_of(tmp_path, 3, classes=["a", "b", "c"])
+    (tmp_path / "empty.mp4").touch()
+    files = [film, tmp_path / "empty.mp4", film, film]
+    here = [answers[0] for answers in reader.answers(files, hop_seconds=0.3)]
+    elsewhere = [answers[0] for answers in reader.answers(files, hop_seconds=0.3, num_processes=1)]
+    alone = reader.answer(film, hop_seconds=0.3)
+    assert [answer.status for answer in here] == ["ok", "zero_byte", "ok", "ok"]
+    assert len(alone.windows) > 3
+    for answers in (here, elsewhere):
+        assert [answer.status for answer in answers] == ["ok", "zero_byte", "ok", "ok"]
+        for answer in (answers[0], *answers[2:]):
+            assert answer.values == pytest.approx(alone.values, abs=1e-5)
+            for window, other in zip(answer.windows, alone.windows, strict=True):
+                assert window["values"] == pytest.approx(other["values"], abs=1e-5)
+
+
+def test_no_hop_means_no_timeline(film, tmp_path):
+    answer = reader_of(tmp_path, 2, targets=["arousal", "valence"]).answer(film, hop_seconds=0)
+    assert answer.windows == []
+    assert all(math.isfinite(value) for value in answer.values.values())
+
+
+def test_the_features_are_what_the_head_reads(film, tmp_path):
+    reader = reader_of(tmp_path, 3, classes=["a", "b", "c"])
+    ((judgement,),) = reader.judgements([film], hop_seconds=0)
+    torch.testing.assert_close(reader.model.head(judgement.features), judgement.outputs)
+
+
+def test_a_model_that_only_listens_cannot_answer_each_face(film, tmp_path):
+    reader = reader_of(tmp_path, 3, "audio", classes=["a", "b", "c"])
+    with pytest.raises(ValueError, match="sees no faces"):
+        list(reader.answers([film], policy="all"))

@@ -1,0 +1,92 @@
+"""Answers for the eye: with colours on a terminal, in plain columns elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+from hicmae_core.inference.video import Answer, VideoReader
+from stages.cli.records import Answered, predicted, value_names
+
+
+def show(answered: Sequence[Answered], reader: VideoReader) -> None:
+    """Print a file's answer with its timeline; of several files a row per face, then what was not answered and why."""
+    if len(answered) == 1:
+        ((video, answers),) = answered
+        for answer in answers:
+            _show_one(video, answer, numbered=len(answers) > 1)
+        return
+    names = value_names(answered)
+    numbered = any(len(answers) > 1 for _, answers in answered)
+    header = ["video", *(["face", "seconds"] if numbered else []), *(["prediction"] if reader.classes else []), *names]
+    rows, refusals = [], []
+    for video, answers in answered:
+        for answer in answers:
+            if not answer.values:
+                refusals.append(_refusal(video, answer))
+                continue
+            number = [str(answer.face), _seconds(answer.start_seconds, answer.end_seconds)] if numbered else []
+            said = [predicted(answer.values, reader)] if reader.classes else []
+            rows.append([str(video), *number, *said, *_numbers(answer.values)])
+    if rows:
+        print_table("", header, rows)
+    for refusal in refusals:
+        print(refusal)
+
+
+def print_table(title: str, header: list[str], rows: list[list[str]], best: bool = True) -> None:
+    """Print rows of words and numbers.
+
+    Args:
+        title: Printed above; may be empty.
+        header: Names of the columns.
+        rows: Their cells.
+        best: Whether a row's largest probability stands out, on a terminal.
+    """
+    if not sys.stdout.isatty():
+        print(f"{title}\n" if title else "", end="")
+        print(tabulate(rows, header, disable_numparse=True))
+        return
+    table = Table(title=Text(title, style="bold") if title else None, title_justify="left")
+    for index, name in enumerate(header):
+        table.add_column(Text(name), justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        numbers = [cell for cell in row[1:] if cell.startswith(("0.", "1."))]
+        largest = max(numbers, default="") if best else ""
+        table.add_row(*(Text(cell, style="bold green" if cell and cell == largest else "") for cell in row))
+    Console().print(table)
+
+
+def _show_one(video: Path, answer: Answer, numbered: bool) -> None:
+    if not answer.values:
+        print(_refusal(video, answer))
+        return
+    note = f" ({_bare(video, answer.reason)})" if answer.reason else ""
+    name = f"{video}, face {answer.face}" if numbered else str(video)
+    whole = _seconds(answer.start_seconds, answer.end_seconds) if numbered else "whole clip"
+    rows = [[whole, *_numbers(answer.values)]]
+    for window in answer.windows:
+        rows.append([_seconds(window["start_seconds"], window["end_seconds"]), *_numbers(window["values"])])
+    print_table(name + note, ["seconds", *answer.values], rows)
+
+
+def _refusal(video: Path, answer: Answer) -> str:
+    return f"{video}: no answer, {answer.status}: {_bare(video, answer.reason)}"
+
+
+def _bare(video: Path, reason: str) -> str:
+    return reason.removeprefix(f"{video}: ")
+
+
+def _seconds(start: float, end: float) -> str:
+    return f"{start:.1f} - {end:.1f}"
+
+
+def _numbers(values: dict[str, float]) -> list[str]:
+    return [f"{value:.2f}" for value in values.values()]
