@@ -14,7 +14,7 @@ from hicmae_core.config import Params, load_params
 from hicmae_core.devices import device_named
 from hicmae_core.inference.video import VideoReader, open_video_reader
 from stages import layout
-from stages.tracking import download_model
+from stages.tracking import MODEL_FILE, resolve_model
 
 FilesArgument = Annotated[
     list[str], typer.Argument(metavar="VIDEO|FOLDER|PATTERN...", help="Files, folders, or patterns in quotes.")
@@ -24,7 +24,7 @@ ModelOption = Annotated[
     typer.Option(
         metavar="MODEL",
         show_default="the project's first fold",
-        help="A model.safetensors, a published .pth, an MLflow run id, or models:/NAME@ALIAS.",
+        help="A model.safetensors or its folder, a published .pth, an MLflow run id, or models:/NAME@ALIAS.",
     ),
 ]
 ProcessesOption = Annotated[
@@ -77,8 +77,8 @@ def found_model(model: str | None) -> Path:
     """
     if model is None:
         return _first_model()
-    path = Path(model)
-    return path if path.suffix in (".safetensors", ".pth") or path.exists() else download_model(model)
+    in_folder = Path(model) / MODEL_FILE  # as `hicmae export` leaves it
+    return in_folder if in_folder.is_file() else resolve_model(model)
 
 
 def _first_model() -> Path:
@@ -87,7 +87,7 @@ def _first_model() -> Path:
         raise ValueError("which model? There is no params.yaml here; name a model with --model")
     if not params.evaluated or not params.folds:
         raise ValueError("params.yaml evaluates no dataset; name a model with --model")
-    path = layout.finetune_folder(params.evaluated[0], params.folds[0]) / "model.safetensors"
+    path = layout.finetune_folder(params.evaluated[0], params.folds[0]) / MODEL_FILE
     if not path.is_file():
         raise ValueError(f"{path}: no model there yet; run `make demo`, or name one with --model")
     print(f"model: {path}", file=sys.stderr)

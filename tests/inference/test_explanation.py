@@ -37,7 +37,7 @@ def test_it_says_what_the_prediction_says(film, tmp_path, modality):
     reader = reader_of(tmp_path, modality)
     found, answer = explain(reader, film, 60), reader.answer(film)
     assert found.values == pytest.approx(answer.values, abs=1e-5)
-    assert len(found.moments) == len(answer.windows) == 3
+    assert len(found.moments) == len(answer.windows) == 4
     for moment, window in zip(found.moments, answer.windows, strict=True):
         assert moment.values == pytest.approx(window["values"], abs=1e-5)
         assert moment.start_seconds == pytest.approx(window["start_seconds"], abs=1e-3)

@@ -45,7 +45,7 @@ def test_files_are_answered_in_every_form(hicmae, folder):
 
 
 def test_a_table_and_its_exit_codes(hicmae, folder):
-    answered = hicmae("predict", ".", "--model", "model.safetensors", cwd=folder)
+    answered = hicmae("predict", ".", "--model", ".", cwd=folder)
     assert answered.returncode == 0, answered.stderr
     assert "two [1].mp4" in answered.stdout
     assert "Traceback" not in answered.stderr
