@@ -16,6 +16,7 @@ from hicmae_core.inference.video import VideoReader, open_video_reader
 from stages import layout
 from stages.tracking import MODEL_FILE, resolve_model
 
+MODEL_HELP = "A model.safetensors or its folder, a published .pth, an MLflow run id, or models:/NAME@ALIAS."
 FilesArgument = Annotated[
     list[str], typer.Argument(metavar="VIDEO|FOLDER|PATTERN...", help="Files, folders, or patterns in quotes.")
 ]
@@ -24,7 +25,7 @@ ModelOption = Annotated[
     typer.Option(
         metavar="MODEL",
         show_default="the project's first fold",
-        help="A model.safetensors or its folder, a published .pth, an MLflow run id, or models:/NAME@ALIAS.",
+        help=MODEL_HELP,
     ),
 ]
 ProcessesOption = Annotated[
