@@ -364,18 +364,14 @@ class Params(_Section):
 
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of everything random but the demo corpus, which has its own."""
-    prepared: tuple[Name, ...]
-    """Datasets whose clips are prepared."""
-    evaluated: tuple[Name, ...]
-    """Datasets that are fine-tuned and evaluated, fold by fold."""
-    folds: tuple[Annotated[int, Field(ge=1)], ...]
-    """Folds to run, 1-based."""
+    folds: dict[Name, Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]]
+    """Datasets that are fine-tuned and evaluated, and in which of their folds, 1-based."""
     compute: ComputeParams = ComputeParams()
     """Where things run."""
     corpus: CorpusParams = CorpusParams()
     """The demo corpus."""
     dataset: dict[Name, DatasetParams]
-    """Datasets by name."""
+    """Datasets by name; the clips of each are prepared."""
     preparation: PreparationParams = PreparationParams()
     """What manifest, faces and audio share."""
     faces: FacesParams = FacesParams()
@@ -394,14 +390,11 @@ class Params(_Section):
     @model_validator(mode="after")
     def _check(self) -> Params:
         problems = []
-        for name in self.prepared:
-            if name not in self.dataset:
-                problems.append(f"prepared names `{name}`, which is not under `dataset`")
-        for key, names in (("evaluated", self.evaluated), ("pretrain.dataset", (self.pretrain.dataset,))):
+        for key, names in (("folds", self.evaluated), ("pretrain.dataset", (self.pretrain.dataset,))):
             for name in names:
-                if name not in self.prepared:
-                    problems.append(f"{key} names `{name}`, which is not among `prepared`")
-        for name in self.evaluated:
+                if name not in self.dataset:
+                    problems.append(f"{key} names `{name}`, which is not under `dataset`")
+        for name, folds in self.folds.items():
             dataset = self.dataset.get(name)
             if dataset is None:
                 continue
@@ -411,16 +404,19 @@ class Params(_Section):
                     f"finetune.class_balance {self.finetune.class_balance} does not fit `{name}`: {refusal}"
                 )
             if dataset.task == "unlabelled":
-                problems.append(f"evaluated names `{name}`, whose task is unlabelled")
-            elif self.folds and max(self.folds) > dataset.num_folds:
-                problems.append(
-                    f"folds goes up to {max(self.folds)}, but dataset `{name}` has {dataset.num_folds} folds"
-                )
-        if len(set(self.folds)) != len(self.folds):
-            problems.append("folds repeats a fold")
+                problems.append(f"folds names `{name}`, whose task is unlabelled")
+            elif max(folds) > dataset.num_folds:
+                problems.append(f"folds.{name} goes up to {max(folds)}, but the dataset has {dataset.num_folds} folds")
+            if len(set(folds)) != len(folds):
+                problems.append(f"folds.{name} repeats a fold")
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def evaluated(self) -> tuple[str, ...]:
+        """Datasets that are fine-tuned and evaluated."""
+        return tuple(self.folds)
 
     def _balance_refusal(self, dataset: DatasetParams) -> str:
         """Why the dataset's classes cannot be balanced as asked; empty if they can."""

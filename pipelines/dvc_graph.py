@@ -58,7 +58,7 @@ class Graph:
 def name_of(address: str) -> str:
     """What people call a stage: ``finetune@demo-1``, whichever file of dvc.yaml it is in.
 
-    DVC's address of it may be ``finetune@demo-1`` or ``datasets/demo/dvc.yaml:finetune@1``.
+    DVC's address of it may be ``finetune@demo-1`` or ``folds/demo/dvc.yaml:finetune@1``.
     """
     file, _, name = address.rpartition(":")
     if not file:

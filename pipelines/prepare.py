@@ -14,7 +14,7 @@ from pipelines.bring import bring_up_to_date
 from pipelines.process import CommandFailed, Processes
 from pipelines.reproduce import Parallel
 from stages import layout
-from stages.datasets import prepare_too
+from stages.datasets import known_dataset
 from stages.experiments import dvc
 
 
@@ -23,13 +23,13 @@ def prepare(dataset: Name, pull: bool = False, max_parallel: Parallel = 1) -> St
     """Prepare the clips of a dataset, new ones among them; clips that did not change cost nothing.
 
     Args:
-        dataset: A dataset of params.yaml; it becomes one of `prepared`.
+        dataset: A dataset of params.yaml.
         pull: Fetch its raw files from the DVC remote first.
         max_parallel: Stages that may run at the same time.
     """
 
     def before(root: Path) -> None:
-        prepare_too(root, dataset)
+        known_dataset(root, dataset)
         if pull:
             _pull(layout.raw_folder(dataset), root)
 

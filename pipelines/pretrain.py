@@ -8,10 +8,9 @@ from typing import Literal
 from prefect import flow
 from prefect.states import State
 
-from hicmae_core.files import write_text
 from pipelines.bring import bring_up_to_date
 from pipelines.reproduce import Parallel
-from stages.configure import apply_presets, preset_names
+from stages.configure import apply_presets, preset_names, rewrite
 
 _AS_IT_IS = "as in params.yaml"
 Preset = Literal[_AS_IT_IS, *(name for name in preset_names() if name.startswith("pretrain_"))]
@@ -28,7 +27,6 @@ def pretrain(preset: Preset = _AS_IT_IS, max_parallel: Parallel = 1) -> State[No
 
     def before(root: Path) -> None:
         if preset != _AS_IT_IS:
-            path = root / "params.yaml"
-            write_text(path, apply_presets(path.read_text(encoding="utf-8"), [preset]))
+            rewrite(root, lambda text: apply_presets(text, [preset]))
 
     return bring_up_to_date(["pretrain"], max_parallel=max_parallel, before=before)

@@ -29,7 +29,6 @@ python -m stages.ablation run --arms scratch full --protocols probe --seeds 0
 """
 LOG = layout.REPORTS / "ablation.log"
 _PREPARED = ("faces", "audio")
-_TESTED = ("summarise",)
 _SECONDS_BETWEEN_LOOKS = 2.0
 
 
@@ -38,9 +37,11 @@ def main() -> None:
     chosen = _arguments()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended like Ctrl-C, the queue is stopped, too
     root = project_root()
-    check_full(load_params(root / "params.yaml"))
+    params = load_params(root / "params.yaml")
+    check_full(params)
     values = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    wanted = plan(_named(ARMS, chosen.arms), _named(PROTOCOLS, chosen.protocols), chosen.seeds, chosen.folds)
+    arms, protocols = _named(ARMS, chosen.arms), _named(PROTOCOLS, chosen.protocols)
+    wanted = plan(arms, protocols, chosen.seeds, params.evaluated[0], chosen.folds)
     if chosen.action == "show":
         _show(root, wanted, values)
     else:
@@ -117,7 +118,7 @@ def _queue(root: Path, missing: Sequence[Experiment], outdated: set[str]) -> Non
     running = experiments.tasks(root, "Running")
     idle = [experiment for experiment in missing if experiment.name not in running]
     for experiment in progress_bar(idle, desc="queue", unit="experiment"):
-        experiments.queue(root, experiment.name, experiment.overrides, _TESTED)
+        experiments.queue(root, experiment.name, experiment.overrides, [f"summarise@{experiment.dataset}"])
 
 
 def _work_off(root: Path, names: set[str], num_jobs: int) -> None:

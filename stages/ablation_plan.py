@@ -64,6 +64,7 @@ class Experiment:
     arm: Variation
     protocol: Variation
     seed: int
+    dataset: str
     folds: tuple[int, ...]
 
     @property
@@ -74,7 +75,8 @@ class Experiment:
     @property
     def settings(self) -> dict[str, Any]:
         """All that differs from params.yaml."""
-        return {"seed": self.seed, "folds": list(self.folds), **self.protocol.settings, **self.arm.settings}
+        folds = {f"folds.{self.dataset}": list(self.folds)}
+        return {"seed": self.seed, **folds, **self.protocol.settings, **self.arm.settings}
 
     @property
     def overrides(self) -> list[str]:
@@ -96,7 +98,11 @@ class Experiment:
 
 
 def plan(
-    arms: Iterable[Variation], protocols: Iterable[Variation], seeds: Sequence[int], folds: Sequence[int]
+    arms: Iterable[Variation],
+    protocols: Iterable[Variation],
+    seeds: Sequence[int],
+    dataset: str,
+    folds: Sequence[int],
 ) -> list[Experiment]:
     """All combinations, one of each pre-training first, so that the others find it in the run cache."""
     pretrainings = set()
@@ -104,7 +110,7 @@ def plan(
     for seed, protocol, arm in itertools.product(seeds, protocols, arms):
         pretraining = seed, *(item for item in arm.settings.items() if item[0].startswith("pretrain."))
         known = pretraining in pretrainings
-        (later if known else first).append(Experiment(arm, protocol, seed, tuple(folds)))
+        (later if known else first).append(Experiment(arm, protocol, seed, dataset, tuple(folds)))
         pretrainings.add(pretraining)
     return first + later
 

@@ -13,12 +13,13 @@ from ruamel.yaml import YAML
 from hicmae_core.config import Params, parse_params
 from hicmae_core.files import write_text
 from stages.command import parser, run
+from stages.graphs import complete_folds, write_graphs
 
 PRESETS = Path(__file__).resolve().parent.parent / "presets"
 EXAMPLES = """
 python -m stages.configure --list
 python -m stages.configure pretrain_voxceleb2_base finetune_crema_d
-git checkout params.yaml    # back to the demo
+git checkout params.yaml && python -m stages.datasets    # back to the demo
 """
 
 
@@ -65,8 +66,8 @@ def edit(text: str, change: Callable[[dict[str, Any]], None], source: str) -> st
 def apply_presets(text: str, names: list[str]) -> str:
     """Lay presets over the text of a params.yaml, keeping its comments.
 
-    A preset's ``shared`` names a recipe of presets/shared, which is laid first. `prepared` becomes the pre-training
-    dataset and the evaluated ones.
+    A preset's ``shared`` names a recipe of presets/shared, which is laid first. The presets' datasets join those that
+    are there, but the demo's leave where they are no longer needed.
 
     Raises:
         ValueError: For an unknown preset, or if the result is not valid.
@@ -81,9 +82,33 @@ def apply_presets(text: str, names: list[str]) -> str:
             shared = PRESETS / "shared" / f"{preset.pop('shared')}.yaml"
             overlay(values, YAML().load(shared.read_text(encoding="utf-8")))
             overlay(values, preset)
-        values["prepared"] = list(dict.fromkeys([values["pretrain"]["dataset"], *values["evaluated"]]))
+        _retire_demo(values)
+        complete_folds(values)
 
     return edit(text, lay, f"params.yaml with {' and '.join(names)}")
+
+
+def rewrite(root: Path, change: Callable[[str], str]) -> None:
+    """Change the text of a project's params.yaml, and bring the graph in line with it.
+
+    Raises:
+        ValueError: If params.yaml is not valid after the change.
+    """
+    path = root / "params.yaml"
+    text = change(path.read_text(encoding="utf-8"))
+    params = parse_params(YAML(typ="safe").load(text), str(path))
+    write_text(path, text)
+    write_graphs(root, params.evaluated)
+
+
+def _retire_demo(values: dict[str, Any]) -> None:
+    """Remove the demo's datasets: labelled clips if there are others, unlabelled ones if others are pre-trained on."""
+    datasets, kept = values["dataset"], values["pretrain"]["dataset"]
+    demo = [name for name, entry in datasets.items() if entry["corpus"].startswith("demo")]
+    others = [name for name, entry in datasets.items() if name not in demo and entry.get("num_folds")]
+    for name in demo:
+        if name != kept and (others or not datasets[name].get("num_folds")):
+            del datasets[name]
 
 
 def preset_names() -> list[str]:
@@ -108,9 +133,8 @@ def main() -> None:
     elif chosen.list or not chosen.preset:
         print("\n".join(_describe(name) for name in preset_names()))
     else:
-        path = Path("params.yaml")
-        write_text(path, apply_presets(path.read_text(encoding="utf-8"), chosen.preset))
-        print(f"{path} now holds {', '.join(chosen.preset)}; see `git diff {path}`", file=sys.stderr)
+        rewrite(Path(), lambda text: apply_presets(text, chosen.preset))
+        print(f"params.yaml now holds {', '.join(chosen.preset)}; see `git diff params.yaml`", file=sys.stderr)
 
 
 def explain(section: str) -> str:

@@ -1,7 +1,8 @@
-"""Take a folder of clips into the project: a link under data/raw and an entry in params.yaml."""
+"""The datasets of the project: an entry in params.yaml, a link under data/raw, a dvc.yaml for the folds."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,19 @@ from hicmae_core.config import DatasetParams, load_params
 from hicmae_core.data.corpora.csv_table import CSV
 from hicmae_core.data.corpora.registry import dataset_named
 from hicmae_core.data.corpora.tables import read_table
-from hicmae_core.files import write_text
 from stages import layout
-from stages.configure import edit
+from stages.command import parser, run
+from stages.configure import edit, rewrite
+from stages.graphs import all_folds, complete_folds
 
+EXAMPLES = """
+python -m stages.datasets    # after an entry was added to `dataset` in params.yaml, or removed
+"""
 _TABLE = "manifest.csv"
 
 
 def add_dataset(root: Path, name: str, folder: Path) -> None:
-    """Make a dataset one of those whose clips are prepared. What is there already stays as it is.
+    """Take a folder of clips into the project as a dataset. What is there already stays as it is.
 
     Args:
         root: The project.
@@ -37,19 +42,9 @@ def add_dataset(root: Path, name: str, folder: Path) -> None:
 
     def add(values: dict[str, Any]) -> None:
         values["dataset"].setdefault(name, entry.model_dump(mode="json", exclude_defaults=True))
-        _prepare_too(values, name)
+        complete_folds(values)
 
     _rewrite(root, add)
-
-
-def prepare_too(root: Path, name: str) -> None:
-    """Make a dataset of params.yaml one of those whose clips are prepared.
-
-    Raises:
-        ValueError: If params.yaml does not know it.
-    """
-    _known(root, name)
-    _rewrite(root, lambda values: _prepare_too(values, name))
 
 
 def evaluate_alone(root: Path, name: str, folds: list[int], settings: dict[str, Any]) -> None:
@@ -64,18 +59,21 @@ def evaluate_alone(root: Path, name: str, folds: list[int], settings: dict[str, 
     Raises:
         ValueError: If params.yaml does not know the dataset, or would not be valid.
     """
-    every = list(range(1, _known(root, name).num_folds + 1))
+    every = all_folds(known_dataset(root, name).num_folds)
 
     def change(values: dict[str, Any]) -> None:
-        values["evaluated"] = [name]
-        values["folds"] = folds or every
+        values["folds"] = {name: folds or every}
         values["finetune"].update(settings)
-        _prepare_too(values, name)
 
     _rewrite(root, change)
 
 
-def _known(root: Path, name: str) -> DatasetParams:
+def known_dataset(root: Path, name: str) -> DatasetParams:
+    """A dataset of params.yaml.
+
+    Raises:
+        ValueError: If params.yaml does not know it.
+    """
     datasets = load_params(root / "params.yaml").dataset
     if name not in datasets:
         raise ValueError(f"no dataset `{name}` in params.yaml; there are: {', '.join(datasets)}")
@@ -110,11 +108,18 @@ def _link(place: Path, folder: Path) -> None:
     place.symlink_to(folder)
 
 
-def _prepare_too(values: dict[str, Any], name: str) -> None:
-    if name not in values["prepared"]:
-        values["prepared"].append(name)
-
-
 def _rewrite(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    path = root / "params.yaml"
-    write_text(path, edit(path.read_text(encoding="utf-8"), change, str(path)))
+    rewrite(root, lambda text: edit(text, change, str(root / "params.yaml")))
+
+
+def main() -> None:
+    """Complete `folds` in params.yaml, and write a dvc.yaml for each dataset's folds."""
+    parser("Bring the graph in line with the datasets of params.yaml.", EXAMPLES).parse_args()
+    _rewrite(Path(), complete_folds)
+    folds = load_params().folds.items()
+    told = ", ".join(f"{name} in {len(chosen)} folds" for name, chosen in folds) or "nothing"
+    print(f"fine-tuned and evaluated: {told}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)

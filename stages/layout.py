@@ -7,6 +7,7 @@ PRETRAIN = Path("models/pretrain")
 PRETRAINED_MODEL = PRETRAIN / "model.safetensors"
 CHECKPOINTS = Path("checkpoints")
 REPORTS = Path("reports")
+FOLDS = Path("folds")
 
 
 def raw_folder(dataset: str) -> Path:
@@ -47,3 +48,8 @@ def finetune_folder(dataset: str, fold: int) -> Path:
 def results_folder(dataset: str, fold: int) -> Path:
     """A fold's predictions and metrics."""
     return Path("results") / dataset / str(fold)
+
+
+def code_file(stage: str) -> Path:
+    """Digests of the code that a stage uses."""
+    return Path("results/code") / f"{stage}.txt"

@@ -13,9 +13,9 @@ def main() -> None:
     """Aggregate the folds of a dataset into a report."""
     name = dataset_parser("Aggregate the folds of a dataset into a report.", "summarise").parse_args().dataset
     params = load_params()
-    if name not in params.dataset:
-        raise ValueError(f"no dataset `{name}` in params.yaml; there are: {', '.join(params.dataset)}")
-    predictions = {fold: read_predictions(layout.results_folder(name, fold)) for fold in params.folds}
+    if name not in params.folds:
+        raise ValueError(f"no dataset `{name}` among the `folds` of params.yaml; there are: {', '.join(params.folds)}")
+    predictions = {fold: read_predictions(layout.results_folder(name, fold)) for fold in params.folds[name]}
     summary = summarise(name, params.dataset[name], predictions, params.summarise, params.seed)
     out_dir = layout.REPORTS / name
     write_reports(summary, out_dir)

@@ -20,7 +20,7 @@ def golden() -> Path:
 
 def shrink(values: dict) -> dict:
     """The demo's parameters, made small enough for a test; every stage still runs for real."""
-    values["folds"] = [1, 2]
+    values["folds"] = {"demo": [1, 2]}
     values["corpus"].update(
         num_speakers=4, num_takes=1, num_unlabelled_speakers=2, num_unlabelled_clips=8, min_seconds=2.0, max_seconds=2.4
     )
@@ -76,7 +76,7 @@ def copy_repository(folder: Path) -> Project:
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
     )
     for name in listed.stdout.decode().splitlines():
-        if (ROOT / name).is_file() and name != "dvc.lock":
+        if (ROOT / name).is_file() and Path(name).name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     project = Project(folder)

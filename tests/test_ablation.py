@@ -14,7 +14,7 @@ def test_an_ablation_runs_what_is_missing_and_reports(finished_project):
     assert "no arm has run with all seeds" in with_nothing.stderr
     planned = finished_project.run("python", "-m", "stages.ablation", "run", *PART, "--dry-run").stdout
     assert "2 experiments, 0 of them have run" in planned
-    assert "ablation-probe-full-0: ++seed=0, ++folds=[1]" in planned
+    assert "ablation-probe-full-0: ++seed=0, ++folds.demo=[1]" in planned
 
     finished_project.run("python", "-m", "stages.ablation", "run", *PART)
     assert (folder / "params.yaml").read_text() == workspace

@@ -39,11 +39,14 @@ def test_all_problems_are_reported_together_each_under_its_key(values):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda v: v.update(folds=[1, 5]), "folds goes up to 5, but dataset `demo` has 4 folds"),
-        (lambda v: v.update(folds=[1, 1]), "repeats a fold"),
-        (lambda v: v.update(evaluated=["crema_d"]), "evaluated names `crema_d`, which is not among `prepared`"),
-        (lambda v: v.update(evaluated=["demo_unlabelled"]), "whose task is unlabelled"),
-        (lambda v: v.update(prepared=["demo", "nowhere"]), "`nowhere`, which is not under `dataset`"),
+        (lambda v: v.update(folds={"demo": [1, 5]}), "folds.demo goes up to 5, but the dataset has 4 folds"),
+        (lambda v: v.update(folds={"demo": [1, 1]}), "folds.demo repeats a fold"),
+        (lambda v: v.update(folds={"crema_d": [1]}), "folds names `crema_d`, which is not under `dataset`"),
+        (lambda v: v.update(folds={"demo_unlabelled": [1]}), "whose task is unlabelled"),
+        (
+            lambda v: v["pretrain"].update(dataset="nowhere"),
+            "pretrain.dataset names `nowhere`, which is not under `dataset`",
+        ),
         (lambda v: v["finetune"].update(warmup_epochs=99), "warmup_epochs 99 must be below epochs"),
         (lambda v: v["finetune"].update(min_lr=0.9), "min_lr 0.9 must not exceed base_lr"),
         (lambda v: v["dataset"]["demo"].update(classes=["anger"]), "at least two names"),

@@ -1,13 +1,27 @@
 """dvc.yaml: each stage depends on all the code that it runs."""
 
+import shutil
 from pathlib import Path
 
 import grimp
 import pytest
 import yaml
 
+from hicmae_core.config import load_params
+from stages.graphs import write_graphs
+
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def definitions(path: str) -> dict:
+    """The stages of a dvc.yaml, those of a `foreach` as what it repeats."""
+    stages = yaml.safe_load((ROOT / path).read_text())["stages"]
+    return {name: stage.get("do", stage) for name, stage in stages.items()}
+
+
+ROOT_STAGES = definitions("dvc.yaml")
+FOLD_STAGES = definitions("folds/template.yaml")
+STAGES = {name: stage for name, stage in (ROOT_STAGES | FOLD_STAGES).items() if not name.endswith("_code")}
 
 # What happened (tracking) and how a command starts never change what a stage writes.
 NOT_RESULTS = {
@@ -39,11 +53,18 @@ def used_modules(imports: grimp.ImportGraph, entry: str) -> set[str]:
     return seen
 
 
+def code_deps(name: str) -> list[str]:
+    """Code that a stage depends on, itself or through the stage that digests its code."""
+    deps = STAGES[name]["deps"]
+    if f"results/code/{name}.txt" in deps:
+        deps = [*deps, *(dep for dep in ROOT_STAGES[f"{name}_code"]["deps"] if dep != "stages/code.py")]
+    return [dep for dep in deps if dep.endswith(".py") or dep.startswith("hicmae_core")]
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_deps_cover_the_imports(imports, name):
-    stage = STAGES[name]
-    entry = stage["cmd"].split()[2]
-    deps = [ROOT / dep for dep in stage["deps"] if dep.endswith(".py") or dep.startswith("hicmae_core")]
+    entry = STAGES[name]["cmd"].split()[2]
+    deps = [ROOT / dep for dep in code_deps(name)]
     assert all(dep.exists() for dep in deps)
     used = used_modules(imports, entry)
     assert entry in used
@@ -57,12 +78,21 @@ def test_deps_cover_the_imports(imports, name):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_no_needless_code_deps(imports, name):
-    stage = STAGES[name]
-    used = {code_of(module) for module in used_modules(imports, stage["cmd"].split()[2])}
-    needless = [
-        dep
-        for dep in stage["deps"]
-        if (dep.endswith(".py") or dep.startswith("hicmae_core"))
-        and not any(path.is_relative_to(ROOT / dep) for path in used)
-    ]
+    used = {code_of(module) for module in used_modules(imports, STAGES[name]["cmd"].split()[2])}
+    needless = [dep for dep in code_deps(name) if not any(path.is_relative_to(ROOT / dep) for path in used)]
     assert needless == [], f"stage {name} would rerun for nothing"
+
+
+def test_the_stages_of_folds_depend_on_the_digest_of_their_code():
+    for name in FOLD_STAGES:
+        assert ROOT_STAGES[f"{name}_code"]["cmd"] == f"python -m stages.code {name}"
+        assert f"results/code/{name}.txt" in FOLD_STAGES[name]["deps"]
+
+
+def test_the_demo_s_graph_is_the_template_s(tmp_path):
+    (tmp_path / "folds").mkdir()
+    shutil.copy(ROOT / "folds" / "template.yaml", tmp_path / "folds")
+    write_graphs(tmp_path, load_params(ROOT / "params.yaml").evaluated)
+    written = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.glob("folds/*/dvc.yaml")}
+    assert written == {path: (ROOT / path).read_text() for path in written}
+    assert len(written) == len([*ROOT.glob("folds/*/dvc.yaml")])

@@ -84,8 +84,8 @@ def test_mlflow_holds_one_tree_of_runs(finished_project):
 
 def test_prefect_finds_everything_up_to_date(finished_project):
     result = finished_project.run("python", "-m", "pipelines.reproduce")
-    assert "0 of 15 stages to run" in result.stdout + result.stderr
-    assert "15 cached" in result.stdout
+    assert "0 of 17 stages to run" in result.stdout + result.stderr
+    assert "17 cached" in result.stdout
 
 
 def test_a_changed_parameter_reruns_only_what_depends_on_it(finished_project):
@@ -93,7 +93,7 @@ def test_a_changed_parameter_reruns_only_what_depends_on_it(finished_project):
     try:
         finished_project.set_params({**values, "evaluate": {**values["evaluate"], "num_segments": 1}})
         status = json.loads(finished_project.run("dvc", "status", "--json").stdout)
-        assert set(status) == {"evaluate@demo-1", "evaluate@demo-2"}
+        assert set(status) == {"folds/demo/dvc.yaml:evaluate@1", "folds/demo/dvc.yaml:evaluate@2"}
         finished_project.set_params({**values, "compute": {**values["compute"], "num_workers": 1}})
         assert json.loads(finished_project.run("dvc", "status", "--json").stdout) == {}
     finally:

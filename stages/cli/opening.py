@@ -86,9 +86,10 @@ def _first_model() -> Path:
     params = params_here()
     if params is None:
         raise ValueError("which model? There is no params.yaml here; name a model with --model")
-    if not params.evaluated or not params.folds:
+    if not params.folds:
         raise ValueError("params.yaml evaluates no dataset; name a model with --model")
-    path = layout.finetune_folder(params.evaluated[0], params.folds[0]) / MODEL_FILE
+    dataset, folds = next(iter(params.folds.items()))
+    path = layout.finetune_folder(dataset, folds[0]) / MODEL_FILE
     if not path.is_file():
         raise ValueError(f"{path}: no model there yet; run `make demo`, or name one with --model")
     print(f"model: {path}", file=sys.stderr)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from prefect.testing.utilities import prefect_test_harness
 
+from stages.graphs import write_graphs
 from tests.conftest import ROOT, shrink
 from tests.pipelines.served import Server, Site, with_deployments
 
@@ -31,30 +32,34 @@ pathlib.Path(out).write_text(pathlib.Path(source).read_text() + f"{name} {base_l
 GRAPH = """
 stages:
   quality:
-    matrix:
-      dataset: ${prepared}
-    cmd: python step.py quality-${item.dataset} raw.txt prepared/${item.dataset}.txt
-    deps: [raw.txt]
-    outs: ["prepared/${item.dataset}.txt"]
+    foreach: ${dataset}
+    do:
+      cmd: python step.py quality-${key} raw.txt prepared/${key}.txt
+      deps: [raw.txt]
+      outs: ["prepared/${key}.txt"]
   pretrain:
     cmd: python step.py pretrain prepared/${pretrain.dataset}.txt pretrained.txt
     deps: ["prepared/${pretrain.dataset}.txt"]
     params: [model.size, pretrain.epochs]
     outs: [pretrained.txt]
-  finetune:
-    matrix:
-      dataset: ${evaluated}
-      fold: ${folds}
-    cmd: python step.py finetune-${item.fold} pretrained.txt trained/${item.dataset}/${item.fold}.txt
-    deps: [pretrained.txt, "prepared/${item.dataset}.txt"]
-    params: [finetune.base_lr, finetune.modality, finetune.checkpoint]
-    outs: ["trained/${item.dataset}/${item.fold}.txt"]
   summarise:
+    foreach: ${folds}
+    do:
+      cmd: python step.py summarise trained/${key}/1.txt reports/${key}/results.md
+      deps: ["trained/${key}"]
+      outs: ["reports/${key}/results.md"]
+"""
+FOLDS = """
+vars: [../../params.yaml]
+stages:
+  finetune:
+    wdir: ../..
     matrix:
-      dataset: ${evaluated}
-    cmd: python step.py summarise trained/${item.dataset}/1.txt reports/${item.dataset}/results.md
-    deps: ["trained/${item.dataset}"]
-    outs: ["reports/${item.dataset}/results.md"]
+      fold: ${folds.DATASET}
+    cmd: python step.py finetune-${item.fold} pretrained.txt trained/DATASET/${item.fold}.txt
+    deps: [pretrained.txt, prepared/DATASET.txt]
+    params: [finetune.base_lr, finetune.modality, finetune.checkpoint]
+    outs: ["trained/DATASET/${item.fold}.txt"]
 """
 
 
@@ -111,6 +116,9 @@ def new_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "step.py").write_text(STEP)
     (root / "dvc.yaml").write_text(GRAPH)
     (root / "raw.txt").write_text("raw\n")
+    (root / "folds").mkdir()
+    (root / "folds" / "template.yaml").write_text(FOLDS)
+    write_graphs(root, ["demo"])
     new = Project(root)
     new.dvc("init", "--quiet")
     new.set_mishaps()

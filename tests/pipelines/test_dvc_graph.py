@@ -48,9 +48,9 @@ def test_the_graph_and_its_state_come_from_dvc(project) -> None:
     graph = read_graph(project.root)
     order = list(graph.upstream)
     own = {"datasets/mine/dvc.yaml:faces"}
-    folds = {"finetune@demo-1", "finetune@demo-2"}
+    folds = {"folds/demo/dvc.yaml:finetune@1", "folds/demo/dvc.yaml:finetune@2"}
     assert set(order) == {"quality@demo", "quality@demo_unlabelled", "pretrain", "summarise@demo"} | folds | own
-    assert order.index("pretrain") < order.index("finetune@demo-1") < order.index("summarise@demo")
+    assert order.index("pretrain") < order.index("folds/demo/dvc.yaml:finetune@1") < order.index("summarise@demo")
     assert graph.upstream["summarise@demo"] == folds
     assert graph.out_of_date == set(order) - {"quality@demo"}
 

@@ -17,14 +17,14 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 def test_a_cross_validation_runs_the_folds_it_is_asked_for(project) -> None:
     mistaken = cross_validate("demo", folds=(9,), return_state=True)
     assert mistaken.is_failed()
-    assert "folds goes up to 9, but dataset `demo` has 4 folds" in mistaken.message
+    assert "folds.demo goes up to 9, but the dataset has 4 folds" in mistaken.message
     assert project.ran() == []
 
     done = cross_validate("demo", folds=(1, 3), modality="audio", checkpoint="published.pth", return_state=True)
     assert done.message == "6 ran"
     assert {"finetune-1", "finetune-3", "summarise"} < set(project.ran())
     params = project.params()
-    assert (params["evaluated"], params["folds"]) == (["demo"], [1, 3])
+    assert params["folds"] == {"demo": [1, 3]}
     assert (params["finetune"]["modality"], params["finetune"]["checkpoint"]) == ("audio", "published.pth")
 
 

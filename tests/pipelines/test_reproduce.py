@@ -69,7 +69,7 @@ def test_a_failing_stage_fails_the_flow_with_its_last_lines(project) -> None:
     state = reproduce(return_state=True)
     assert state.is_failed()
     assert state.message.startswith(
-        "stage finetune@demo-1 failed; to run it alone: dvc repro --single-item finetune@demo-1"
+        "stage finetune@demo-1 failed; to run it alone: dvc repro --single-item folds/demo/dvc.yaml:finetune@1"
     )
     assert "finetune-1 cannot go on: mend it" in state.message
     assert "summarise" not in project.ran()

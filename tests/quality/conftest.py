@@ -79,9 +79,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     pd.DataFrame(rows[1:], columns=rows[0]).to_csv(project.root / "manifest.csv", index=False)
     dataset = {"corpus": "csv", "classes": ["angry", "calm"], "num_folds": 2}
     values = {
-        "prepared": ["mine"],
-        "evaluated": ["mine"],
-        "folds": [1, 2],
+        "folds": {"mine": [1, 2]},
         "dataset": {"mine": dataset},
         "pretrain": {"dataset": "mine"},
         "preparation": {"max_reject_fraction": 0.5, "num_shards": 2},

@@ -10,7 +10,7 @@ from stages.ablation_plan import ARMS, PROTOCOLS, check_full, plan, same_results
 
 PARAMS_FILE = Path(__file__).resolve().parents[2] / "params.yaml"
 VALUES = yaml.safe_load(PARAMS_FILE.read_text())
-EXPERIMENTS = plan(ARMS, PROTOCOLS, [0, 1, 2], [1, 2])
+EXPERIMENTS = plan(ARMS, PROTOCOLS, [0, 1, 2], "demo", [1, 2])
 
 
 def test_every_combination_is_there_once_under_a_name_of_its_own() -> None:
@@ -19,7 +19,7 @@ def test_every_combination_is_there_once_under_a_name_of_its_own() -> None:
 
 def test_each_part_is_added_alone_to_reconstruction() -> None:
     have = {}
-    for experiment in plan(ARMS, PROTOCOLS[:1], [0], [1]):
+    for experiment in plan(ARMS, PROTOCOLS[:1], [0], "demo", [1]):
         params = experiment.params(VALUES)
         parts = (params.pretrain.skips, params.pretrain.contrastive_weight > 0, params.finetune.fusion != "last")
         have[experiment.arm.name] = (params.finetune.init, *parts)
@@ -36,7 +36,7 @@ def test_each_part_is_added_alone_to_reconstruction() -> None:
 def test_seeds_are_of_training_and_the_corpus_stays() -> None:
     for experiment in EXPERIMENTS:
         params = experiment.params(VALUES)
-        assert (params.seed, params.folds) == (experiment.seed, (1, 2))
+        assert (params.seed, params.folds) == (experiment.seed, {"demo": (1, 2)})
         assert params.corpus == load_params(PARAMS_FILE).corpus
 
 

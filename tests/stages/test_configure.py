@@ -1,5 +1,6 @@
 """Published recipes as overlays on params.yaml."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,20 +18,30 @@ DEMO = (ROOT / "params.yaml").read_text()
 @pytest.mark.parametrize("name", preset_names())
 def test_each_preset_alone_is_valid(name):
     params = parse_params(yaml.safe_load(apply_presets(DEMO, [name])), name)
-    assert params.pretrain.dataset in params.prepared
+    assert params.folds == {
+        name: tuple(range(1, dataset.num_folds + 1)) for name, dataset in params.dataset.items() if dataset.num_folds
+    }
 
 
 def test_pretraining_and_finetuning_recipes_combine_to_the_paper_s():
     params = parse_params(
         yaml.safe_load(apply_presets(DEMO, ["pretrain_voxceleb2_base", "finetune_crema_d"])), "params.yaml"
     )
-    assert params.prepared == ("voxceleb2", "crema_d")
+    assert [*params.dataset] == ["voxceleb2", "crema_d"]
     assert params.model.size == "base"
     assert params.model.image_size == 160
     assert (params.pretrain.epochs, params.pretrain.batch_size, params.pretrain.base_lr) == (100, 160, 3e-4)
     assert (params.finetune.epochs, params.finetune.batch_size, params.finetune.base_lr) == (50, 56, 1e-3)
     assert params.finetune.layer_decay == 0.75
     assert params.finetune.augmentation.mixup == 0.8
+
+
+def test_datasets_join_those_that_are_there_and_the_demo_leaves():
+    once = apply_presets(DEMO, ["finetune_crema_d"])
+    both = parse_params(yaml.safe_load(apply_presets(once, ["finetune_ravdess"])), "params.yaml")
+    assert [*both.dataset] == ["demo_unlabelled", "crema_d", "ravdess"]
+    assert both.folds == {"crema_d": (1, 2, 3, 4, 5), "ravdess": (1, 2, 3, 4, 5, 6)}
+    assert parse_params(yaml.safe_load(apply_presets(DEMO, ["pretrain_voxceleb2_tiny"])), "").evaluated == ("demo",)
 
 
 def test_comments_survive():
@@ -50,6 +61,7 @@ def test_explain_prints_meaning_and_default():
 
 def test_the_command_rewrites_params_and_a_mistake_changes_nothing(tmp_path):
     (tmp_path / "params.yaml").write_text(DEMO)
+    shutil.copytree(ROOT / "folds", tmp_path / "folds")
 
     def configure(*names: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "stages.configure", *names]
@@ -62,4 +74,5 @@ def test_the_command_rewrites_params_and_a_mistake_changes_nothing(tmp_path):
     assert failed.stderr.startswith("error: no preset")
     assert (tmp_path / "params.yaml").read_text() == DEMO
     assert configure("finetune_mafw").returncode == 0
-    assert yaml.safe_load((tmp_path / "params.yaml").read_text())["evaluated"] == ["mafw"]
+    assert yaml.safe_load((tmp_path / "params.yaml").read_text())["folds"] == {"mafw": [1, 2, 3, 4, 5]}
+    assert [path.parent.name for path in tmp_path.glob("folds/*/dvc.yaml")] == ["mafw"]

@@ -1,20 +1,24 @@
 """A folder of clips becomes a dataset of the project."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from hicmae_core.config import Params, load_params
-from stages.datasets import add_dataset, evaluate_alone, prepare_too
+from stages.datasets import add_dataset, evaluate_alone, known_dataset
 from tests.conftest import ROOT
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     root = tmp_path / "project"
-    root.mkdir()
-    (root / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    for name in ("params.yaml", "folds/template.yaml", "folds/demo/dvc.yaml"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text((ROOT / name).read_text())
     return root
 
 
@@ -35,10 +39,11 @@ def test_a_table_says_how_its_folder_is_read(project: Path, tmp_path: Path) -> N
     for _ in range(2):  # the second time nothing is left to do
         add_dataset(project, "mine", folder)
         params = params_of(project)
-        assert params.prepared == ("demo_unlabelled", "demo", "mine")
+        assert params.folds == {"demo": (1, 2, 3, 4), "mine": (1, 2, 3)}
+        assert "matrix:\n      fold: ${folds.mine}" in (project / "folds/mine/dvc.yaml").read_text()
         assert (params.dataset["mine"].classes, params.dataset["mine"].num_folds) == (("calm", "sad"), 3)
         assert (project / "data/raw/mine/manifest.csv").samefile(folder / "manifest.csv")
-    assert "# datasets whose clips are prepared" in (project / "params.yaml").read_text()
+    assert "# datasets that are fine-tuned and evaluated" in (project / "params.yaml").read_text()
     add_dataset(project, "more", folder_with(tmp_path / "more"))
     assert params_of(project).dataset["more"].task == "unlabelled"
 
@@ -63,8 +68,8 @@ def test_mistakes_are_told_and_change_nothing(project: Path, tmp_path: Path) -> 
     with pytest.raises(ValueError, match="taken is there already"):
         add_dataset(project, "taken", folder_with(tmp_path / "clips2"))
     with pytest.raises(ValueError, match=r"no dataset `mine` in params\.yaml; there are: demo"):
-        prepare_too(project, "mine")
-    with pytest.raises(ValueError, match="folds goes up to 9"):
+        known_dataset(project, "mine")
+    with pytest.raises(ValueError, match=r"folds\.demo goes up to 9"):
         evaluate_alone(project, "demo", [9], {})
     assert (project / "params.yaml").read_bytes() == before
 
@@ -72,7 +77,32 @@ def test_mistakes_are_told_and_change_nothing(project: Path, tmp_path: Path) -> 
 def test_one_dataset_is_evaluated_and_what_is_as_it_was_keeps_the_file(project: Path) -> None:
     before = (project / "params.yaml").read_bytes()
     evaluate_alone(project, "demo", [], {"modality": "both"})
-    prepare_too(project, "demo")
     assert (project / "params.yaml").read_bytes() == before
     evaluate_alone(project, "demo", [2], {"modality": "audio"})
-    assert (params_of(project).folds, params_of(project).finetune.modality) == ((2,), "audio")
+    assert (params_of(project).folds, params_of(project).finetune.modality) == ({"demo": (2,)}, "audio")
+
+
+def test_the_command_enters_a_new_entry_and_forgets_one_that_is_gone(project: Path) -> None:
+    def command() -> str:
+        told = subprocess.run(
+            [sys.executable, "-m", "stages.datasets"],
+            cwd=project, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return told.stderr
+
+    path = project / "params.yaml"
+    before = path.read_text()
+    assert command() == "fine-tuned and evaluated: demo in 4 folds\n"
+    assert path.read_text() == before
+    assert (project / "folds/demo/dvc.yaml").read_text() == (ROOT / "folds/demo/dvc.yaml").read_text()
+
+    values = yaml.safe_load(before)
+    values["dataset"]["mine"] = {"corpus": "csv", "classes": ["x", "y"], "num_folds": 3}
+    path.write_text(yaml.safe_dump(values))
+    assert command() == "fine-tuned and evaluated: demo in 4 folds, mine in 3 folds\n"
+    assert params_of(project).folds["mine"] == (1, 2, 3)
+
+    del values["dataset"]["demo"]
+    path.write_text(yaml.safe_dump(values))
+    assert command() == "fine-tuned and evaluated: mine in 3 folds\n"
+    assert [found.parent.name for found in project.glob("folds/*/dvc.yaml")] == ["mine"]

@@ -27,7 +27,7 @@ def test_several_datasets_begin_with_an_overview(
 ) -> None:
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     values["dataset"]["mine"] = values["dataset"]["demo"]
-    values |= {"prepared": [*values["prepared"], "mine"], "evaluated": ["demo", "mine"], "folds": [1]}
+    values["folds"] = {"demo": [1], "mine": [1]}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["show"])

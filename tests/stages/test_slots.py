@@ -14,10 +14,7 @@ from stages.slots import place, placed
 from tests.forking import FORKS
 
 GPUS = {"uuid-a": "cuda:0", "uuid-b": "cuda:1"}
-PARAMS = {
-    "prepared": ["voxceleb2"], "evaluated": [], "folds": [],
-    "dataset": {"voxceleb2": {"corpus": "csv", "task": "unlabelled"}},
-}  # fmt: skip
+PARAMS = {"folds": {}, "dataset": {"voxceleb2": {"corpus": "csv", "task": "unlabelled"}}}
 
 
 def hold(folder: Path, places_per_gpu: int, gpus: dict[str, str], connection: Connection) -> None:

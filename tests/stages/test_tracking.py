@@ -179,7 +179,7 @@ def test_only_what_determines_the_result_makes_another_study() -> None:
     assert key != studies.cross_validation(changed("finetune", epochs=30), "demo").key
     assert key != studies.cross_validation(changed("pretrain", epochs=77), "demo").key
     assert key == studies.cross_validation(changed("compute", device="cpu"), "demo").key
-    assert key == studies.cross_validation(PARAMS.model_copy(update={"folds": (1,)}), "demo").key
+    assert key == studies.cross_validation(PARAMS.model_copy(update={"folds": {"demo": (1,)}}), "demo").key
     scratch = {"init": "scratch"}
     longer = changed("pretrain", epochs=77)
     alone = longer.model_copy(update={"finetune": longer.finetune.model_copy(update=scratch)})

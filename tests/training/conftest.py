@@ -19,9 +19,7 @@ CLIP_IDS = [f"clip{index:02d}" for index in range(24)]
 
 PARAMS: dict[str, Any] = {
     "seed": 5,
-    "prepared": ["toy", "toy_regression", "toy_unlabelled"],
-    "evaluated": ["toy"],
-    "folds": [1],
+    "folds": {"toy": [1]},
     "compute": {"device": "cpu"},
     "dataset": {
         "toy": {"corpus": "csv", "classes": ["a", "b", "c"], "num_folds": 2},

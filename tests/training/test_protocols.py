@@ -100,7 +100,7 @@ def test_balance_needs_the_classes_of_one_target() -> None:
         ("toy_regression", "loss", "regression has no classes; set it to none"),
         ("toy_load", "sampler", "all its targets at once; set it to loss"),
     ):
-        values = {**PARAMS, "prepared": [*PARAMS["dataset"]], "evaluated": [evaluated]}
+        values = {**PARAMS, "folds": {evaluated: [1]}}
         values["finetune"] = PARAMS["finetune"] | {"class_balance": balance}
         with pytest.raises(ValueError, match=f"class_balance {balance} does not fit `{evaluated}`: .*{reason}"):
             parse_params(values, "test")
