@@ -27,6 +27,10 @@ COMMANDS = {
     "predict": _Entry("stages.cli.predict", "Ask a model about videos: per clip, per face and over time."),
     "explain": _Entry("stages.cli.explain", "See why a model says of a video what it says, on one page."),
     "serve": _Entry("stages.cli.serve", "Serve a local web page: drop a video or record one, and see the answer."),
+    "export": _Entry(
+        "stages.cli.export", "Hand a model on, with a card: safetensors, ONNX, torch.export, the authors'."
+    ),
+    "import": _Entry("stages.cli.import_checkpoint", "Take in a checkpoint of the authors."),
 }
 _MARKUP = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
 

@@ -1,0 +1,139 @@
+"""The card of a model: what it is, what it was trained on, how well it does, for whom, and what it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from hicmae_core.model.classifier import Classifier
+from hicmae_core.model.pretraining import PretrainingModel
+from hicmae_core.sharing.formats import TOLERANCE, input_shapes
+
+_PURPOSE = """It tells how an expression looks and sounds in a few seconds of video: the emotion *expressed*, in the
+categories of its training data. It does not tell what a person feels, thinks or is. It is for research on affect
+and for tools whose users know and want this. It is not for deciding about people: hiring, teaching, policing, border
+control, credit, insurance, health. In the European Union, inferring emotions at work and in education is prohibited
+(Regulation 2024/1689, article 5)."""
+
+
+def model_card(
+    model: Classifier | PretrainingModel,
+    metadata: Mapping[str, Any],
+    results: Mapping[str, Any] | None,
+    predictions: pd.DataFrame | None,
+    files: Mapping[str, str],
+) -> str:
+    """Markdown.
+
+    Args:
+        model: The model.
+        metadata: What its file says of it.
+        results: ``reports/<dataset>/results.json`` of the cross-validation that it is a fold of, if there is one.
+        predictions: The test predictions of all folds, if there are any.
+        files: Beside the card: name, and what was found when it was checked.
+    """
+    name = f"HiCMAE, {metadata.get('size', 'size unknown')}"
+    name += f", fine-tuned on {metadata['dataset']}" if "dataset" in metadata else ""
+    sections = {
+        "Intended use": _PURPOSE,
+        "Model": _model(model, metadata),
+        "Training": _training(metadata),
+        "Results": _results(results),
+        "Speakers": _speakers(predictions),
+        "Limits": _limits(metadata, results),
+        "Files": "\n".join(f"- `{file}`: {found}" for file, found in files.items())
+        + f"\n\nOutputs were compared on random inputs; an export that differs by more than {TOLERANCE:g} is refused.",
+    }
+    return f"# {name}\n\n" + "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items()) + "\n"
+
+
+def _model(model: Classifier | PretrainingModel, metadata: Mapping[str, Any]) -> str:
+    millions = sum(value.numel() for value in model.parameters()) / 1e6
+    lines = [
+        "Hierarchical contrastive masked autoencoder (Sun et al., Information Fusion 2024, arXiv 2401.05698), "
+        f"{millions:.1f} million parameters.",
+    ]
+    if isinstance(model, Classifier):
+        shapes = "; ".join(f"{name} `[clips, {', '.join(map(str, s))}]`" for name, s in input_shapes(model).items())
+        lines += [
+            f"- Inputs, float32: {shapes}.",
+            f"- Video: faces found and cropped (`faces` of the file), every {metadata.get('frame_stride', 4)}th frame, "
+            "RGB in [0, 1], less the ImageNet mean, by its deviation.",
+            "- Audio: 16 kHz mono, Kaldi log-mel (128 bins, 25 ms, 10 ms), (x + 4.2677393) / 9.1379948.",
+            f"- Outputs: {_outputs(metadata)}.",
+        ]
+    settings = ", ".join(f"{key} {value}" for key, value in asdict(model.architecture).items())
+    return "\n".join([*lines, f"- Architecture: {settings}."])
+
+
+def _outputs(metadata: Mapping[str, Any]) -> str:
+    classes, targets = ", ".join(metadata.get("classes", ())), ", ".join(metadata.get("targets", ()))
+    if not classes:
+        return f"values of {targets}"
+    return f"logits of {classes}" + (f", for each of {targets}" if targets else "")
+
+
+def _training(metadata: Mapping[str, Any]) -> str:
+    known = {
+        "dataset": "Data",
+        "fold": "Fold that was held out for the test",
+        "task": "Task",
+        "labels": "Labels",
+        "modality": "Modality",
+        "selection": "Epoch selected by",
+        "epoch": "Epoch, from 0",
+        "source": "Source",
+    }
+    lines = [f"- {title}: {metadata[key]}." for key, title in known.items() if metadata.get(key, "") != ""]
+    return "\n".join(lines) or "Unknown: the file says nothing of it."
+
+
+def _results(results: Mapping[str, Any] | None) -> str:
+    if results is None:
+        return "No evaluation is known here."
+    lines = ["| metric | all folds pooled | interval | mean over folds | std |", "|---|---:|---:|---:|---:|"]
+    for name in results["headline"]:
+        ends = [results[end][name] for end in ("low", "high") if results.get(end)]
+        interval = f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else "-"
+        std = results["std"][name]
+        deviation = "-" if std is None else f"{std:.3f}"
+        lines.append(
+            f"| {name} | {results['pooled'][name]:.3f} | {interval} | {results['mean'][name]:.3f} | {deviation} |"
+        )
+    return "\n".join(lines) + (
+        f"\n\nOf the {len(results['folds'])} folds that were evaluated, of which this model is one: "
+        f"{results['num_clips']} test clips of {results['num_subjects']} speakers, none of whom was trained on. "
+        f"Intervals of {results['confidence']:.0%} by bootstrap over speakers."
+    )
+
+
+def _speakers(predictions: pd.DataFrame | None) -> str:
+    if predictions is None or "label" not in predictions or predictions["subject"].isna().all():
+        return "The spread over speakers is not known here."
+    right = (predictions["label"] == predictions["prediction"]).groupby(predictions["subject"]).agg(["mean", "size"])
+    rates = right["mean"]
+    lines = [
+        f"Clips told rightly, by speaker, over {len(rates)} speakers: worst {rates.min():.0%} ({rates.idxmin()}), "
+        f"median {rates.median():.0%}, best {rates.max():.0%} ({rates.idxmax()}). A mean hides this spread.",
+        "",
+        "| speaker | clips | told rightly |",
+        "|---|---:|---:|",
+        *(f"| {name} | {int(row['size'])} | {row['mean']:.0%} |" for name, row in right.sort_values("mean").iterrows()),
+    ]
+    return "\n".join(lines) + "\n\nAge, sex, skin tone and language of the speakers are not known to this project."
+
+
+def _limits(metadata: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
+    lines = [
+        "- One face at a time. The sound is that of the whole scene: who speaks is not told apart.",
+        "- Expressions in the training data may be acted; other cultures, ages, cameras and rooms may be told worse.",
+        "- The probabilities are a softmax of averaged outputs, not calibrated frequencies.",
+    ]
+    if str(metadata.get("dataset", "")).startswith("demo"):
+        lines.insert(0, "- The demo's faces and voices are generated. **This model says nothing about people.**")
+    if results is None:
+        lines.append("- How well it does is not known here: evaluate it on your data before you lean on it.")
+    return "\n".join(lines)

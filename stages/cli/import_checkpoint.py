@@ -1,0 +1,55 @@
+"""`hicmae import`: take in a checkpoint of the authors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hicmae_core.config import FacesParams
+from hicmae_core.model.artifact import save_model
+from hicmae_core.model.classifier import Classifier
+from hicmae_core.model.reference import load_reference_checkpoint
+from hicmae_core.model.sizes import SIZES
+
+EXAMPLES = """
+hicmae import hicmae_pretrain_base.pth --out models/published/model.safetensors
+hicmae import crema_d_fold1.pth --classes anger,disgust,fear,happiness,neutral,sadness --out crema_d.safetensors
+"""
+
+
+def main(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .pth of the authors.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The model.safetensors to write.")],
+    classes: Annotated[
+        str,
+        typer.Option(metavar="A,B,...", help="Names of a classifier's outputs, in order.", show_default="class 0,..."),
+    ] = "",
+    frame_stride: Annotated[int, typer.Option(min=1, help="Distance of the model's frames; Werewolf-XL: 3.")] = 4,
+) -> None:
+    """Turn a checkpoint of the authors, pre-trained or fine-tuned, into a model of this project.
+
+    Size and kind are found from the weights. Nothing in the file is executed.
+    """
+    if out.suffix != ".safetensors":
+        raise ValueError(f"{out}: the model's name ends in .safetensors")
+    if checkpoint.suffix == ".safetensors":
+        raise ValueError(f"{checkpoint}: a .safetensors file is no checkpoint of the authors; theirs end in .pth")
+    model = load_reference_checkpoint(checkpoint)
+    width = model.architecture.video_dim
+    metadata: dict[str, Any] = {
+        "size": next(name for name, size in SIZES.items() if size.dim == width),
+        "source": checkpoint.name,
+    }
+    if isinstance(model, Classifier):
+        num_outputs = model.architecture.num_outputs
+        names = [name.strip() for name in classes.split(",")] if classes else [f"class {i}" for i in range(num_outputs)]
+        if len(set(names)) != num_outputs:
+            raise ValueError(f"--classes names {len(set(names))} classes, but the model has {num_outputs} outputs")
+        faces = FacesParams().model_dump(mode="json")
+        metadata |= {"classes": names, "targets": [], "frame_stride": frame_stride, "faces": faces}
+    elif classes:
+        raise ValueError(f"{checkpoint}: holds a pre-training model, which has no classes")
+    save_model(out, model, metadata)
+    print(f"{out}: {metadata['size']} {type(model).__name__}, {out.stat().st_size / 1e6:.0f} MB")

@@ -1,0 +1,109 @@
+"""`hicmae export` and `hicmae import`, with the authors' checkpoints in full size; files that would run code."""
+
+import json
+import os
+
+import pandas as pd
+import pytest
+import torch
+
+from hicmae_core.model.artifact import load_model, save_model
+from hicmae_core.model.sizes import classifier
+
+
+def small_model(folder):
+    torch.manual_seed(0)
+    model = classifier("demo", 2, image_size=32, num_frames=4, num_audio_frames=32)
+    metadata = {"classes": ["sad", "glad"], "targets": [], "dataset": "demo", "fold": 1, "size": "demo"}
+    path = folder / "models/finetune/demo/1/model.safetensors"
+    save_model(path, model, metadata)
+    return path
+
+
+def test_a_model_is_handed_on_with_a_card(hicmae, tmp_path):
+    path = small_model(tmp_path)
+    metric = {"uar": 0.5}
+    results = {
+        "headline": ["uar"], "pooled": metric, "mean": metric, "std": metric, "low": {"uar": 0.25},
+        "high": {"uar": 0.75}, "folds": {"1": metric}, "num_clips": 4, "num_subjects": 2, "confidence": 0.95,
+    }  # fmt: skip
+    (tmp_path / "reports/demo").mkdir(parents=True)
+    (tmp_path / "reports/demo/results.json").write_text(json.dumps(results))
+    (tmp_path / "results/demo/1").mkdir(parents=True)
+    pd.DataFrame({"subject": ["a", "a", "b", "b"], "label": [0, 1, 0, 1], "prediction": [0, 1, 1, 1]}).to_parquet(
+        tmp_path / "results/demo/1/predictions.parquet"
+    )
+    formats = [word for name in ("safetensors", "onnx", "torch", "reference") for word in ("--format", name)]
+    result = hicmae("export", path, *formats, "--out", "shared", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    names = {file.name for file in (tmp_path / "shared").iterdir()}
+    assert names == {"README.md", "model.safetensors", "model.onnx", "model.pt2", "model.pth"}
+    card = (tmp_path / "shared/README.md").read_text()
+    for words in ("emotion *expressed*", "0.250 to 0.750", "worst 50% (b)", "differ by", "says nothing about people"):
+        assert words in card
+    _, metadata = load_model(tmp_path / "shared/model.safetensors")
+    assert metadata["classes"] == ["sad", "glad"]
+
+
+def test_another_model_s_results_are_not_put_on_the_card(hicmae, tmp_path):
+    stranger = small_model(tmp_path / "elsewhere")
+    small_model(tmp_path).write_bytes(b"another")
+    hicmae("export", stranger, "--out", "shared", cwd=tmp_path)
+    assert "No evaluation is known here" in (tmp_path / "shared/README.md").read_text()
+
+
+NAMES = {
+    "pretrain_hicmae_dim384_patch16_160_a256": "small PretrainingModel",
+    "pretrain_hicmae_dim512_patch16_160_a256": "base PretrainingModel",
+    "avit_dim256_patch16_160_a256": "tiny Classifier",
+    "avit_dim384_patch16_160_a256": "small Classifier",
+    "avit_dim512_patch16_160_a256": "base Classifier",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if "256_patch" in name else pytest.mark.slow) for name in NAMES]
+)
+def test_published_checkpoints_go_in_and_out(hicmae, golden, tmp_path, name):
+    shapes = json.loads((golden / "official_state_dict_shapes.json").read_text())[name]
+    generator = torch.Generator().manual_seed(0)
+    weights = {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
+    torch.save({"module" if "avit" in name else "model": weights}, tmp_path / "theirs.pth")
+    taken_in = hicmae("import", "theirs.pth", "--out", "ours.safetensors", cwd=tmp_path)
+    assert taken_in.returncode == 0, taken_in.stderr
+    assert NAMES[name] in taken_in.stdout
+    handed_on = hicmae("export", "ours.safetensors", "--format", "reference", "--out", ".", cwd=tmp_path)
+    assert handed_on.returncode == 0, handed_on.stderr
+    back = torch.load(tmp_path / "model.pth", weights_only=True)["model"]
+    assert back.keys() == weights.keys()
+    assert all(torch.equal(back[key], value) for key, value in weights.items())
+
+
+class Trap:
+    """What runs a command when it is unpickled."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+@pytest.mark.parametrize("name", ["model.pth", "model.pt", "model.safetensors"])
+def test_a_file_that_would_run_code_is_refused(hicmae, tmp_path, name):
+    torch.save({"model": Trap(f"touch {tmp_path}/sprung")}, tmp_path / name)
+    for command in (
+        ["import", name, "--out", "out.safetensors"],
+        ["export", name, "--out", "out"],
+        ["predict", "film.mp4", "--model", name],
+    ):
+        result = hicmae(*command, cwd=tmp_path)
+        assert result.returncode == 1
+        assert "error: " in result.stderr
+        assert "Traceback" not in result.stderr
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_mistakes_are_told(hicmae, tmp_path):
+    assert "no such file" in hicmae("import", "none.pth", "--out", "o.safetensors", cwd=tmp_path).stderr
+    assert "ends in .safetensors" in hicmae("import", "none.pth", "--out", "o.pth", cwd=tmp_path).stderr
