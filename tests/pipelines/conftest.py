@@ -83,6 +83,9 @@ class Project:
         """Change what the fine-tunings and all below them depend on."""
         values = self.params()
         values["finetune"]["base_lr"] = base_lr
+        self.write_params(values)
+
+    def write_params(self, values: dict) -> None:
         (self.root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
 
     def set_mishaps(self, broken: str = "", endless: str = "") -> None:
@@ -109,7 +112,7 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def new_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which nothing ran yet; making one takes seconds."""
     root = tmp_path_factory.mktemp("project")
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
@@ -128,11 +131,11 @@ def new_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(new_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(toy_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project of one's own in which nothing ran yet."""
     for variable in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(variable, raising=False)
-    project = Project(shutil.copytree(new_project, tmp_path / "project"))
+    project = Project(shutil.copytree(toy_project, tmp_path / "project"))
     monkeypatch.chdir(project.root)
     return project
 

@@ -83,6 +83,7 @@ class Site:
     def __init__(self, root: Path, server: Server, environment: dict[str, str]) -> None:
         self.root = root
         self.server = server
+        (root / ".dvc" / "tmp").mkdir(exist_ok=True)
         self.environment = {**environment, **server.environment, "PWD": str(root)}  # prefect.yaml asks for it
         self.prefect("work-pool", "create", "--type", "process", "--overwrite", "local")
         self.prefect("work-pool", "set-concurrency-limit", "local", "1")

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from prefect.artifacts import Artifact
 from prefect.settings import PREFECT_API_URL
 
@@ -123,3 +124,21 @@ def test_no_stage_outlives_the_flow(project, ending: signal.Signals) -> None:
         time.sleep(0.1)
     project.set_mishaps()
     assert "pretrain" in project.dvc("repro", "--single-item", "pretrain"), "DVC's locks are free"
+
+
+@pytest.mark.slow
+def test_many_stages_at_once_leave_a_whole_lock(project) -> None:
+    """The experiment behind `--wait-for-lock` and `--single-item`: eight processes of DVC in one workspace."""
+    values = project.params()
+    values["dataset"]["demo"]["num_folds"] = 8
+    project.write_params({**values, "folds": list(range(1, 9))})
+    for base_lr in (0.1, 0.2, 0.3):
+        project.set_params(base_lr)
+        state = reproduce(max_parallel=8, return_state=True)
+        assert state.is_completed(), state.message
+        steps = project.ran()
+        assert len(steps) == len(set(steps)), "no stage ran twice"
+        assert {f"finetune-{fold}" for fold in range(1, 9)} <= set(steps)
+        locked = yaml.safe_load((project.root / "dvc.lock").read_text())["stages"]
+        assert len(locked) == 12
+        assert "up to date" in project.dvc("status")
