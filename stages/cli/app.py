@@ -25,12 +25,14 @@ class _Entry(NamedTuple):
 
 COMMANDS = {
     "predict": _Entry("stages.cli.predict", "Ask a model about videos: per clip, per face and over time."),
+    "embed": _Entry("stages.cli.embed", "Write a model's features of videos into a Parquet file."),
     "explain": _Entry("stages.cli.explain", "See why a model says of a video what it says, on one page."),
     "serve": _Entry("stages.cli.serve", "Serve a local web page: drop a video or record one, and see the answer."),
     "export": _Entry(
         "stages.cli.export", "Hand a model on, with a card: safetensors, ONNX, torch.export, the authors'."
     ),
     "import": _Entry("stages.cli.import_checkpoint", "Take in a checkpoint of the authors."),
+    "doctor": _Entry("stages.cli.doctor", "See what works here, what does not, and the mend."),
 }
 _MARKUP = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
 

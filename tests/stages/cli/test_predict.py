@@ -5,28 +5,6 @@ import io
 import json
 
 import pytest
-import torch
-
-from hicmae_core.model.artifact import save_model
-from hicmae_core.model.sizes import classifier
-from tests.media.films import picture, tone, write_film
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A model and two films, outside any project."""
-    folder = tmp_path_factory.mktemp("films")
-    torch.manual_seed(0)
-    model = classifier("demo", 2, image_size=32, num_frames=4, num_audio_frames=32)
-    faces = {"detector": "none", "size": 48}
-    save_model(
-        folder / "model.safetensors",
-        model,
-        {"classes": ["sad", "glad"], "targets": [], "frame_stride": 4, "faces": faces},
-    )
-    for name in ("one.mp4", "two [1].mp4"):
-        write_film(folder / name, [picture([(160, 120, 90)])] * 50, tone(2.0))
-    return folder
 
 
 def test_files_are_answered_in_every_form(hicmae, folder):

@@ -1,0 +1,91 @@
+"""How fast videos are answered end to end, against the naive way, by the clock.
+
+The naive way looks for a face on every frame, computes the sound's features for every window and asks about one window
+at a time, in one process. Both arms use the same model (random weights) and windows, and take turns on the same clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from hicmae_core.config import SAMPLE_RATE_HZ, FacesParams
+from hicmae_core.data.augmentation import resize_only
+from hicmae_core.data.reading import decode_frames, fbank_window
+from hicmae_core.inference.video import HOP_SECONDS, VideoReader, open_video_reader
+from hicmae_core.media.decoding import read_audio
+from hicmae_core.media.faces import extract_face
+from hicmae_core.media.fbank import log_mel
+from hicmae_core.model.artifact import save_model
+from hicmae_core.model.sizes import classifier
+
+DEMO = Path("data/raw/demo")
+
+
+@torch.inference_mode()
+def naive(reader: VideoReader, clip: Path) -> int:
+    """Answer a video the plain way; the number of windows."""
+    shape = reader.model.architecture
+    track = extract_face(clip, reader.faces.model_copy(update={"stride": 1}), reader.detector)
+    sound = read_audio(clip)
+    windows = reader.timeline(len(track.frames), len(sound), track.fps).windows
+    for window in windows:
+        frames = decode_frames(pa.array(track.frames, pa.binary()), window.frames)
+        audio = fbank_window(log_mel(sound), window, shape.num_audio_frames)
+        reader.model(resize_only(frames[None], shape.image_size), audio[None, None])
+    return len(windows)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clip", type=Path, nargs="+", help=f"video files (default: the first of {DEMO})")
+    parser.add_argument("--num-clips", type=int, default=8, help="how many of the demo's clips (default: 8)")
+    parser.add_argument("--size", default="tiny", help="model size (default: tiny)")
+    parser.add_argument("--num-rounds", type=int, default=2, help="rounds (default: 2)")
+    parser.add_argument("--num-processes", type=int, default=2, help="processes that look ahead (default: 2)")
+    arguments = parser.parse_args()
+    clips = arguments.clip or sorted(DEMO.rglob("*.mp4"))[: arguments.num_clips]
+    if not clips:
+        parser.error(f"no videos under {DEMO}: run `make demo` first, or give --clip")
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "model.safetensors"
+        notes = {"classes": list("abcdef"), "targets": [], "faces": FacesParams().model_dump(mode="json")}
+        save_model(path, classifier(arguments.size, 6), notes)
+        reader = open_video_reader(path, None, num_segments=2, device=torch.device("cpu"))
+    answers = [reader.answer(clip) for clip in clips]  # also loads the networks
+    clips = [clip for clip, answer in zip(clips, answers, strict=True) if answer.values]
+    if not clips:
+        parser.error("none of the clips is answered; give others with --clip")
+    seconds = sum(len(read_audio(clip)) for clip in clips) / SAMPLE_RATE_HZ
+    print(
+        f"{len(clips)} clips of {seconds:.1f} s in all, a window every {HOP_SECONDS:g} s, "
+        f"{torch.get_num_threads()} threads"
+    )
+    arms = {
+        "naive": lambda: [naive(reader, clip) for clip in clips],
+        "ours, file by file": lambda: list(reader.answers(clips)),
+        "ours, processes ahead": lambda: list(reader.answers(clips, num_processes=arguments.num_processes)),
+    }
+    times: dict[str, list[float]] = {arm: [] for arm in arms}
+    for _ in range(arguments.num_rounds):
+        for arm, work in arms.items():
+            start = time.perf_counter()
+            work()
+            times[arm].append(time.perf_counter() - start)
+    for arm, taken in times.items():
+        ratios = np.array(times["naive"]) / np.array(taken)
+        print(
+            f"{arm}: {np.median(taken):.1f} s, {seconds / np.median(taken):.2f} times real time, "
+            f"{np.median(ratios):.2f} times the naive way ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+
+
+if __name__ == "__main__":
+    main()
