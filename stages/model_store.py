@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow.artifacts import download_artifacts
+from mlflow.entities import LoggedModelOutput, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from stages.pyfunc import write_pyfunc
 from stages.runs import RunStore
 from stages.tracking import MODEL_FILE
 
@@ -39,6 +43,49 @@ class ModelStore:
         except MlflowException:
             there_are = ", ".join(self._references()) or "none; python -m stages.registry registers one"
             raise ValueError(f"no `{reference}` in MLflow at {self.runs.name}; there are: {there_are}") from None
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """All versions of a registered model, the newest first; none if there is no such model."""
+        found = self.client.search_model_versions(f"name = '{name}'")
+        return sorted(found, key=lambda version: int(version.version), reverse=True)
+
+    def aliased(self, name: str, alias: str) -> ModelVersion | None:
+        """The version that an alias points at."""
+        try:
+            return self.client.get_model_version_by_alias(name, alias)
+        except MlflowException:
+            return None
+
+    def point(self, alias: str, version: ModelVersion) -> None:
+        """Let an alias point at a version."""
+        self.client.set_registered_model_alias(version.name, alias, version.version)
+
+    def add(
+        self, name: str, run: Run, weights: Path, num_segments: int, tags: Mapping[str, str], description: str
+    ) -> ModelVersion:
+        """Make a new version of a registered model.
+
+        Args:
+            name: The registered model's name; it is made if it is not there.
+            run: The run that trained the model.
+            weights: Its ``model.safetensors``.
+            num_segments: Windows averaged for a clip's answer.
+            tags: What the version should tell of itself.
+            description: The same for people, as Markdown.
+        """
+        run_id, experiment_id = run.info.run_id, run.info.experiment_id
+        logged = self.client.create_logged_model(experiment_id, name, run_id, dict(tags), model_type="classifier")
+        with tempfile.TemporaryDirectory() as beside:
+            folder = Path(beside) / "model"
+            write_pyfunc(folder, weights, num_segments, logged.model_id, run_id, tags)
+            self.client.log_model_artifacts(logged.model_id, str(folder))
+        self.client.finalize_logged_model(logged.model_id, "READY")
+        self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+        if not self.client.search_registered_models(f"name = '{name}'"):
+            self.client.create_registered_model(name)
+        return self.client.create_model_version(
+            name, logged.artifact_location, run_id, dict(tags), description=description, model_id=logged.model_id
+        )
 
     def model_file(self, version: ModelVersion) -> Path:
         """A version's weights, as a file here.

@@ -120,6 +120,21 @@ class RunStore:
             found = self.client.get_experiment_by_name(experiment)
             return None if found is None else self._find(found.experiment_id, key)
 
+    def studies_of(self, dataset: str) -> list[Run]:
+        """The studies of a dataset that have been summarised, the newest first."""
+        experiment = self.client.get_experiment_by_name(dataset)
+        found = self.client.search_runs([experiment.experiment_id]) if experiment else []
+        return [
+            run for run in found if PARENT_TAG not in run.data.tags and "summarise" in run.data.tags.get("stage", "")
+        ]
+
+    def fold_runs(self, parent_id: str) -> dict[int, Run]:
+        """The present runs of a study's folds, in order."""
+        experiment_id = self.client.get_run(parent_id).info.experiment_id
+        children = self.client.search_runs([experiment_id], f"tags.`{PARENT_TAG}` = '{parent_id}'")
+        current = {int(run.data.tags["fold"]): run for run in children if KEY_TAG in run.data.tags}
+        return dict(sorted(current.items()))
+
     def download(self, run_id: str, name: str) -> Path:
         """A file of a run, here.
 

@@ -132,3 +132,49 @@ def bootstrap_intervals(
         name: Interval(*(float(end) for end in np.quantile(np.concatenate([batch[name] for batch in batches]), tails)))
         for name in batches[0]
     }
+
+
+class Difference(NamedTuple):
+    """How much better one model does than another on the same clips."""
+
+    value: float
+    """First minus second."""
+    interval: Interval | None
+    """None where a single unit was tested."""
+
+
+def paired_difference(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    dataset: DatasetParams,
+    metric: str,
+    num_samples: int,
+    confidence: float,
+    rng: np.random.Generator,
+) -> Difference:
+    """Difference of a pooled metric, with a percentile interval from draws of units that both models share.
+
+    Args:
+        first: Predictions (`prediction.predict`) of one model, or of the models of all folds.
+        second: Those of another, for the same clips in the same order.
+        dataset: How they are read.
+        metric: Such as ``uar``.
+        num_samples: Resamples.
+        confidence: Level, such as 0.95.
+        rng: Source of the draws.
+
+    Raises:
+        ValueError: If the clips or their subjects differ.
+    """
+    for column in ("clip_id", "subject"):
+        if not first[column].reset_index(drop=True).equals(second[column].reset_index(drop=True)):
+            raise ValueError(f"paired predictions differ in `{column}`; test both on the same manifest")
+    both = [unit_sums(predictions, dataset) for predictions in (first, second)]
+    value = pooled(both[0])[metric] - pooled(both[1])[metric]
+    num_units = both[0].sums.shape[0]
+    if num_units < 2:
+        return Difference(value, None)
+    drawn = rng.multinomial(num_units, np.full(num_units, 1 / num_units), size=num_samples).astype(np.float64)
+    one, other = (units.metrics_of(np.asarray(drawn @ units.sums))[metric] for units in both)
+    low, high = np.quantile(one - other, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Difference(value, Interval(float(low), float(high)))

@@ -1,0 +1,200 @@
+"""Models are registered, loaded, served and promoted, in a real store."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hicmae_core.model.artifact import save_model
+from hicmae_core.model.sizes import classifier
+from stages.model_store import ModelStore
+from stages.promotion import promote
+from stages.registry import register
+from stages.runs import RunStore
+from stages.tracking import resolve_model, track
+from tests.media.films import picture, tone, write_film
+from tests.stages.tracked import PARAMS
+
+CLASSES = ["anger", "happiness", "neutral", "sadness"]
+
+
+def study(project: Path, share_right: float, epochs: int = 16) -> None:
+    """Two folds, ten subjects, of which each has this share of its clips right."""
+    tuned = PARAMS.finetune.model_copy(update={"epochs": epochs})
+    params = PARAMS.model_copy(update={"finetune": tuned})
+    for fold in (1, 2):
+        torch.manual_seed(100 * epochs + fold)
+        model = classifier("demo", 4, image_size=32, num_frames=4, num_audio_frames=32)
+        torch.nn.init.normal_(model.head.weight, std=0.02)
+        metadata = {"classes": CLASSES, "targets": [], "faces": {"detector": "none", "size": 48}, "frame_stride": 4}
+        save_model(project / "model.safetensors", model, metadata)
+        with track("finetune", params, "demo", fold) as tracker:
+            tracker.log_artifact(project / "model.safetensors")
+        clips = range(20 * 5)
+        labels = np.array([clip % 4 for clip in clips])
+        is_right = np.array([clip % 20 for clip in clips]) < 20 * share_right
+        predictions = pd.DataFrame(
+            {
+                "clip_id": [f"{fold}-{clip}" for clip in clips],
+                "subject": [f"{fold}-{clip // 20}" for clip in clips],
+                "label": labels,
+                "prediction": np.where(is_right, labels, (labels + 1) % 4),
+            }
+        )
+        predictions.to_parquet(project / "predictions.parquet")
+        with track("evaluate", params, "demo", fold) as tracker:
+            tracker.log_artifact(project / "predictions.parquet")
+    with track("summarise", params, "demo") as tracker:
+        tracker.log_metrics({"pooled_uar": share_right}, step=0)
+
+
+@pytest.fixture
+def store(project: Path) -> RunStore:
+    """A store with one finished study, that of params.yaml."""
+    study(project, 0.5)
+    return RunStore(project)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of a head, with a tone."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    write_film(path, [picture([(160, 120, 90)])] * 50, tone(2.0))
+    return path
+
+
+def test_a_registered_model_tells_where_it_comes_from_and_scores_a_table(store: RunStore, film: Path) -> None:
+    version = register(store, PARAMS, "demo")
+    assert register(store, PARAMS, "demo").version == version.version == 1
+    tags = version.tags
+    assert (tags["fold"], tags["fold_selection"]) == ("1", "the first fold, whatever its result")
+    assert tags["study_selection"] == "the study of params.yaml"
+    assert tags["data_digest"]
+    assert tags["study_key"]
+    again = ModelStore(store).find("models:/hicmae-demo@candidate")
+    assert int(again.version) == 1
+    weights = resolve_model("models:/hicmae-demo@candidate")
+
+    previous = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(store.uri)
+    try:
+        model = mlflow.pyfunc.load_model("models:/hicmae-demo@candidate")
+    finally:
+        mlflow.set_tracking_uri(previous)
+    encoded = base64.b64encode(film.read_bytes()).decode()
+    table = pd.DataFrame(
+        {"video": [str(film), "nowhere.mp4", "sent.mp4", "bad.mp4"], "video_base64": [None, None, encoded, "&"]}
+    )
+    answered = model.predict(table)
+    assert answered["video"].tolist() == table["video"].tolist()
+    assert answered["status"].tolist() == ["ok", "missing", "ok", "unreadable"]
+    columns = [f"p_{name}" for name in CLASSES]
+    assert answered.loc[0, columns].sum() == pytest.approx(1)
+    assert answered.loc[0, columns].tolist() == answered.loc[2, columns].tolist()
+    assert answered.loc[0, "label"] == CLASSES[int(np.argmax(answered.loc[0, columns]))]
+    assert answered.loc[1, columns].isna().all()
+    assert answered.loc[3, "reason"].startswith("video_base64 is not base64")
+    with pytest.raises(mlflow.MlflowException, match="video"):
+        model.predict(pd.DataFrame({"video": [1]}))
+    folder = weights.parents[1]
+    assert (folder / "code" / "hicmae_core" / "inference" / "video.py").is_file()
+    assert f"torch=={torch.__version__.partition('+')[0]}" in (folder / "requirements.txt").read_text()
+    assert not list(folder.rglob("*.pkl"))
+
+
+def test_what_cannot_be_registered_is_told(store: RunStore) -> None:
+    with pytest.raises(ValueError, match="no run of fold 9; there are: 1, 2"):
+        register(store, PARAMS, "demo", fold=9)
+    with pytest.raises(ValueError, match="no run `nothing`"):
+        register(store, PARAMS, "demo", study="nothing")
+    other = PARAMS.model_copy(update={"seed": 9})
+    with pytest.raises(ValueError, match="no finished study"):
+        register(store, other, "demo")
+
+
+def test_the_gate_lets_only_a_better_candidate_through(store: RunStore, project: Path) -> None:
+    models = ModelStore(store)
+    with pytest.raises(ValueError, match="no models:/hicmae-demo@candidate"):
+        promote(store, PARAMS, "demo")
+    register(store, PARAMS, "demo")
+    assert promote(store, PARAMS, "demo") == (True, "hicmae-demo version 1 is the first champion")
+    assert promote(store, PARAMS, "demo").message == "hicmae-demo version 1 is the champion already"
+
+    study(project, 0.5, epochs=17)  # as good
+    equal = next(run for run in store.studies_of("demo") if run.data.params["finetune.epochs"] == "17")
+    register(store, PARAMS, "demo", study=equal.info.run_id)
+    verdict = promote(store, PARAMS, "demo")
+    assert not verdict.is_champion
+    assert "not promoted, hicmae-demo version 2 against version 1: uar +0.000 on 200 clips of 10" in verdict.message
+    assert int(models.find("models:/hicmae-demo@champion").version) == 1
+    assert int(models.find("models:/hicmae-demo@candidate").version) == 2
+
+    study(project, 0.75, epochs=18)
+    version = register(store, PARAMS, "demo", best=True)
+    assert version.tags["study_selection"] == "test-selected: the best pooled_uar of 3 studies"
+    assert promote(store, PARAMS, "demo").message.startswith(
+        "promoted, hicmae-demo version 3 against version 1: uar +0"
+    )
+    assert int(models.find("models:/hicmae-demo@champion").version) == 3
+
+
+@pytest.mark.slow
+def test_mlflow_serves_it_offline_where_the_project_is_not(store: RunStore, film: Path, tmp_path: Path) -> None:
+    register(store, PARAMS, "demo")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable, "-P", "-m", "mlflow", "models", "serve", "--model-uri", "models:/hicmae-demo@candidate",
+        "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+    ]  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"MLFLOW_TRACKING_URI": store.uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with open(tmp_path / "serve.log", "w") as log:
+        server = subprocess.Popen(
+            command, cwd=elsewhere, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 120
+        while not answers(f"{address}/ping"):
+            assert server.poll() is None, (tmp_path / "serve.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        row = {"video": "sent.mp4", "video_base64": base64.b64encode(film.read_bytes()).decode()}
+        request = urllib.request.Request(
+            f"{address}/invocations",
+            json.dumps({"dataframe_records": [row, {"video": "nowhere.mp4", "video_base64": None}]}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            first, second = json.load(answer)["predictions"]
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(20)
+    assert first["status"] == "ok"
+    assert sum(first[f"p_{name}"] for name in CLASSES) == pytest.approx(1)
+    assert (second["status"], second["p_anger"]) == ("missing", None)
+    assert first["label"] in CLASSES
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
