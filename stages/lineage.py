@@ -80,7 +80,11 @@ def uses(store: RunStore, params: Params, clip: str, dataset: str | None = None)
             continue
         for fold in params.folds[name]:
             role = "tested in" if fold == test_fold else "trained or validated on"
-            note(f"finetune@{name}-{fold}, evaluate@{name}-{fold}", role, f"dvc repro evaluate@{name}-{fold}")
+            note(
+                f"finetune@{name}-{fold}, evaluate@{name}-{fold}",
+                role,
+                f"dvc repro folds/{name}/dvc.yaml:evaluate@{fold}",
+            )
         note(f"summarise@{name}", "counted in", f"dvc repro summarise@{name}")
         for version in ModelStore(store).versions(model_name(name)):
             trained = version.tags["fold"] != str(test_fold)
