@@ -27,6 +27,8 @@ COMMANDS = {
     "predict": _Entry("stages.cli.predict", "Ask a model about videos: per clip, per face and over time."),
     "embed": _Entry("stages.cli.embed", "Write a model's features of videos into a Parquet file."),
     "explain": _Entry("stages.cli.explain", "See why a model says of a video what it says, on one page."),
+    "calibrate": _Entry("stages.cli.calibrate", "See whether a dataset's probabilities can be believed."),
+    "map": _Entry("stages.cli.map", "Lay a model's features of a dataset out in the plane."),
     "serve": _Entry("stages.cli.serve", "Serve a local web page: drop a video or record one, and see the answer."),
     "export": _Entry(
         "stages.cli.export", "Hand a model on, with a card: safetensors, ONNX, torch.export, the authors'."
