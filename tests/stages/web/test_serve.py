@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.parse
 import wave
+from itertools import pairwise
 from multiprocessing import active_children
 
 import av
@@ -69,7 +70,10 @@ def test_a_video_is_answered_in_json(server, film):
     answer = json.loads(text)
     assert set(answer) == {"status", "reason", "probabilities", "windows"}
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
-    assert [window["start_seconds"] for window in answer["windows"]] == [0, 1, 2]
+    starts = [window["start_seconds"] for window in answer["windows"]]
+    assert starts[0] == 0
+    assert all(0 < later - earlier <= 1 for earlier, later in pairwise(starts))
+    assert answer["windows"][-1]["end_seconds"] == pytest.approx(4, abs=0.1)
 
 
 def test_what_is_wrong_with_a_file_is_said_in_a_sentence(server, tmp_path):
