@@ -73,6 +73,18 @@ def read_graph(root: Path) -> Graph:
     Raises:
         ValueError: With DVC's message, if it cannot read the project.
     """
+    edges = read_edges(root)
+    status = json.loads(_read(root, "status", "--json"))
+    order = TopologicalSorter(edges).static_order()
+    return Graph({stage: frozenset(edges[stage]) for stage in order}, frozenset(status) & frozenset(edges))
+
+
+def read_edges(root: Path) -> dict[str, set[str]]:
+    """The stages that each stage of the project directly depends on.
+
+    Raises:
+        ValueError: With DVC's message, if it cannot read the project.
+    """
     edges: dict[str, set[str]] = {}
     for line in _read(root, "dag", "--dot").splitlines():
         match = _NODE.match(line.strip())
@@ -81,9 +93,7 @@ def read_graph(root: Path) -> Graph:
         edges.setdefault(match["stage"], set())
         if match["below"] is not None:
             edges.setdefault(match["below"], set()).add(match["stage"])
-    status = json.loads(_read(root, "status", "--json"))
-    order = TopologicalSorter(edges).static_order()
-    return Graph({stage: frozenset(edges[stage]) for stage in order}, frozenset(status) & frozenset(edges))
+    return edges
 
 
 def repro_command(stage: str, force: bool = False) -> list[str]:
