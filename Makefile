@@ -61,11 +61,12 @@ ablation: $(READY) ## what each part of the method brings: 54 DVC experiments, m
 	@$(BIN)/python -m stages.ablation run
 	@$(BIN)/python -m stages.ablation show
 
-bench: $(READY) ## preparing, reading and training against the plain way of doing it, as ratios
+bench: $(READY) ## preparing, reading, training and answering against the plain way of doing it, as ratios
 	@$(BIN)/python -m benchmarks.prepare
 	@$(BIN)/python -m benchmarks.loader
 	@$(BIN)/python -m benchmarks.epoch
 	@$(BIN)/python -m benchmarks.train_step
+	@$(BIN)/python -m benchmarks.predict
 
 mlflow: $(READY) ## the MLflow UI on http://127.0.0.1:5000
 	@$(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
