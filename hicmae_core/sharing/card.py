@@ -15,8 +15,8 @@ from hicmae_core.sharing.formats import TOLERANCE, input_shapes
 _PURPOSE = """It tells how an expression looks and sounds in a few seconds of video: the emotion *expressed*, in the
 categories of its training data. It does not tell what a person feels, thinks or is. It is for research on affect
 and for tools whose users know and want this. It is not for deciding about people: hiring, teaching, policing, border
-control, credit, insurance, health. In the European Union, inferring emotions at work and in education is prohibited
-(Regulation 2024/1689, article 5)."""
+control, credit, insurance, health. Laws restrict the inference of emotions in some places, as in the European Union at
+work and in education: find out which apply before you use it."""
 
 
 def model_card(
