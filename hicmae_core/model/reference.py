@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -134,11 +135,17 @@ def load_reference_checkpoint(path: Path | str, **overrides: Any) -> Pretraining
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ValueError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+    if path.suffix == ".safetensors":  # which torch would read as such
+        raise ValueError(f"{path}: a .safetensors file is no checkpoint of the authors; theirs end in .pth")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{path}: not a readable weights file: it is not what torch.save has written since torch 1.6, or cut short"
+        )
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(f"{path}: not a readable weights file: {error}") from error
     names = [key for key in ("model", "module") if isinstance(content, Mapping) and key in content]

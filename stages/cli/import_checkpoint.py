@@ -34,8 +34,6 @@ def main(
     """
     if out.suffix != ".safetensors":
         raise ValueError(f"{out}: the model's name ends in .safetensors")
-    if checkpoint.suffix == ".safetensors":
-        raise ValueError(f"{checkpoint}: a .safetensors file is no checkpoint of the authors; theirs end in .pth")
     model = load_reference_checkpoint(checkpoint)
     width = model.architecture.video_dim
     metadata: dict[str, Any] = {

@@ -3,11 +3,13 @@
 import argparse
 import json
 import pathlib
+import re
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from hicmae_core.model.artifact import load_model, save_model
 from hicmae_core.model.classifier import Classifier, layer_means
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.reference import (
@@ -269,3 +271,35 @@ def test_checkpoints_cannot_run_code(tmp_path):
     with pytest.raises(ValueError, match="not a readable weights file"):
         load_reference_checkpoint(tmp_path / "checkpoint.pth")
     assert not (tmp_path / "touched").exists()
+
+
+@pytest.fixture
+def wrong_file(tmp_path):
+    """Makes files that hold no weights, or not as their names say."""
+    save_model(tmp_path / "ours.safetensors", classifier("demo", 2, image_size=32, num_frames=4), {})
+    torch.save({"model": {"weight": torch.zeros(1000)}}, tmp_path / "theirs.pth")
+    ours, theirs = ((tmp_path / name).read_bytes() for name in ("ours.safetensors", "theirs.pth"))
+    contents = {"ours": ours, "theirs": theirs, "empty": b"", "text": b"Dear model,\n" * 9}
+    contents |= {"half of ours": ours[: len(ours) // 2], "half of theirs": theirs[: len(theirs) // 2]}
+
+    def make(what, suffix):
+        path = tmp_path / f"file{suffix}"
+        if what == "folder":
+            path.mkdir()
+        else:
+            path.write_bytes(contents[what])
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("what", ["ours", "theirs", "empty", "text", "half of ours", "half of theirs", "folder"])
+def test_what_a_file_is_not_is_said_in_a_sentence(wrong_file, what, suffix):
+    path = wrong_file(what, suffix)
+    for read in (load_reference_checkpoint, load_model):
+        if (what, read) == ("ours", load_model):
+            continue  # whatever its name
+        with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
+            read(path)
+        assert len(str(caught.value).splitlines()) == 1
