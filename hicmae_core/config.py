@@ -418,6 +418,18 @@ class Params(_Section):
         """Datasets that are fine-tuned and evaluated."""
         return tuple(self.folds)
 
+    def folds_of(self, name: str) -> tuple[int, ...]:
+        """The folds of a dataset that are evaluated.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if name not in self.folds:
+            raise ValueError(
+                f"no dataset `{name}` among the `folds` of params.yaml; there are: {', '.join(self.folds)}"
+            )
+        return self.folds[name]
+
     def _balance_refusal(self, dataset: DatasetParams) -> str:
         """Why the dataset's classes cannot be balanced as asked; empty if they can."""
         if self.finetune.class_balance != "none" and dataset.task == "regression":

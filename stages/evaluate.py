@@ -18,13 +18,21 @@ def main() -> None:
     name, fold = chosen.dataset, chosen.fold
     params = load_params()
     prepared = PreparedDataset(params, name)
-    model, _ = load_classifier(layout.finetune_folder(name, fold) / "model.safetensors")
+    model, metadata = load_classifier(layout.finetune_folder(name, fold) / "model.safetensors")
     shown = shown_modality(model.architecture.modality, params.evaluate.modality)
     clips = prepared.clips(test_clips(prepared.manifest, fold), shown)
     out_dir = layout.results_folder(name, fold)
     with track("evaluate", params, name, fold) as tracker:
         device = device_named(params.compute.device)
-        predictions = predict(model, clips, prepared.dataset, params.evaluate, device, params.compute.num_workers)
+        predictions = predict(
+            model,
+            clips,
+            prepared.dataset,
+            params.evaluate,
+            device,
+            params.compute.num_workers,
+            metadata.get("temperatures", ()),
+        )
         metrics = write_fold_results(predictions, prepared.dataset, out_dir)
         tracker.log_metrics({f"test_{key}": value for key, value in metrics.items()}, step=0)
         for path in sorted(out_dir.iterdir()):

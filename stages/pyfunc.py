@@ -63,10 +63,8 @@ def signature(targets: tuple[str, ...], classes: tuple[str, ...]) -> ModelSignat
     """The columns that go in and come out."""
     taken = [ColSpec(DataType.string, name, required=False) for name in served_model.INPUT_COLUMNS]
     columns = served_model.output_columns(targets, classes)
-    given = [
-        ColSpec(DataType.string if name in served_model.TEXT_COLUMNS else DataType.double, name) for name in columns
-    ]
-    return ModelSignature(Schema(taken), Schema(given))
+    kinds = dict.fromkeys(served_model.TEXT_COLUMNS, DataType.string) | {"calibrated": DataType.boolean}
+    return ModelSignature(Schema(taken), Schema([ColSpec(kinds.get(name, DataType.double), name) for name in columns]))
 
 
 def pinned_requirements() -> list[str]:

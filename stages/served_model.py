@@ -44,7 +44,8 @@ class ServedModel:
 
         Returns:
             The same rows in the same order: ``video``, ``status``, ``reason``, ``label`` (the likeliest class; of
-            several targets each target's, with commas between), and ``p_<class>`` per class or ``<target>`` per value.
+            several targets each target's, with commas between), and ``p_<class>`` per class or ``<target>`` per value;
+            of classes also ``calibrated``, whether the probabilities are scaled by temperatures.
             Where there is no answer, ``label`` is empty and numbers are missing.
 
         Raises:
@@ -60,9 +61,10 @@ class ServedModel:
 
     def _row(self, name: str, encoded: str) -> dict[str, object]:
         answer = self._answer_bytes(name, encoded) if encoded else self._reader.answer(Path(name))
+        calibrated = {"calibrated": self._reader.calibrated} if self._reader.classes else {}
         named = {_column(value, self._reader.classes): number for value, number in answer.values.items()}
         label = self._label(answer.values) if self._reader.classes and answer.values else ""
-        return {"video": name, "status": answer.status, "reason": answer.reason, "label": label, **named}
+        return {"video": name, "status": answer.status, "reason": answer.reason, "label": label, **calibrated, **named}
 
     def _answer_bytes(self, name: str, encoded: str) -> Answer:
         try:
@@ -83,7 +85,7 @@ class ServedModel:
 def output_columns(targets: tuple[str, ...], classes: tuple[str, ...]) -> list[str]:
     """The columns of an answer, in order."""
     names = [f"{target} {name}" for target in targets for name in classes] or list(classes) or list(targets)
-    return [*TEXT_COLUMNS, *(_column(name, classes) for name in names)]
+    return [*TEXT_COLUMNS, *(["calibrated"] if classes else []), *(_column(name, classes) for name in names)]
 
 
 def _column(name: str, classes: tuple[str, ...]) -> str:

@@ -1,6 +1,7 @@
 """Stage `summarise`: results over folds, with intervals, beside the published numbers."""
 
 from hicmae_core.config import load_params
+from hicmae_core.evaluation.calibration import write_calibration
 from hicmae_core.evaluation.fold_results import read_predictions
 from hicmae_core.evaluation.report import write_reports
 from hicmae_core.evaluation.summary import summarise
@@ -13,12 +14,11 @@ def main() -> None:
     """Aggregate the folds of a dataset into a report."""
     name = dataset_parser("Aggregate the folds of a dataset into a report.", "summarise").parse_args().dataset
     params = load_params()
-    if name not in params.folds:
-        raise ValueError(f"no dataset `{name}` among the `folds` of params.yaml; there are: {', '.join(params.folds)}")
-    predictions = {fold: read_predictions(layout.results_folder(name, fold)) for fold in params.folds[name]}
+    predictions = {fold: read_predictions(layout.results_folder(name, fold)) for fold in params.folds_of(name)}
     summary = summarise(name, params.dataset[name], predictions, params.summarise, params.seed)
     out_dir = layout.REPORTS / name
     write_reports(summary, out_dir)
+    write_calibration(summary.predictions, params.dataset[name], out_dir)
     with track("summarise", params, name) as tracker:
         tracker.log_metrics({f"pooled_{key}": value for key, value in summary.pooled.items()}, step=0)
         means = {f"mean_{key}": value.mean for key, value in summary.over_folds.items()}

@@ -1,58 +1,61 @@
-"""Whether probabilities can be believed: reliability, and one temperature that mends them (Guo et al., 2017).
+"""Whether what a model says can be believed: reliability, as it is and with the temperatures of its folds.
 
-A temperature T divides the logits. It is fitted by negative log-likelihood on clips that the model neither learned from
-nor is tested on; it changes no prediction.
+A temperature is fitted in training, on speakers held out from it (`hicmae_core.model.temperature`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.evaluation.drawing import BLUE, GREY, ORANGE, save_figure
+from hicmae_core.evaluation.fold_results import actual_and_predicted
+from hicmae_core.files import write_json
 
+CALIBRATION_NAME = "calibration.json"
+FIGURE_NAME = "reliability.png"
+PLAIN, SCALED = "as predicted", "with each fold's temperature"
 NUM_BINS = 10
-_MAX_LOG_TEMPERATURE = np.log(100.0)
 
 Floats = NDArray[np.float64]
 
 
 class Reliability(NamedTuple):
-    """Clips sorted into bins of equal width by the probability of the predicted class; empty bins are left out."""
+    """Clips sorted into bins; empty bins are left out."""
 
-    confidence: Floats
-    """Mean probability of the predicted class, ``[bins]``."""
-    accuracy: Floats
-    """Fraction that is right, ``[bins]``."""
+    said: Floats
+    """Mean probability of the predicted class, or mean predicted value, ``[bins]``."""
+    true: Floats
+    """Fraction that is right, or mean actual value, ``[bins]``."""
     num_clips: NDArray[np.int64]
     """``[bins]``."""
 
     @property
     def expected_error(self) -> float:
-        """Expected calibration error: the mean gap between confidence and accuracy, each clip counting once."""
-        return float(np.average(np.abs(self.confidence - self.accuracy), weights=self.num_clips))
+        """Expected calibration error: the mean gap between the two, each clip counting once."""
+        return float(np.average(np.abs(self.said - self.true), weights=self.num_clips))
 
 
 class Target(NamedTuple):
-    """What a table of predictions says of one target."""
+    """What a table of predictions says of one target's classes."""
 
     log_probabilities: Floats
     """``[num_clips, C]``."""
     labels: NDArray[np.int64]
     """Class ids, ``[num_clips]``."""
 
-    def scaled(self, temperature: float) -> Target:
-        """The same with the logits divided by a temperature."""
-        return Target(log_softmax(self.log_probabilities / temperature, axis=1), self.labels)
+    def scaled(self, temperatures: Floats) -> Target:
+        """The same with the logits of each clip divided by a temperature, ``[num_clips]``."""
+        return Target(log_softmax(self.log_probabilities / temperatures[:, None], axis=1), self.labels)
 
     @property
     def negative_log_likelihood(self) -> float:
@@ -61,26 +64,15 @@ class Target(NamedTuple):
 
     @property
     def reliability(self) -> Reliability:
-        """Confidence against accuracy."""
+        """Confidence against accuracy, in bins of equal width."""
         probabilities = np.exp(self.log_probabilities)
         confidence = probabilities.max(axis=1)
         right = (probabilities.argmax(axis=1) == self.labels).astype(np.float64)
-        bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
-        num_clips = np.bincount(bins, minlength=NUM_BINS)
-        used = num_clips > 0
-        sums = (np.bincount(bins, weights=values, minlength=NUM_BINS)[used] for values in (confidence, right))
-        mean_confidence, accuracy = (values / num_clips[used] for values in sums)
-        return Reliability(mean_confidence, accuracy, num_clips[used].astype(np.int64))
+        return _binned(confidence, right, np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1))
 
 
 def targets_of(predictions: pd.DataFrame, dataset: DatasetParams) -> dict[str, Target]:
-    """A table of predictions (`prediction.predict`) by target; that of a classification has no name.
-
-    Raises:
-        ValueError: If the dataset's values are not classes.
-    """
-    if dataset.task not in ("classification", "multi_classification"):
-        raise ValueError(f"a {dataset.task} has no probabilities to calibrate")
+    """A table of predictions (`prediction.predict`) of classes by target; that of a classification has no name."""
     found = {}
     for name, suffix in zip(dataset.targets or ("",), dataset.suffixes, strict=True):
         probabilities = predictions[[f"p{suffix}_{label}" for label in dataset.classes]].to_numpy(np.float64)
@@ -89,44 +81,97 @@ def targets_of(predictions: pd.DataFrame, dataset: DatasetParams) -> dict[str, T
     return found
 
 
-def fit_temperature(target: Target) -> float:
-    """The temperature of the smallest negative log-likelihood, between 1/100 and 100.
+def write_calibration(predictions: pd.DataFrame, dataset: DatasetParams, out_dir: Path) -> dict[str, Any]:
+    """Write ``reliability.png`` and ``calibration.json``.
 
-    The likelihood is a convex function of 1 / T, so there is one minimum.
-    """
-    found = minimize_scalar(
-        lambda log_temperature: target.scaled(float(np.exp(log_temperature))).negative_log_likelihood,
-        bounds=(-_MAX_LOG_TEMPERATURE, _MAX_LOG_TEMPERATURE),
-        method="bounded",
-        options={"xatol": 1e-7},
-    )
-    return float(np.exp(found.x))
-
-
-def joined(parts: Sequence[Target]) -> Target:
-    """Clips of several folds together."""
-    return Target(np.concatenate([p.log_probabilities for p in parts]), np.concatenate([p.labels for p in parts]))
-
-
-def plot_reliability(curves: dict[str, dict[str, Reliability]], path: Path) -> None:
-    """Draw accuracy against confidence: a panel per target, in it a curve by title; marks grow with their clips.
+    Of classes: probability against how often it is right, plain and, if every fold has temperatures, scaled by them. Of
+    values: actual against predicted ones, in tenths of the clips.
 
     Args:
-        curves: By target and title; at most two titles.
+        predictions: Test predictions of all folds, with a ``fold`` column.
+        dataset: What is predicted.
+        out_dir: Where.
+
+    Returns:
+        What is in ``calibration.json``, by target (``classes`` where there is but one label).
+    """
+    curves: dict[str, dict[str, Reliability]]
+    if dataset.task == "regression":
+        actual, predicted = actual_and_predicted(predictions, dataset)
+        curves = {
+            name: {PLAIN: _by_tenths(predicted[:, index], actual[:, index])}
+            for index, name in enumerate(dataset.targets)
+        }
+        record: dict[str, Any] = {name: {"num_clips": len(predictions)} for name in curves}
+    else:
+        curves, record = {}, {}
+        for (name, plain), suffix in zip(targets_of(predictions, dataset).items(), dataset.suffixes, strict=True):
+            versions = {PLAIN: plain}
+            by_fold = _temperatures(predictions, f"temperature{suffix}")
+            if by_fold is not None:
+                versions[SCALED] = plain.scaled(predictions[f"temperature{suffix}"].to_numpy(np.float64))
+            curves[name] = {title: target.reliability for title, target in versions.items()}
+            likelihoods = {title: target.negative_log_likelihood for title, target in versions.items()}
+            record[name or "classes"] = {
+                "num_clips": len(plain.labels),
+                "temperature_by_fold": by_fold,
+                **{
+                    title: {
+                        "expected_calibration_error": curves[name][title].expected_error,
+                        "negative_log_likelihood": likelihood,
+                    }
+                    for title, likelihood in likelihoods.items()
+                },
+            }
+    plot_reliability(curves, out_dir / FIGURE_NAME)
+    write_json(out_dir / CALIBRATION_NAME, record)
+    return record
+
+
+def plot_reliability(curves: Mapping[str, Mapping[str, Reliability]], path: Path) -> None:
+    """Draw what is true against what is said: a panel per target, in it a curve by title; marks grow with their clips.
+
+    Args:
+        curves: By target and title; at most two titles. A target without a name has probabilities of classes.
         path: PNG to write.
     """
     figure = Figure(figsize=(4.4 * len(curves), 4.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(curves)))
     for axes, (name, by_title) in zip(panels, curves.items(), strict=True):
-        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="as right as it is sure")
-        for (title, curve), colour in zip(by_title.items(), (BLUE, ORANGE), strict=False):
-            label = f"{title}: ECE {100 * curve.expected_error:.1f} %"
-            axes.plot(curve.confidence, curve.accuracy, color=colour, linewidth=1.5, label=label)
-            axes.scatter(
-                curve.confidence, curve.accuracy, s=12 + 200 * curve.num_clips / curve.num_clips.sum(), c=colour
-            )
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="probability of the predicted class", title=name)
-        axes.legend(loc="upper left", fontsize=8, frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("fraction that is right")
+        _draw(axes, by_title)
+        axes.set_title(name)
+    panels[0].set_ylabel("fraction that is right, or mean actual value")
     save_figure(figure, path)
+
+
+def _draw(axes: Axes, by_title: Mapping[str, Reliability]) -> None:
+    values = np.concatenate([part for curve in by_title.values() for part in (curve.said, curve.true)])
+    low, high = min(0.0, float(values.min())), max(1.0, float(values.max()))
+    axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle="--", label="as it is said")
+    for (title, curve), colour in zip(by_title.items(), (BLUE, ORANGE), strict=False):
+        label = f"{title}: mean gap {curve.expected_error:.3f}"
+        axes.plot(curve.said, curve.true, color=colour, linewidth=1.5, label=label)
+        axes.scatter(curve.said, curve.true, s=12 + 200 * curve.num_clips / curve.num_clips.sum(), c=colour)
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel="probability of the predicted class, or value")
+    axes.legend(loc="upper left", fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _temperatures(predictions: pd.DataFrame, column: str) -> dict[str, float] | None:
+    """By fold; None unless every fold has one."""
+    if column not in predictions or predictions[column].isna().any():
+        return None
+    return {str(fold): float(value) for fold, value in predictions.groupby("fold")[column].first().items()}
+
+
+def _by_tenths(said: Floats, true: Floats) -> Reliability:
+    ranks = said.argsort(kind="stable").argsort(kind="stable")
+    return _binned(said, true, ranks * NUM_BINS // len(said))
+
+
+def _binned(said: Floats, true: Floats, bins: NDArray[np.int64]) -> Reliability:
+    num_clips = np.bincount(bins, minlength=NUM_BINS)
+    used = num_clips > 0
+    sums = (np.bincount(bins, weights=values, minlength=NUM_BINS)[used] for values in (said, true))
+    mean_said, mean_true = (values / num_clips[used] for values in sums)
+    return Reliability(mean_said, mean_true, num_clips[used].astype(np.int64))

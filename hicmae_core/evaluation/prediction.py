@@ -6,6 +6,8 @@ the mean picture of ImageNet, or a spectrogram that is everywhere the mean log-m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import torch
 from torch import Tensor
@@ -42,6 +44,7 @@ def predict(
     settings: EvaluateParams,
     device: torch.device,
     num_workers: int = 0,
+    temperatures: Sequence[float] = (),
 ) -> pd.DataFrame:
     """Predict labelled clips from evenly spaced windows, the outputs of a clip's windows averaged.
 
@@ -52,12 +55,14 @@ def predict(
         settings: Windows per clip, and clips per forward pass.
         device: Where the model runs.
         num_workers: Processes that decode; 0 decodes in this one.
+        temperatures: Of each target, if any were fitted; they are noted, and the probabilities stay as they are.
 
     Returns:
         One row per clip, in order: ``clip_id``, ``subject`` (None if unknown), ``modality`` (the model's) and
         ``shown``; then for classification ``label``, ``prediction`` and a probability ``p_<class>`` per class (softmax
-        of the averaged logits), where there are several targets as ``label_<target>``, ``prediction_<target>`` and
-        ``p_<target>_<class>`` of each; for regression ``target_<name>`` and ``output_<name>`` per target.
+        of the averaged logits), and ``temperature`` if there is one; where there are several targets these are
+        ``label_<target>``, ``prediction_<target>``, ``p_<target>_<class>`` and ``temperature_<target>`` of each; for
+        regression ``target_<name>`` and ``output_<name>`` per target.
 
     Raises:
         ValueError: If there are no clips or labels, the model has another number of outputs than the dataset or was
@@ -83,7 +88,9 @@ def predict(
         by_clip = by_window.unflatten(0, (-1, settings.num_segments)).mean(dim=1)
         _check_finite(by_clip, batch.clip_ids)
         outputs.append(by_clip)
-    return _table(clips, torch.cat(outputs), dataset, modality, shown)
+    table = _table(clips, torch.cat(outputs), dataset, modality, shown)
+    noted = {f"temperature{suffix}": value for suffix, value in zip(dataset.suffixes, temperatures, strict=False)}
+    return table.assign(**noted)
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from hicmae_core.config import SAMPLE_RATE_HZ
+from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.reading import decode_frames, fbank_window
 from hicmae_core.data.sampling import ClipWindow
@@ -108,13 +108,17 @@ def _one_pass(model: Classifier, asked: list[tuple[Sight, ClipWindow]]) -> tuple
     if shape.modality != "audio":
         video = resize_only(_frames(asked).to(device), shape.image_size)
     if shape.modality != "video":
-        windows = [
-            fbank_window(sight.log_mel, window.later(sight.sound_start), shape.num_audio_frames)
-            for sight, window in asked
-        ]
+        windows = [_heard(sight, window, shape.num_audio_frames) for sight, window in asked]
         audio = torch.stack(windows)[:, None].to(device)
     features = model.features(video, audio)
     return features.float().cpu(), model.activation(model.head(features)).float().cpu()
+
+
+def _heard(sight: Sight, window: ClipWindow, num_frames: int) -> Tensor:
+    """Normalised log-mel ``[time, mel]``; zeros for what was not listened to, as in evaluation."""
+    if not len(sight.log_mel):
+        return torch.zeros(num_frames, NUM_MEL_BINS)
+    return fbank_window(sight.log_mel, window.later(sight.sound_start), num_frames)
 
 
 def _frames(asked: list[tuple[Sight, ClipWindow]]) -> Tensor:

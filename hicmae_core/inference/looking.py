@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ, FacePolicy, FacesParams, Modality
-from hicmae_core.data.pool import ClipFailure, ClipFiles, in_processes
+from hicmae_core.data.pool import ClipFailure, ClipFiles, ClipProcesses, in_processes
 from hicmae_core.media.decoding import MAX_SECONDS, MediaError, read_audio
 from hicmae_core.media.detection import Detector, make_detector
 from hicmae_core.media.faces import FaceTrack, extract_faces
@@ -112,12 +114,30 @@ def look_at_all(paths: Sequence[Path], looker: Looker, num_processes: int) -> It
     if num_processes == 0:
         yield from map(looker.look, paths)
         return
-    files = [ClipFiles(str(path), path, path, "") for path in paths]
+    files = [_as_clip(path) for path in paths]
     for path, result in zip(paths, in_processes(num_processes)(partial(_pickled, looker), files), strict=True):
-        if isinstance(result, ClipFailure):
-            yield [Sight(FaceTrack(result.status, f"{path}: {result.reason}"))]
-        else:
-            yield pickle.loads(result)  # from a process of our own
+        yield _sights(path, result)
+
+
+@contextmanager
+def looking_process(looker: Looker) -> Iterator[Callable[[Path], list[Sight]]]:
+    """A process that looks at one file after the other, and is started again when one has crashed it."""
+    processes = ClipProcesses(partial(_pickled, looker), 1, math.inf)
+    try:
+        yield lambda path: _sights(path, *processes.run([_as_clip(path)]))
+    finally:
+        processes.stop()
+
+
+def _as_clip(path: Path) -> ClipFiles:
+    return ClipFiles(str(path), path, path, "")
+
+
+def _sights(path: Path, result: bytes | ClipFailure) -> list[Sight]:
+    if isinstance(result, ClipFailure):
+        return [Sight(FaceTrack(result.status, f"{path}: {result.reason}"))]
+    sights: list[Sight] = pickle.loads(result)  # from a process of our own
+    return sights
 
 
 def _pickled(looker: Looker, clip: ClipFiles) -> bytes:

@@ -64,6 +64,8 @@ class VideoReader:
         faces: Detector, crop geometry and size of the training clips.
         frame_stride: Distance between the model's frames, in video frames.
         num_segments: Windows averaged for the clip's answer, as in evaluation.
+        temperatures: Of each target's logits, fitted on speakers that were held out from training; none if there were
+            none.
         metadata: What else the model's file says of it.
     """
 
@@ -73,6 +75,7 @@ class VideoReader:
     faces: FacesParams
     frame_stride: int
     num_segments: int
+    temperatures: tuple[float, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def answer(self, path: Path, hop_seconds: float = HOP_SECONDS) -> Answer:
@@ -95,7 +98,11 @@ class VideoReader:
             policy: ``single`` is the main face, ``all`` every face that is seen for 2 s.
             num_processes: Processes that decode and look for faces ahead of the model; 0 does it here.
         """
-        for judgements in self.judgements(paths, hop_seconds, policy, num_processes):
+        return self.answers_of(look_at_all(paths, self.looker(policy), num_processes), hop_seconds)
+
+    def answers_of(self, sights: Iterable[list[Sight]], hop_seconds: float) -> Iterator[list[Answer]]:
+        """As `answers`, of what has been seen already."""
+        for judgements in self.judge(sights, hop_seconds):
             yield [self._answer(judgement, number) for number, judgement in enumerate(judgements, 1)]
 
     def judgements(
@@ -110,16 +117,34 @@ class VideoReader:
         faces = ([(sight, self._windows(sight, hop_seconds)) for sight in of_file] for of_file in sights)
         return judge(self.model, faces)
 
-    def looker(self, policy: FacePolicy = "single") -> Looker:
+    def looker(self, policy: FacePolicy = "single", silent: bool = False) -> Looker:
         """How files are looked at for this model; it can be sent to another process.
 
+        Args:
+            policy: As of `answers`.
+            silent: Whether they have no sound; zeros take its place in a model that also listens.
+
         Raises:
-            ValueError: If each face is to be answered by a model that does not look.
+            ValueError: If each face, or a silent film, is to be answered by a model that does not look.
         """
         modality = self.model.architecture.modality
+        if silent and modality == "audio":
+            raise ValueError("the model reads sound alone, and there is none; ask one that was trained on video")
         if policy == "all" and modality == "audio":
             raise ValueError("the model reads sound alone and sees no faces; ask it without the choice of all faces")
-        return Looker(self.faces, modality, policy, str(self.device))
+        return Looker(self.faces, "video" if silent else modality, policy, str(self.device))
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether probabilities are scaled by temperatures."""
+        return bool(self.temperatures)
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """What the values of an answer are called, in order: classes, ``<target> <class>``, or targets."""
+        if not self.classes:
+            return self.targets
+        return tuple(" ".join(pair) for pair in product(self.targets, self.classes)) or self.classes
 
     @property
     def device(self) -> torch.device:
@@ -139,10 +164,12 @@ class VideoReader:
     def named(self, output: Tensor) -> dict[str, float]:
         """One output ``[num_outputs]`` as probabilities by class, or values by target."""
         values = output.double()
-        if not self.classes:
-            return dict(zip(self.targets, values.tolist(), strict=True))
-        names = [" ".join(pair) for pair in product(self.targets, self.classes)] or self.classes
-        return dict(zip(names, values.view(-1, len(self.classes)).softmax(dim=1).flatten().tolist(), strict=True))
+        if self.classes:
+            logits = values.view(-1, len(self.classes))
+            if self.calibrated:
+                logits = logits / torch.tensor(self.temperatures, dtype=torch.float64)[:, None]
+            values = logits.softmax(dim=1).flatten()
+        return dict(zip(self.value_names, values.tolist(), strict=True))
 
     def _windows(self, sight: Sight, hop_seconds: float) -> Timeline | None:
         return self.timeline(sight.num_frames, sight.num_samples, sight.fps, hop_seconds) if sight.usable else None
@@ -206,5 +233,6 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
         faces=faces,
         frame_stride=metadata.get("frame_stride", 4),
         num_segments=num_segments,
+        temperatures=tuple(metadata.get("temperatures", ())),
         metadata=metadata,
     )

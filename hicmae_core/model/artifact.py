@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,19 +58,22 @@ def load_model(path: Path) -> tuple[PretrainingModel | Classifier, dict[str, Any
         ValueError: If there is no such file, it is not a model of this project, or naming every weight that is
             missing, unexpected or mis-shaped.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {}).get(_HEADER_KEY, "null"))
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a readable .safetensors file: {error}") from error
-    if header is None:
-        raise ValueError(f"{path}: a .safetensors file, but not one that this project wrote")
+    with _opened(path) as (file, header):
+        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     model = _built(header["kind"], header["architecture"])
     load_weights(model, weights, f"{path}: the weights do not fit the architecture in the file")
     return model.eval(), header["metadata"]
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What `save_model` was told of a model, without its weights.
+
+    Raises:
+        ValueError: If there is no such file, or it is not a model of this project.
+    """
+    with _opened(path) as (_, header):
+        metadata: dict[str, Any] = header["metadata"]
+        return metadata
 
 
 def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
@@ -82,6 +86,20 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
     if not isinstance(model, Classifier):
         raise ValueError(f"{path}: holds a pre-training model, but a classifier is wanted")
     return model, metadata
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    if not path.is_file():
+        raise ValueError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {}).get(_HEADER_KEY, "null"))
+            if header is None:
+                raise ValueError(f"{path}: a .safetensors file, but not one that this project wrote")
+            yield file, header
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a readable .safetensors file: {error}") from error
 
 
 def _built(kind: str, values: dict[str, Any]) -> PretrainingModel | Classifier:

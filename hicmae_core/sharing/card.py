@@ -23,6 +23,7 @@ def model_card(
     model: Classifier | PretrainingModel,
     metadata: Mapping[str, Any],
     results: Mapping[str, Any] | None,
+    calibration: Mapping[str, Any] | None,
     predictions: pd.DataFrame | None,
     files: Mapping[str, str],
 ) -> str:
@@ -32,6 +33,7 @@ def model_card(
         model: The model.
         metadata: What its file says of it.
         results: ``reports/<dataset>/results.json`` of the cross-validation that it is a fold of, if there is one.
+        calibration: ``reports/<dataset>/calibration.json`` of the same.
         predictions: The test predictions of all folds, if there are any.
         files: Beside the card: name, and what was found when it was checked.
     """
@@ -42,6 +44,7 @@ def model_card(
         "Model": _model(model, metadata),
         "Training": _training(metadata),
         "Results": _results(results),
+        "Calibration": _calibration(metadata, calibration),
         "Speakers": _speakers(predictions),
         "Limits": _limits(metadata, results),
         "Files": "\n".join(f"- `{file}`: {found}" for file, found in files.items())
@@ -88,7 +91,40 @@ def _training(metadata: Mapping[str, Any]) -> str:
         "source": "Source",
     }
     lines = [f"- {title}: {metadata[key]}." for key, title in known.items() if metadata.get(key, "") != ""]
+    recipes = {"Fine-tuning": metadata.get("recipe")}
+    pretraining = metadata.get("pretraining") or {}
+    recipes["Pre-training" + _named(pretraining)] = pretraining.get("recipe")
+    lines += [f"- {title}: {_settings(recipe)}." for title, recipe in recipes.items() if recipe]
+    if isinstance(pretraining.get("source"), str):
+        lines.append(f"- Pre-trained weights: {pretraining['source']}.")
     return "\n".join(lines) or "Unknown: the file says nothing of it."
+
+
+def _named(pretraining: Mapping[str, Any]) -> str:
+    return f" on {pretraining['dataset']}" if "dataset" in pretraining else ""
+
+
+def _settings(recipe: Mapping[str, Any]) -> str:
+    flat = {key: f"({_settings(value)})" if isinstance(value, Mapping) else str(value) for key, value in recipe.items()}
+    return ", ".join(f"{key} {value}" for key, value in flat.items())
+
+
+def _calibration(metadata: Mapping[str, Any], calibration: Mapping[str, Any] | None) -> str:
+    names = metadata.get("targets") or ["classes"]
+    temperatures = metadata.get("temperatures", ())
+    lines = [
+        f"- {name}: divide the logits by {value:.3f}, fitted on speakers held out from training."
+        for name, value in zip(names, temperatures, strict=False)
+    ] or ["- No temperature was fitted: no speakers were held out for it."]
+    for name, numbers in (calibration or {}).items():
+        errors = [
+            f"{title} {100 * value['expected_calibration_error']:.1f} %"
+            for title, value in numbers.items()
+            if isinstance(value, Mapping) and "expected_calibration_error" in value
+        ]
+        if errors:
+            lines.append(f"- {name}, expected calibration error over the test clips of all folds: {', '.join(errors)}.")
+    return "\n".join(lines)
 
 
 def _results(results: Mapping[str, Any] | None) -> str:
@@ -130,8 +166,9 @@ def _limits(metadata: Mapping[str, Any], results: Mapping[str, Any] | None) -> s
     lines = [
         "- One face at a time. The sound is that of the whole scene: who speaks is not told apart.",
         "- Expressions in the training data may be acted; other cultures, ages, cameras and rooms may be told worse.",
-        "- The probabilities are a softmax of averaged outputs, not calibrated frequencies.",
     ]
+    if metadata.get("classes") and not metadata.get("temperatures"):
+        lines.append("- The probabilities are a softmax of averaged outputs, not calibrated frequencies.")
     if str(metadata.get("dataset", "")).startswith("demo"):
         lines.insert(0, "- The demo's faces and voices are generated. **This model says nothing about people.**")
     if results is None:

@@ -19,7 +19,7 @@ from hicmae_core.data.augmentation import audio_gain, finetuning_augmentation
 from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.data.mixing import mix
 from hicmae_core.files import fingerprint
-from hicmae_core.model.artifact import save_model
+from hicmae_core.model.artifact import read_metadata, save_model
 from hicmae_core.model.classifier import Classifier, initialise_from_pretraining
 from hicmae_core.model.layers import checkpoint_blocks
 from hicmae_core.model.sizes import classifier
@@ -34,7 +34,7 @@ from hicmae_core.training.loop import Run, Task, train
 from hicmae_core.training.seeding import generator_for, seed_everything
 from hicmae_core.training.sharded_checkpoint import checkpoint_store
 from hicmae_core.training.tracker import Tracker
-from hicmae_core.training.validation import validate
+from hicmae_core.training.validation import temperature_names, validate
 
 
 def finetuning_inputs(
@@ -128,7 +128,11 @@ def run_finetuning(
         if distributed.rank() == 0:
             if learner.best_epoch is not None:
                 weights = run.checkpoints.best(chosen_epoch)
-            save_model(out_path, model, _metadata(params, dataset_name, fold, chosen_epoch), weights)
+            metadata = _metadata(params, dataset_name, fold, chosen_epoch, pretrained)
+            if validation is not None:
+                chosen = learner.history[chosen_epoch]
+                metadata["temperatures"] = [chosen[name] for name in temperature_names(dataset)]
+            save_model(out_path, model, metadata, weights)
             write_history(out_path.with_name("history.csv"), learner.history)
             run.checkpoints.clear()
         distributed.wait_for_all()
@@ -198,7 +202,9 @@ def _inputs(
     return mix(video, audio, distributions, augmentation, generator)
 
 
-def _metadata(params: Params, dataset_name: str, fold: int, chosen_epoch: int) -> dict[str, object]:
+def _metadata(
+    params: Params, dataset_name: str, fold: int, chosen_epoch: int, pretrained: Path | None
+) -> dict[str, object]:
     """What evaluation and serving need to know of a model."""
     dataset = params.dataset[dataset_name]
     return {
@@ -212,5 +218,13 @@ def _metadata(params: Params, dataset_name: str, fold: int, chosen_epoch: int) -
         "selection": params.finetune.selection,
         "epoch": chosen_epoch,
         "faces": params.faces.model_dump(mode="json"),
+        "recipe": params.finetune.model_dump(mode="json"),
+        "pretraining": None if pretrained is None else _pretraining(pretrained),
         **params.model.model_dump(),
     }
+
+
+def _pretraining(path: Path) -> dict[str, object]:
+    """What is known of how the weights came about."""
+    metadata = read_metadata(path) if path.suffix == ".safetensors" else {}
+    return {key: metadata[key] for key in ("dataset", "recipe") if key in metadata} or {"source": path.name}

@@ -88,7 +88,12 @@ def run_pretraining(
         learner = train(task, settings, Run(params.seed, device, params.compute, store, tracker))
         weights = learner.weights()
         if distributed.rank() == 0:
-            about = {"size": params.model.size, "epochs": settings.epochs}
+            about = {
+                "size": params.model.size,
+                "epochs": settings.epochs,
+                "dataset": settings.dataset,
+                "recipe": settings.model_dump(mode="json"),
+            }
             save_model(out_dir / "model.safetensors", model, about, weights)
             write_history(out_dir / "history.csv", learner.history)
             store.clear()

@@ -12,6 +12,7 @@ from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.batches import test_batches
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.model.classifier import Classifier
+from hicmae_core.model.temperature import fit_temperature
 from hicmae_core.training import distributed
 from hicmae_core.training.finetuning_losses import classification_loss, regression_loss, smooth_one_hot
 from hicmae_core.training.learner import Row
@@ -29,9 +30,9 @@ def validate(
     Processes that train together share the batches, and each gets what one process alone gets.
 
     Returns:
-        For classification `validation_loss`, `validation_uar` and `validation_war`, means over the targets, and
-        `score`, which is the UAR; for regression `validation_loss`, which is `regression_loss` over all clips, and
-        `score`, its negative.
+        For classification `validation_loss`, `validation_uar` and `validation_war`, means over the targets, `score`,
+        which is the UAR, and temperatures (`temperature_names`); for regression `validation_loss`, which is
+        `regression_loss` over all clips, and `score`, its negative.
     """
     model.eval()
     batch_size = max(1, settings.batch_size // NUM_SEGMENTS)
@@ -86,4 +87,13 @@ def scores(outputs: Tensor, labels: Tensor, dataset: DatasetParams, settings: Fi
         "validation_uar": uar,
         "validation_war": right.mean().item(),
         "score": uar,
+        **{
+            name: fit_temperature(logits[:, target].double().numpy(), by_target[:, target].numpy())
+            for target, name in enumerate(temperature_names(dataset))
+        },
     }
+
+
+def temperature_names(dataset: DatasetParams) -> list[str]:
+    """The temperature of each target's probabilities; of values there is none."""
+    return [] if dataset.task == "regression" else [f"validation_temperature{suffix}" for suffix in dataset.suffixes]

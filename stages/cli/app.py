@@ -25,6 +25,7 @@ class _Entry(NamedTuple):
 
 COMMANDS = {
     "predict": _Entry("stages.cli.predict", "Ask a model about videos: per clip, per face and over time."),
+    "watch": _Entry("stages.cli.watch", "Answer videos as they come: into a folder, or from a camera."),
     "embed": _Entry("stages.cli.embed", "Write a model's features of videos into a Parquet file."),
     "explain": _Entry("stages.cli.explain", "See why a model says of a video what it says, on one page."),
     "calibrate": _Entry("stages.cli.calibrate", "See whether a dataset's probabilities can be believed."),

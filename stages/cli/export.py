@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
+from hicmae_core.evaluation.calibration import CALIBRATION_NAME
 from hicmae_core.files import write_text
 from hicmae_core.model.artifact import load_model, save_model
 from hicmae_core.model.classifier import Classifier
@@ -60,8 +61,7 @@ def main(
         name, found = _write(kind, loaded, metadata, out)
         files[name] = found
         print(f"{out / name}: {found}")
-    results, predictions = _evaluation(path, metadata)
-    write_text(out / "README.md", model_card(loaded, metadata, results, predictions, files))
+    write_text(out / "README.md", model_card(loaded, metadata, *_evaluation(path, metadata), files))
     print(f"{out / 'README.md'}: the model's card")
 
 
@@ -79,13 +79,22 @@ def _write(kind: Format, model: Classifier | PretrainingModel, metadata: dict[st
     return name, f"any number of clips; outputs differ by {export(model, out):.1e} at most"
 
 
-def _evaluation(path: Path, metadata: dict[str, Any]) -> tuple[dict[str, Any] | None, pd.DataFrame | None]:
-    """What the project here found of the model's study; nothing for a model that is not this project's."""
+def _evaluation(
+    path: Path, metadata: dict[str, Any]
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None, pd.DataFrame | None]:
+    """Results, calibration and predictions of the model's study; nothing for a model that is not this project's."""
     dataset, fold = metadata.get("dataset"), metadata.get("fold")
     ours = layout.finetune_folder(dataset, fold) / MODEL_FILE if dataset and fold else None
     if ours is None or not ours.is_file() or ours.read_bytes() != path.read_bytes():
-        return None, None
-    report = layout.REPORTS / str(dataset) / "results.json"
+        return None, None, None
+    folder = layout.REPORTS / str(dataset)
     tables = sorted(layout.results_folder(str(dataset), 1).parent.glob("*/predictions.parquet"))
     predictions = pd.concat([pd.read_parquet(table) for table in tables], ignore_index=True) if tables else None
-    return json.loads(report.read_text(encoding="utf-8")) if report.is_file() else None, predictions
+    return _json_in(folder / "results.json"), _json_in(folder / CALIBRATION_NAME), predictions
+
+
+def _json_in(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

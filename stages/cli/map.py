@@ -32,7 +32,7 @@ def main(
     """Lay a model's features of a dataset's clips out in the plane (t-SNE), coloured by label and by speaker."""
     params = load_params()
     prepared = PreparedDataset(params, dataset)
-    fold = fold or params.folds[0]
+    fold = fold or params.folds_of(dataset)[0]
     classifier, _ = load_classifier(model or layout.finetune_folder(dataset, fold) / "model.safetensors")
     chosen = list(prepared.manifest["clip_id"]) if all_clips else test_clips(prepared.manifest, fold)
     rows = prepared.manifest.set_index("clip_id").loc[chosen]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ STDOUT = "-"
 class Answered(NamedTuple):
     """A file and the answers to its faces."""
 
-    video: Path
+    video: Path | str
     answers: list[Answer]
 
 
@@ -32,7 +34,9 @@ def records(answered: Sequence[Answered], reader: VideoReader) -> list[dict[str,
     said = "probabilities" if reader.classes else "values"
 
     def told(values: dict[str, float]) -> dict[str, Any]:
-        return {"prediction": predicted(values, reader), said: values} if reader.classes else {said: values}
+        if not reader.classes:
+            return {said: values}
+        return {"prediction": predicted(values, reader), "calibrated": reader.calibrated, said: values}
 
     return [
         {
@@ -73,24 +77,64 @@ def write_csv(answered: Sequence[Answered], reader: VideoReader, to: str) -> Non
         _write_rows(answered, reader, file)
 
 
-def value_names(answered: Sequence[Answered]) -> list[str]:
-    """What the values are called; none if no file was answered."""
-    return next((list(answer.values) for _, answers in answered for answer in answers if answer.values), [])
+class AnswersTable:
+    """A CSV file as `write_csv` writes it, which grows by the rows of one video at a time.
+
+    Attributes:
+        videos: Those that were in it at first.
+
+    Args:
+        path: The file; made if it is not there.
+        reader: Whose answers.
+
+    Raises:
+        ValueError: If it is there and holds something else.
+    """
+
+    def __init__(self, path: Path, reader: VideoReader) -> None:
+        self._path, self._reader = path, reader
+        self.videos: list[Path] = []
+        if not path.exists() or not path.stat().st_size:
+            write_csv([], reader, str(path))
+            return
+        with open(path, "rb+") as file:  # a kill may have left half a line
+            file.truncate(file.read().rfind(b"\n") + 1)
+        with open(path, encoding="utf-8", newline="") as text:
+            rows = csv.DictReader(text)
+            if list(rows.fieldnames or []) != _columns(reader):
+                raise ValueError(f"{path}: holds other columns than this model's answers; name another file")
+            self.videos = [Path(row["video"]) for row in rows]
+
+    def append(self, answered: Answered) -> None:
+        """Write the rows of a video at once."""
+        rows = io.StringIO()
+        _write_rows([answered], self._reader, rows, header=False)
+        with open(self._path, "a", encoding="utf-8", newline="") as file:
+            file.write(rows.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
 
 
-def _write_rows(answered: Sequence[Answered], reader: VideoReader, file: TextIO) -> None:
-    columns = ["video", "face", "part", "start_seconds", "end_seconds", "status", "reason", "prediction"]
-    writer = csv.DictWriter(file, [*columns, *value_names(answered)], restval="", lineterminator="\n")
-    writer.writeheader()
+def _columns(reader: VideoReader) -> list[str]:
+    fixed = ("video", "face", "part", "start_seconds", "end_seconds", "status", "reason", "prediction")
+    return [*fixed, *(["calibrated"] if reader.classes else []), *reader.value_names]
+
+
+def _write_rows(answered: Sequence[Answered], reader: VideoReader, file: TextIO, header: bool = True) -> None:
+    writer = csv.DictWriter(file, _columns(reader), restval="", lineterminator="\n")
+    if header:
+        writer.writeheader()
     for video, answers in answered:
         for answer in answers:
             writer.writerows(_rows(video, answer, reader))
 
 
-def _rows(video: Path, answer: Answer, reader: VideoReader) -> Iterator[dict[str, Any]]:
+def _rows(video: Path | str, answer: Answer, reader: VideoReader) -> Iterator[dict[str, Any]]:
     shared = {"video": video, "face": answer.face, "status": answer.status, "reason": answer.reason}
     whole = {"start_seconds": answer.start_seconds, "end_seconds": answer.end_seconds, "values": answer.values}
+    calibrated = {"calibrated": reader.calibrated} if reader.classes and answer.values else {}
     for part, window in [("clip", whole), *(("window", window) for window in answer.windows)]:
         values = window["values"]
         times = {key: window[key] for key in ("start_seconds", "end_seconds")}
-        yield {**shared, "part": part, **times, "prediction": predicted(values, reader) if values else "", **values}
+        best = predicted(values, reader) if values else ""
+        yield {**shared, "part": part, **times, "prediction": best, **calibrated, **values}

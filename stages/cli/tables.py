@@ -12,7 +12,7 @@ from rich.text import Text
 from tabulate import tabulate
 
 from hicmae_core.inference.video import Answer, VideoReader
-from stages.cli.records import Answered, predicted, value_names
+from stages.cli.records import Answered, predicted
 
 
 def show(answered: Sequence[Answered], reader: VideoReader) -> None:
@@ -21,10 +21,11 @@ def show(answered: Sequence[Answered], reader: VideoReader) -> None:
         ((video, answers),) = answered
         for answer in answers:
             _show_one(video, answer, numbered=len(answers) > 1)
+        _tell_calibration(answered, reader)
         return
-    names = value_names(answered)
     numbered = any(len(answers) > 1 for _, answers in answered)
-    header = ["video", *(["face", "seconds"] if numbered else []), *(["prediction"] if reader.classes else []), *names]
+    faces, best = ["face", "seconds"] if numbered else [], ["prediction"] if reader.classes else []
+    header = ["video", *faces, *best, *reader.value_names]
     rows, refusals = [], []
     for video, answers in answered:
         for answer in answers:
@@ -38,6 +39,22 @@ def show(answered: Sequence[Answered], reader: VideoReader) -> None:
         print_table("", header, rows)
     for refusal in refusals:
         print(refusal)
+    _tell_calibration(answered, reader)
+
+
+def in_a_line(answered: Answered, reader: VideoReader) -> list[str]:
+    """The answer to each face of a video in a line."""
+    lines = []
+    for answer in answered.answers:
+        if not answer.values:
+            lines.append(_refusal(answered.video, answer))
+            continue
+        name = f"{answered.video}, face {answer.face}" if len(answered.answers) > 1 else str(answered.video)
+        seconds = _seconds(answer.start_seconds, answer.end_seconds)
+        numbers = ", ".join(f"{name} {value:.2f}" for name, value in answer.values.items())
+        best = predicted(answer.values, reader)
+        lines.append(f"{name}, {seconds} s: {best} ({numbers})" if best else f"{name}, {seconds} s: {numbers}")
+    return lines
 
 
 def print_table(title: str, header: list[str], rows: list[list[str]], best: bool = True) -> None:
@@ -63,7 +80,12 @@ def print_table(title: str, header: list[str], rows: list[list[str]], best: bool
     Console().print(table)
 
 
-def _show_one(video: Path, answer: Answer, numbered: bool) -> None:
+def _tell_calibration(answered: Sequence[Answered], reader: VideoReader) -> None:
+    if reader.classes and any(answer.values for _, answers in answered for answer in answers):
+        print(f"probabilities: {'calibrated' if reader.calibrated else 'not calibrated'}")
+
+
+def _show_one(video: Path | str, answer: Answer, numbered: bool) -> None:
     if not answer.values:
         print(_refusal(video, answer))
         return
@@ -76,11 +98,11 @@ def _show_one(video: Path, answer: Answer, numbered: bool) -> None:
     print_table(name + note, ["seconds", *answer.values], rows)
 
 
-def _refusal(video: Path, answer: Answer) -> str:
+def _refusal(video: Path | str, answer: Answer) -> str:
     return f"{video}: no answer, {answer.status}: {_bare(video, answer.reason)}"
 
 
-def _bare(video: Path, reason: str) -> str:
+def _bare(video: Path | str, reason: str) -> str:
     return reason.removeprefix(f"{video}: ")
 
 

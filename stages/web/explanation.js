@@ -27,6 +27,9 @@ function show(data, source, place) {
   if (data.reason) add(element("p", {class: "warning"}, data.reason));
   if (!data.whole.length) return;
   add(element("p", {class: "verdict"}, verdict(data)));
+  if (data.said === "probabilities") add(element("p", {class: "note"}, data.calibrated
+    ? "Probabilities are calibrated: scaled by a temperature that was fitted on speakers held out from training."
+    : "Probabilities are the model's own, not calibrated."));
 
   const clock = makeClock(data, source);
   const bars = element("div", {class: "bars"});

@@ -8,10 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-CAUTION = (
-    "Probabilities are the model's own, not calibrated. It says how an expression looks and sounds, not what a person "
-    "feels."
-)
+CAUTION = "It says how an expression looks and sounds, not what a person feels."
 _HERE = Path(__file__).parent
 
 

@@ -33,6 +33,7 @@ def explanation_record(reader: VideoReader, explanation: Explanation, size: tupl
         "status": explanation.status,
         "reason": explanation.reason,
         "said": "probabilities" if reader.classes else "values",
+        "calibrated": reader.calibrated,
         "targets": list(reader.targets),
         "classes": list(reader.classes),
         "names": list(explanation.values),

@@ -4,7 +4,18 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
+import torch
+
+from hicmae_core.config import CorpusParams
+from hicmae_core.demo.film import Studio
+from hicmae_core.demo.performance import FRAME_RATE_HZ
+from hicmae_core.demo.script import write_script
+from hicmae_core.media.decoding import read_audio, read_frames
+from hicmae_core.model.artifact import save_model
+from hicmae_core.model.sizes import classifier
+from tests.media.films import write_film
 
 
 def test_files_are_answered_in_every_form(hicmae, folder):
@@ -48,3 +59,42 @@ def test_mistakes_are_told_in_one_sentence(hicmae, folder, arguments, words):
     assert "error: " in result.stderr
     assert words in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.fixture(scope="module")
+def two_speakers(tmp_path_factory):
+    """Two faces of the demo corpus side by side, and a model that finds faces."""
+    folder = tmp_path_factory.mktemp("two")
+    clips, _ = write_script(CorpusParams(num_speakers=4, num_takes=1, min_seconds=2.4, max_seconds=2.4), FRAME_RATE_HZ)
+    left, right = clips[0], next(clip for clip in clips if clip.speaker.name != clips[0].speaker.name)
+    studio = Studio()
+    for clip in (left, right):
+        studio.film(clip, folder)
+    sides = [[image for _, image in read_frames(folder / clip.file)] for clip in (left, right)]
+    beside = [np.hstack(pair) for pair in zip(*sides, strict=True)]
+    write_film(folder / "both.mp4", beside, read_audio(folder / left.file), rate=16_000)
+    torch.manual_seed(0)
+    model = classifier("demo", 2, image_size=32, num_frames=8)
+    torch.nn.init.normal_(model.head.weight, std=0.2)
+    faces = {"detector": "centerface", "size": 48}
+    save_model(folder / "model.safetensors", model, {"classes": ["sad", "glad"], "targets": [], "faces": faces})
+    return folder
+
+
+def test_each_speaker_of_a_scene_has_a_row(hicmae, two_speakers):
+    ask = ("predict", "both.mp4", "--model", ".", "--hop", "0")
+    alone = json.loads(hicmae(*ask, "--json", cwd=two_speakers).stdout)
+    assert len(alone) == 1
+    result = hicmae(*ask, "--json", "--csv", "faces.csv", "--all-speakers", cwd=two_speakers)
+    assert result.returncode == 0, result.stderr
+    first, second = json.loads(result.stdout)
+    assert (first["face"], second["face"]) == (1, 2)
+    lefts = sorted([first["box"], second["box"]])
+    assert lefts[0][2] <= 224 <= lefts[1][0]  # each in its half of the picture
+    assert first["probabilities"] != second["probabilities"]
+    rows = list(csv.DictReader(io.StringIO((two_speakers / "faces.csv").read_text())))
+    assert [(row["face"], row["part"], row["status"]) for row in rows] == [
+        ("1", "clip", first["status"]),
+        ("2", "clip", second["status"]),
+    ]
+    assert "both.mp4, face 2" in hicmae(*ask, "--all-speakers", cwd=two_speakers).stdout

@@ -68,7 +68,8 @@ def test_a_video_is_answered_in_json(server, film):
     code, text = ask(server[0], film.read_bytes())
     assert code == 200
     answer = json.loads(text)
-    assert set(answer) == {"status", "reason", "probabilities", "windows"}
+    assert set(answer) == {"status", "reason", "calibrated", "probabilities", "windows"}
+    assert not answer["calibrated"]
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
     starts = [window["start_seconds"] for window in answer["windows"]]
     assert starts[0] == 0
