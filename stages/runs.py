@@ -11,9 +11,10 @@ import json
 import logging
 import os
 import re
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -64,6 +65,8 @@ class RunStore:
         with self.lock, self._opening():  # several processes that create one SQLite store at once would spoil it
             self.client = MlflowClient(self.uri)
             self.client.search_experiments(max_results=1)
+            if self.uri.startswith(_SQLITE):
+                _write_ahead(Path(self.uri.removeprefix(_SQLITE)))
 
     def open(
         self, stage: str, study: Study, params: Params, fold: int | None, fingerprint: str
@@ -153,7 +156,7 @@ class RunStore:
         MLFLOW_HTTP_REQUEST_TIMEOUT.set(_OPENING_TIMEOUT_SECONDS)
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
             if self.uri.startswith(_SQLITE):
                 mend = "see that the disk has room and that no other program holds the file"
             else:
@@ -224,6 +227,15 @@ class RunStore:
                 link = f"#/experiments/{info.experiment_id}/runs/{info.run_id}"
                 tags["mlflow.note.content"] = f"Starts from the [pre-training {info.run_name}]({link})."
         return tags
+
+
+def _write_ahead(store: Path) -> None:
+    """Let those who read an SQLite store, such as the UI, and those who write it not wait for each other.
+
+    The file remembers it: MLflow itself leaves SQLite's default, in which each keeps the other out.
+    """
+    with closing(sqlite3.connect(store, timeout=_OPENING_TIMEOUT_SECONDS)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _can_go_on(run: Run, fingerprint: str) -> bool:

@@ -20,21 +20,6 @@ def changed(section: str, **values: object) -> Params:
     return PARAMS.model_copy(update={section: getattr(PARAMS, section).model_copy(update=values)})
 
 
-def test_folds_in_separate_processes_meet_under_one_parent_of_a_new_store(bare_project: Path) -> None:
-    folds = [start_fold(fold) for fold in (1, 2, 3)]
-    assert [fold.wait(120) for fold in folds] == [0, 0, 0]
-
-    runs = runs_of(bare_project)
-    assert set(runs) == {"demo both pretrained", "fold 1", "fold 2", "fold 3"}
-    parent = runs.pop("demo both pretrained")
-    assert parent.info.status == "FINISHED"
-    for name, run in runs.items():
-        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert run.data.tags["fold"] == name.removeprefix("fold ")
-        assert run.info.status == "FINISHED"
-        assert len(steps_of(bare_project, run, "train/loss")) == 3
-
-
 def test_a_run_carries_parameters_tags_data_and_system_metrics(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
     with track("finetune", PARAMS, "demo", 2) as tracker:

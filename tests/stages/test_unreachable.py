@@ -4,10 +4,8 @@ import os
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,45 +16,14 @@ from stages.delivery import Delivery
 from stages.outbox import waiting_folders
 from stages.runs import RunStore
 from stages.tracking import track
+from tests.stages.mlflow_server import Server
 from tests.stages.test_outbox import full_disk
 from tests.stages.tracked import PARAMS, runs_of, start_fold, steps_of
 
 
-class Server:
-    """An MLflow server on a project's store, that can be killed and started again."""
-
-    def __init__(self, project: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{port}"
-        self._project = project
-        self._command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
-        self._command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{project / 'mlflow.db'}"]
-        self._command += ["--artifacts-destination", str(project / "mlartifacts")]
-
-    def start(self) -> None:
-        with open(self._project / "server.log", "a", encoding="utf-8") as log:
-            self._process = subprocess.Popen(
-                self._command, stdout=log, stderr=log, cwd=self._project, start_new_session=True
-            )
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
-                    return
-            except OSError:
-                time.sleep(0.2)
-        raise TimeoutError((self._project / "server.log").read_text(encoding="utf-8"))
-
-    def kill(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-
 @pytest.fixture
 def server(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    server = Server(project)
+    server = Server(project, f"sqlite:///{project / 'mlflow.db'}", str(project / "mlartifacts"))
     server.start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     yield server

@@ -14,22 +14,21 @@ ROOT = Path(__file__).resolve().parents[2]
 PARAMS = load_params(ROOT / "params.yaml")
 
 
-def client_of(project: Path) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+def client_of(store: Path | str) -> MlflowClient:
+    """Of a project's own store, or of a server."""
+    return MlflowClient(f"sqlite:///{store / 'mlflow.db'}" if isinstance(store, Path) else store)
 
 
-def runs_of(project: Path, experiment: str = "demo") -> dict[str, Run]:
-    client = client_of(project)
+def runs_of(store: Path | str, experiment: str = "demo") -> dict[str, Run]:
+    client = client_of(store)
     found = client.get_experiment_by_name(experiment)
     runs = client.search_runs([found.experiment_id], run_view_type=ViewType.ALL) if found else []
     assert len({run.info.run_name for run in runs}) == len(runs), "two runs of one name"
     return {run.info.run_name: run for run in runs}
 
 
-def steps_of(project: Path, run: Run, name: str) -> list[tuple[int, float]]:
-    return sorted(
-        (metric.step, metric.value) for metric in client_of(project).get_metric_history(run.info.run_id, name)
-    )
+def steps_of(store: Path | str, run: Run, name: str) -> list[tuple[int, float]]:
+    return sorted((metric.step, metric.value) for metric in client_of(store).get_metric_history(run.info.run_id, name))
 
 
 SCRIPT = """
