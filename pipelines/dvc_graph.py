@@ -71,11 +71,11 @@ def read_graph(root: Path) -> Graph:
     """Ask DVC for the graph and status of the project in `root`.
 
     Raises:
-        ValueError: With DVC's message, if it cannot read the project.
+        ValueError: With DVC's message, if it cannot read the project or somebody's `dvc repro` is at work in it.
     """
     edges = read_edges(root)
     status = json.loads(_read(root, "status", "--json"))
-    order = TopologicalSorter(edges).static_order()
+    order = TopologicalSorter({stage: sorted(edges[stage]) for stage in sorted(edges)}).static_order()
     return Graph({stage: frozenset(edges[stage]) for stage in order}, frozenset(status) & frozenset(edges))
 
 

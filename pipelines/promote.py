@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed, Failed, State
 
 from hicmae_core.config import load_params
+from pipelines.workspace import alone_in
 from stages.command import parser, run
 from stages.promotion import promote as pass_gate
 from stages.registry import register
@@ -30,12 +31,14 @@ def promote(dataset: str = "demo", register_first: bool = True) -> State[None]:
         register_first: Make the model of the study of params.yaml the candidate; otherwise the one that is it.
     """
     logger = get_run_logger()
-    params, store = load_params(), RunStore(Path.cwd())
+    root = Path.cwd()
     try:
-        if register_first:
-            version = register(store, params, dataset)
-            logger.info("models:/%s/%s is the candidate: %s", version.name, version.version, version.description)
-        verdict = pass_gate(store, params, dataset)
+        with alone_in(root, logger.info):
+            params, store = load_params(), RunStore(root)
+            if register_first:
+                version = register(store, params, dataset)
+                logger.info("models:/%s/%s is the candidate: %s", version.name, version.version, version.description)
+            verdict = pass_gate(store, params, dataset)
     except ValueError as error:
         return Failed(message=str(error))
     create_markdown_artifact(verdict.message, key="promote", description="What became of the candidate")

@@ -116,6 +116,7 @@ def toy_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which nothing ran yet; making one takes seconds."""
     root = tmp_path_factory.mktemp("project")
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    shutil.copy(ROOT / ".gitignore", root)
     (root / "step.py").write_text(STEP)
     (root / "dvc.yaml").write_text(GRAPH)
     (root / "raw.txt").write_text("raw\n")

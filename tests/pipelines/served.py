@@ -1,4 +1,4 @@
-"""A real Prefect server, and a project whose deployments a real worker runs, as users have them."""
+"""A real Prefect server, a real MLflow server, and a project whose deployments a real worker runs."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,13 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: Callable[[], st
     return time.monotonic() - start
 
 
+def answers(address: str) -> bool:
+    try:
+        return httpx.get(address, timeout=5).is_success
+    except httpx.TransportError:
+        return False
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
@@ -45,9 +52,9 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 class Server:
-    """``prefect server start`` with a SQLite file in `folder`."""
+    """``prefect server start`` with a SQLite file in `folder`; `tracer` is a command that goes before it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tracer: Sequence[str] = ()) -> None:
         port = str(free_port())
         self.api = f"http://127.0.0.1:{port}/api"
         self.environment = {
@@ -62,33 +69,49 @@ class Server:
         self.log = folder / "server.log"
         with open(self.log, "wb") as log:
             command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-            self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
-        wait_for(self._is_up, 120, self.log.read_text)
+            self.process = subprocess.Popen([*tracer, *command], env=self.environment, stdout=log, stderr=log)
+        wait_for(lambda: answers(f"{self.api}/health"), 120, self.log.read_text)
         self.client = SyncPrefectClient(self.api)
 
-    def _is_up(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
-        try:
-            return httpx.get(f"{self.api}/health", timeout=5).is_success
-        except httpx.TransportError:
-            return False
+    def end(self) -> None:
+        end(self.process)
+
+
+class MlflowServer:
+    """``mlflow server`` with a SQLite file and artifacts in `folder`; `tracer` is a command that goes before it."""
+
+    def __init__(self, folder: Path, tracer: Sequence[str] = ()) -> None:
+        port = str(free_port())
+        self.address = f"http://127.0.0.1:{port}"
+        log = folder / "mlflow.log"
+        with open(log, "wb") as handle:
+            command = [
+                sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", port,
+                "--backend-store-uri", f"sqlite:///{folder}/served.db",
+                "--artifacts-destination", str(folder / "artifacts"),
+            ]  # fmt: skip
+            self.process = subprocess.Popen([*tracer, *command], stdout=handle, stderr=handle)
+        wait_for(lambda: answers(f"{self.address}/health"), 120, log.read_text)
 
     def end(self) -> None:
         end(self.process)
 
 
 class Site:
-    """A project with the deployments of prefect.yaml, on a server, and a worker for them."""
+    """A project with the deployments of prefect.yaml, on a server, and a worker for them, `tracer` before it."""
 
-    def __init__(self, root: Path, server: Server, environment: dict[str, str]) -> None:
+    def __init__(self, root: Path, server: Server, environment: dict[str, str], tracer: Sequence[str] = ()) -> None:
         self.root = root
         self.server = server
         (root / ".dvc" / "tmp").mkdir(exist_ok=True)
         self.environment = {**environment, **server.environment, "PWD": str(root)}  # prefect.yaml asks for it
-        self.prefect("work-pool", "create", "--type", "process", "--overwrite", "local")
+        self.worker = self.start_worker(tracer)
+        wait_for(self._has_pool, 60, self.worker_log)
         self.prefect("work-pool", "set-concurrency-limit", "local", "1")
         self.prefect("deploy", "--all")
-        self.worker = self.start_worker()
+
+    def _has_pool(self) -> bool:
+        return "local" in [pool.name for pool in self.server.client.read_work_pools()]
 
     def prefect(self, *arguments: str) -> str:
         """What a ``prefect`` command prints."""
@@ -97,10 +120,10 @@ class Site:
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, tracer: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         with open(self.root / ".dvc" / "tmp" / "worker.log", "ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "prefect", "worker", "start", "--pool", "local"],
+                [*tracer, sys.executable, "-m", "prefect", "worker", "start", "--pool", "local", "--type", "process"],
                 cwd=self.root,
                 env=self.environment,
                 stdout=log,

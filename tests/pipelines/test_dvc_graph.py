@@ -1,6 +1,12 @@
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from pipelines.dvc_graph import Graph, name_of, read_graph
+from tests.pipelines.served import wait_for
 
 GRAPH = Graph(
     {
@@ -59,3 +65,20 @@ def test_a_broken_dvc_yaml_is_reported_in_dvcs_words(project) -> None:
     (project.root / "dvc.yaml").write_text("stages: {bad: {comand: x}}\n")
     with pytest.raises(ValueError, match=r"dvc\.yaml"):
         read_graph(project.root)
+
+
+def test_a_dvc_repro_by_hand_is_named(project) -> None:
+    project.set_mishaps(endless="quality-demo")
+    by_hand = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "quality@demo"],
+        cwd=project.root,
+        env=project.environment(),
+        start_new_session=True,
+    )
+    try:
+        wait_for((project.root / "pid.txt").exists, 60, lambda: "no stage began")
+        with pytest.raises(ValueError, match=f"is busy, it is being blocked by:\\n +\\(PID {by_hand.pid}\\)"):
+            read_graph(project.root)
+    finally:
+        os.killpg(by_hand.pid, signal.SIGINT)
+        by_hand.wait(30)

@@ -10,6 +10,7 @@ from pipelines.cross_validate import cross_validate
 from pipelines.import_dataset import import_dataset
 from pipelines.prepare import prepare, pull_raw_files
 from pipelines.pretrain import pretrain
+from pipelines.promote import promote
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -26,6 +27,15 @@ def test_a_cross_validation_runs_the_folds_it_is_asked_for(project) -> None:
     params = project.params()
     assert params["folds"] == {"demo": [1, 3]}
     assert (params["finetune"]["modality"], params["finetune"]["checkpoint"]) == ("audio", "published.pth")
+
+
+def test_without_a_finished_study_nothing_is_promoted(project) -> None:
+    state = promote("demo", return_state=True)
+    assert state.is_failed()
+    assert (
+        state.message
+        == "dataset demo: no finished study (the study of params.yaml); run dvc repro, or name one with --study"
+    )
 
 
 @pytest.mark.slow

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Cancelling
 
@@ -61,7 +63,8 @@ def test_no_stage_outlives_its_run_and_the_next_run_goes_on(project, site: Site,
 def test_a_run_is_watched_in_its_logs_and_artifacts(project, site: Site) -> None:
     project.set_mishaps(broken="finetune-2")
     run = site.wait_until(site.trigger("reproduce", targets=["finetune"]), "Failed")
-    assert "stage finetune@demo-2 failed; to run it alone: dvc repro --single-item finetune@demo-2" in run.state.message
+    alone = "dvc repro --single-item folds/demo/dvc.yaml:finetune@2"
+    assert f"stage finetune@demo-2 failed; to run it alone: {alone}" in run.state.message
     assert "finetune-2 cannot go on: mend it" in run.state.message
     tasks = site.server.client.read_task_runs()
     states = {task.name: task.state_name for task in tasks if task.flow_run_id == run.id}
@@ -84,17 +87,47 @@ def test_a_mistaken_parameter_is_refused_by_the_server(site: Site) -> None:
     assert site.runs_of("cross-validate") == []
 
 
+def announce(site: Site, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pipelines.announce", "demo", *arguments]
+    return subprocess.Popen(command, cwd=site.root, env=site.environment, stderr=subprocess.PIPE, text=True)
+
+
+def prepared(site: Site, count: int) -> FlowRun:
+    """The last of `count` runs of `prepare`, when it has ended well."""
+    wait_for(lambda: len(site.runs_of("prepare")) == count, 60, site.worker_log)
+    return site.wait_until(max(site.runs_of("prepare"), key=lambda run: run.created), "Completed")
+
+
 def test_announced_clips_are_prepared(project, site: Site) -> None:
-    project.dvc("repro", "--quiet", "quality@demo")
-    (project.root / "raw.txt").write_text("more\n")
-    project.ran()
-    command = [sys.executable, "-m", "pipelines.announce", "demo"]
-    subprocess.run(command, env=site.environment, check=True)
-    wait_for(lambda: site.runs_of("prepare"), 60, site.worker_log)
-    (run,) = site.runs_of("prepare")
+    """Clips that lie there, then some that come, then some that come by the DVC remote."""
+    raw = project.root / "data" / "raw" / "demo"
+    raw.mkdir(parents=True)
+    graph = (project.root / "dvc.yaml").read_text()
+    (project.root / "dvc.yaml").write_text(graph.replace("deps: [raw.txt]", 'deps: [raw.txt, "data/raw/${key}"]'))
+    (raw / "first.mp4").write_text("film")
+    watcher = announce(site, "--watch")
+    run = prepared(site, 1)
     assert run.parameters == {"dataset": "demo", "pull": False}
-    assert site.wait_until(run, "Completed").state.message == "1 ran"
+    assert run.state.message == "1 ran"
+    (raw / "second.mp4").write_text("film")
+    assert prepared(site, 2).state.message == "1 ran"
+    watcher.send_signal(signal.SIGINT)
+    told = watcher.communicate(timeout=30)[1].splitlines()
+    assert told == ["announced new clips of demo"] * 2 + ["interrupted; run the same command again to go on"]
+
+    project.dvc("remote", "add", "--quiet", "--default", "store", str(project.root.with_name("remote")))
+    (raw / "third.mp4").write_text("film")
+    project.dvc("add", "--quiet", "data/raw/demo")
+    project.dvc("push", "--quiet")
+    for folder in (raw, project.root / ".dvc" / "cache"):
+        shutil.rmtree(folder)
+    project.ran()
+    assert announce(site, "--pull").wait(60) == 0
+    run = prepared(site, 3)
+    assert run.parameters == {"dataset": "demo", "pull": True}
+    assert run.state.message == "1 ran"
     assert project.ran() == ["quality-demo"]
+    assert sorted(path.name for path in raw.iterdir()) == ["first.mp4", "second.mp4", "third.mp4"]
 
 
 def test_runs_of_one_workspace_wait_for_each_other(project, site: Site) -> None:

@@ -1,20 +1,21 @@
-"""The demo's deployment on a Prefect server, with an MLflow server and a worker: cancelled half-way and run again."""
+"""The demo's deployment on a Prefect server, with an MLflow server and a worker: cancelled, run again, promoted."""
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import mlflow
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.states import Cancelling
 
+from hicmae_core.files import sha256_of
 from tests.conftest import Project
-from tests.pipelines.served import Server, Site, end, free_port, wait_for
+from tests.pipelines.served import MlflowServer, Server, Site, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
@@ -22,28 +23,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 @pytest.fixture
 def mlflow_address(tmp_path: Path) -> Iterator[str]:
     """A real MLflow server."""
-    address = f"http://127.0.0.1:{free_port()}"
-    log = tmp_path / "mlflow.log"
-    with open(log, "wb") as handle:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1",
-             "--port", address.rpartition(":")[2], "--backend-store-uri", f"sqlite:///{tmp_path}/served.db",
-             "--artifacts-destination", str(tmp_path / "artifacts")],
-            stdout=handle, stderr=handle,
-        )  # fmt: skip
-
-    def is_up() -> bool:
-        try:
-            return httpx.get(f"{address}/health").is_success
-        except httpx.TransportError:
-            return False
-
-    wait_for(is_up, 120, log.read_text)
-    yield address
-    end(server)
+    server = MlflowServer(tmp_path)
+    yield server.address
+    server.end()
 
 
-def test_a_demo_cancelled_half_way_is_completed_by_the_next_run(
+def test_a_demo_cancelled_half_way_is_completed_by_the_next_run_and_promoted(
     new_project: Project, server: Server, mlflow_address: str
 ) -> None:
     values = new_project.params()
@@ -55,6 +40,7 @@ def test_a_demo_cancelled_half_way_is_completed_by_the_next_run(
     site = Site(root, server, {"PATH": path, "MLFLOW_TRACKING_URI": mlflow_address})
     try:
         check_runs(site, mlflow_address)
+        check_promotion(site, mlflow_address)
     finally:
         site.end()
     fold = json.loads((root / "results/demo/2/metrics.json").read_text())
@@ -92,3 +78,25 @@ def check_runs(site: Site, mlflow_address: str) -> None:
     shown = rows["pretrain"]["MLflow run"]
     assert f"({mlflow_address}/#/experiments/{experiments['pretraining']}/runs/{pretraining.info.run_id})" in shown
     assert all(rows[stage]["MLflow run"] for stage in ("finetune@demo-1", "evaluate@demo-2", "summarise@demo"))
+
+
+def check_promotion(site: Site, mlflow_address: str) -> None:
+    first = site.wait_until(site.trigger("promote", dataset="demo"), "Completed")
+    assert first.state.message == "hicmae-demo version 1 is the first champion"
+    second = site.wait_until(site.trigger("promote", dataset="demo"), "Completed")
+    assert second.state.message == "hicmae-demo version 1 is the champion already"
+
+    client = MlflowClient(mlflow_address)
+    (version,) = client.search_model_versions("name = 'hicmae-demo'")
+    assert client.get_registered_model("hicmae-demo").aliases == {"candidate": "1", "champion": "1"}
+    assert version.tags["weights_sha256"] == sha256_of(site.root / "models/finetune/demo/1/model.safetensors")
+
+    videos = [str(path) for path in sorted((site.root / "data/raw/demo").rglob("*_01.mp4"))[:2]]
+    previous = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(mlflow_address)
+    try:
+        answered = mlflow.pyfunc.load_model("models:/hicmae-demo@champion").predict(pd.DataFrame({"video": videos}))
+    finally:
+        mlflow.set_tracking_uri(previous)
+    assert answered["status"].tolist() == ["ok", "ok"], answered["reason"].tolist()
+    assert set(answered["label"]) <= {"anger", "happiness", "neutral", "sadness"}
