@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+from PIL import Image
 
+from hicmae_core.files import sha256_of
 from stages.outbox import Entry
 from stages.runs import RunStore
 from stages.sender import Refused, reason
 
+DIGEST_TAG = "sha256."
+"""Begins the tags that hold the digests of a run's files, by name."""
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
 
 
@@ -37,7 +42,14 @@ class Delivery:
                 case "metrics":
                     self._log_metrics(entries)
                 case "artifact":
-                    self._store.client.log_artifact(self._run_id, entries[0]["path"], entries[0]["folder"] or None)
+                    self._log_artifact(Path(entries[0]["path"]), entries[0]["folder"])
+                case "image":
+                    self._log_image(Path(entries[0]["path"]), entries[0]["time_ms"])
+                case "text":
+                    self._store.client.log_text(self._run_id, entries[0]["text"], entries[0]["name"])
+                case "tags":
+                    for name, value in entries[0]["tags"].items():
+                        self._store.client.set_tag(self._run_id, name, value)
                 case "end":
                     with self._store.lock:
                         self._store.end(self._run_id, **entries[0]["how"])
@@ -47,6 +59,18 @@ class Delivery:
             raise
         except FileNotFoundError as error:
             raise Refused(f"{error.filename} is no longer there") from error
+
+    def _log_artifact(self, path: Path, folder: str) -> None:
+        """Store a file, and by its digest the way back from any copy of it (`stages.lineage`)."""
+        self._store.client.log_artifact(self._run_id, str(path), folder or None)
+        name = f"{folder}/{path.name}" if folder else path.name
+        self._store.client.set_tag(self._run_id, f"{DIGEST_TAG}{name}", sha256_of(path))
+
+    def _log_image(self, path: Path, time_ms: int) -> None:
+        with Image.open(path) as picture:
+            self._store.client.log_image(
+                self._run_id, picture, key=path.stem, step=0, timestamp=time_ms, synchronous=True
+            )
 
     def _log_metrics(self, entries: Sequence[Entry]) -> None:
         metrics = [metric for entry in entries for metric in self._wanted(entry)]

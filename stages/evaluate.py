@@ -5,6 +5,7 @@ from hicmae_core.data.folds import test_clips
 from hicmae_core.devices import device_named
 from hicmae_core.evaluation.fold_results import write_fold_results
 from hicmae_core.evaluation.prediction import predict, shown_modality
+from hicmae_core.evaluation.prediction_figures import plot_predictions
 from hicmae_core.model.artifact import load_classifier
 from stages import layout
 from stages.clips import PreparedDataset
@@ -34,9 +35,11 @@ def main() -> None:
             metadata.get("temperatures", ()),
         )
         metrics = write_fold_results(predictions, prepared.dataset, out_dir)
+        plot_predictions(predictions, prepared.dataset, out_dir / "confusion.png")
         tracker.log_metrics({f"test_{key}": value for key, value in metrics.items()}, step=0)
         for path in sorted(out_dir.iterdir()):
             tracker.log_artifact(path)
+        tracker.log_image(out_dir / "confusion.png")
     print(f"{name} fold {fold} ({shown}): " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
 
 

@@ -1,7 +1,7 @@
 """Stage `finetune`: supervised fine-tuning of one fold."""
 
 from hicmae_core.config import load_params
-from hicmae_core.data.folds import few_labels, split
+from hicmae_core.data.folds import training_parts
 from hicmae_core.evaluation.training_figures import plot_history
 from hicmae_core.training import distributed
 from hicmae_core.training.finetune import finetuning_fingerprint, finetuning_inputs, run_finetuning
@@ -19,10 +19,15 @@ def main() -> None:
     params = load_params()
     settings = params.finetune
     prepared = PreparedDataset(params, name)
-    parts = split(
-        prepared.manifest, fold, prepared.dataset, settings.selection, settings.validation_fraction, params.seed
+    parts = training_parts(
+        prepared.manifest,
+        fold,
+        prepared.dataset,
+        settings.selection,
+        settings.validation_fraction,
+        settings.label_fraction,
+        params.seed,
     )
-    labelled = few_labels(prepared.manifest, parts.train, prepared.dataset, settings.label_fraction, params.seed, fold)
     pretrained = settings.checkpoint if settings.init == "pretrained" else None
     out_dir = layout.finetune_folder(name, fold)
     mark = finetuning_fingerprint(params, name, fold, prepared.files, pretrained)
@@ -33,7 +38,7 @@ def main() -> None:
             params,
             name,
             fold,
-            clips=prepared.clips(labelled, settings.modality),
+            clips=prepared.clips(parts.train, settings.modality),
             validation=None if parts.validation is None else prepared.clips(parts.validation, settings.modality),
             pretrained=pretrained,
             out_path=out_dir / "model.safetensors",

@@ -1,109 +1,154 @@
-"""From a run or registered model back to its code, data and settings; from a clip on to all that was made of it."""
+"""From a number, prediction, model or run back to its code, data and settings; from a clip on to all made of it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from tabulate import tabulate
 
-from hicmae_core.config import Params, load_params
-from hicmae_core.data.manifest import read_manifest
-from stages import layout
+from hicmae_core.config import load_params
+from hicmae_core.files import sha256_of
 from stages.command import parser, run
+from stages.delivery import DIGEST_TAG
+from stages.dependents import uses
 from stages.model_store import ModelStore
 from stages.project import project_root
-from stages.registry import model_name
-from stages.runs import RunStore
+from stages.provenance import ENVIRONMENT_TAG
+from stages.runs import KEY_TAG, PARENT_TAG, RunStore
 
 EXAMPLES = """
 python -m stages.lineage 0123456789abcdef0123456789abcdef
 python -m stages.lineage models:/hicmae-demo@champion --json
+python -m stages.lineage results/demo/1/predictions.parquet
+python -m stages.lineage models/finetune/demo/1/model.safetensors
+python -m stages.lineage reports/demo/metrics.json:pooled.uar
 python -m stages.lineage --clip SP01_anger_01
 """
-_TAGS = ("git_commit", "dataset", "fold", "stage", "seed", "pretraining_run_id", "training_fingerprint", "run_key",
-         "dvc_lock_sha256")  # fmt: skip
+_TAGS = ("stage", "git_commit", "dataset", "fold", "seed", "device", "training_fingerprint", "run_key",
+         "dvc_locks_sha256")  # fmt: skip
+_LOGGED_NAMES = ("model.safetensors", "predictions.parquet", "metrics.json", "results.json", "results.csv",
+                 "results.md", "confusion.csv", "history.csv")  # fmt: skip
+"""What files of runs are called; a copy may have another name."""
 
 
-def origin(store: RunStore, name: str) -> dict[str, object]:
+def origin(store: RunStore, name: str) -> dict[str, Any]:
     """What a result was made of.
 
     Args:
         store: Where the runs are.
-        name: An MLflow run id, or ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
+        name: An MLflow run id; ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``; a file that a run has logged
+            (predictions, model, metrics, report, figure), under whatever name; or a number in a JSON file, as
+            ``FILE:KEY.KEY``.
 
     Raises:
-        ValueError: If there is no such run or model.
+        ValueError: If there is no such run, model or number, or no run has logged such a file.
     """
-    found: dict[str, object] = {}
-    run_id = name
+    path, _, key = name.partition(":")
+    if Path(name).is_file():
+        return _of_file(store, Path(name))
+    if key and Path(path).is_file():
+        return {"number": name, "value": _number(Path(path), key)} | _of_file(store, Path(path))
     if name.startswith("models:"):
         version = ModelStore(store).find(name)
-        run_id = version.run_id
         found = {"model": f"models:/{version.name}/{version.version}", "weights_sha256": version.tags["weights_sha256"]}
+        return found | _of_run(store, version.run_id)
+    if "/" in path or Path(path).suffix:
+        raise ValueError(
+            f"{path}: no such file; what is traced is a run id, a model, a file or FILE:KEY of a JSON file"
+        )
+    return _of_run(store, name)
+
+
+def _of_file(store: RunStore, path: Path) -> dict[str, Any]:
+    digest = sha256_of(path)
+    names = dict.fromkeys([path.name, *(name for name in _LOGGED_NAMES if Path(name).suffix == path.suffix)])
+    found = [made for name in names for made in store.tagged(f"{DIGEST_TAG}{name}", digest)]
+    if not found:
+        raise ValueError(
+            f"{path}: no run in MLflow at {store.name} has logged a file with these bytes (sha256 {digest}); "
+            "answers of `hicmae predict` do not name their model, so trace the model that gave them"
+        )
+    found.sort(key=lambda made: (KEY_TAG in made.data.tags, made.info.start_time), reverse=True)
+    told: dict[str, Any] = {"file": str(path), "sha256": digest}
+    models = store.client.search_model_versions(f"tags.weights_sha256 = '{digest}'")
+    if models:
+        told["registered_as"] = [f"models:/{version.name}/{version.version}" for version in models]
+    others = [made.info.run_id for made in found[1:]]
+    return told | _of_run(store, found[0].info.run_id) | ({"same_bytes_in_runs": others} if others else {})
+
+
+def _of_run(store: RunStore, run_id: str) -> dict[str, Any]:
     try:
         made = store.client.get_run(run_id)
     except MlflowException:
         raise ValueError(f"no run `{run_id}` in MLflow at {store.name}") from None
-    found |= {"run_id": run_id, "run": made.info.run_name, "status": made.info.status}
-    found |= {tag: made.data.tags[tag] for tag in _TAGS if tag in made.data.tags}
-    found["manifests"] = {
-        used.dataset.name: json.loads(used.dataset.source)["sha256"] for used in made.inputs.dataset_inputs
+    found = _facts(made)
+    if parent_id := made.data.tags.get(PARENT_TAG):
+        found["study_run_id"] = parent_id
+    else:
+        found["folds"] = {str(fold): child.info.run_id for fold, child in store.fold_runs(run_id).items()}
+    if before := made.data.tags.get("pretraining_run_id"):
+        found["pretraining"] = _facts(store.client.get_run(before))
+    return {name: value for name, value in found.items() if value} | {"params": made.data.params}
+
+
+def _facts(made: Run) -> dict[str, Any]:
+    tags = made.data.tags
+    return {
+        "run_id": made.info.run_id,
+        "run": made.info.run_name,
+        "status": made.info.status,
+        **{tag: tags[tag] for tag in _TAGS if tag in tags},
+        "manifests": {
+            used.dataset.name: json.loads(used.dataset.source)["sha256"] for used in made.inputs.dataset_inputs
+        },
+        "dvc_md5": {path: md5 for path, md5 in json.loads(tags.get("dvc_md5", "{}")).items() if md5},
+        "environment": {
+            tag.removeprefix(ENVIRONMENT_TAG): json.loads(value)
+            for tag, value in tags.items()
+            if tag.startswith(ENVIRONMENT_TAG)
+        },
     }
-    return found | {"params": made.data.params}
 
 
-def uses(store: RunStore, params: Params, clip: str, dataset: str | None = None) -> list[dict[str, str]]:
-    """What depends on a clip, under the present parameters, and what to run or delete when it is withdrawn.
+def _number(path: Path, key: str) -> float:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"{path} is no JSON file; FILE:KEY names a number in one") from None
+    for part in key.split("."):
+        inside = value if isinstance(value, Mapping) else {}
+        if part not in inside:
+            raise ValueError(f"{path} has no `{key}`: no `{part}` among {', '.join(inside) or 'nothing'}")
+        value = inside[part]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{path}: `{key}` is no number")
+    return value
 
-    Raises:
-        ValueError: If no manifest has the clip.
-    """
-    rows: list[dict[str, str]] = []
 
-    def note(what: str, role: str, mend: str) -> None:
-        rows.append({"what": what, "role": role, "when withdrawn": mend})
-
-    known = [name for name in params.dataset if (store.root / layout.manifest_file(name)).is_file()]
-    for name in [dataset] if dataset else known:
-        path = store.root / layout.manifest_file(name)
-        manifest = read_manifest(path)
-        if clip not in manifest["clip_id"].tolist():
-            continue
-        test_fold = manifest.set_index("clip_id").loc[clip, "test_fold"]
-        note(str(layout.manifest_file(name)), "listed", f"delete its file, then dvc repro manifest@{name}")
-        for stage in ("faces", "audio", "quality"):
-            note(f"{stage}@{name}", "prepared", f"dvc repro {stage}@{name}")
-        if params.pretrain.dataset == name:
-            note("pretrain", "pre-trained on", "dvc repro pretrain, and all that starts from it")
-        if name not in params.evaluated:
-            continue
-        for fold in params.folds[name]:
-            role = "tested in" if fold == test_fold else "trained or validated on"
-            note(
-                f"finetune@{name}-{fold}, evaluate@{name}-{fold}",
-                role,
-                f"dvc repro folds/{name}/dvc.yaml:evaluate@{fold}",
-            )
-        note(f"summarise@{name}", "counted in", f"dvc repro summarise@{name}")
-        for version in ModelStore(store).versions(model_name(name)):
-            trained = version.tags["fold"] != str(test_fold)
-            role = "trained or validated on" if trained else "tested in, not trained on"
-            mend = "delete the version" if trained else "its result changes"
-            note(f"models:/{version.name}/{version.version}", role, mend)
-    if not rows:
-        raise ValueError(f"no manifest has a clip `{clip}`; looked at: {dataset or ', '.join(known)}")
-    return rows
+def _lines(found: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    lines = []
+    for name, value in found.items():
+        if isinstance(value, Mapping):
+            lines += _lines(value, f"{prefix}{name}.")
+        else:
+            lines.append((prefix + name, ", ".join(value) if isinstance(value, list) else str(value)))
+    return lines
 
 
 def main() -> None:
     """Print where a result comes from, or what depends on a clip."""
     arguments = parser("Where a result comes from, or what depends on a clip.", EXAMPLES)
     which = arguments.add_mutually_exclusive_group(required=True)
-    which.add_argument("result", nargs="?", help="an MLflow run id, or models:/NAME@ALIAS")
+    which.add_argument("result", nargs="?", help="a run id, models:/NAME@ALIAS, a file, or FILE:KEY of a JSON file")
     which.add_argument("--clip", help="a clip_id of a manifest")
     arguments.add_argument("--dataset", help="look for the clip in this dataset alone")
-    arguments.add_argument("--json", action="store_true", help="print JSON")
+    arguments.add_argument("--json", action="store_true", help="print JSON, with all parameters")
     chosen = arguments.parse_args()
     store = RunStore(project_root())
     if chosen.clip:
@@ -115,7 +160,7 @@ def main() -> None:
         print(json.dumps(found, indent=2))
     else:
         found.pop("params")
-        print(tabulate(found.items(), tablefmt="plain"))
+        print(tabulate(_lines(found), tablefmt="plain", disable_numparse=True))
 
 
 if __name__ == "__main__":

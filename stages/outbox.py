@@ -17,7 +17,8 @@ from hicmae_core.progress import tell
 
 Entry = dict[str, Any]
 """Plain values. Its `kind` is ``metrics`` (with `points`: name, step, value, milliseconds since 1970; and
-`keep_first`), ``artifact`` (with `path` and `folder`) or ``end`` (with `how`)."""
+`keep_first`), ``artifact`` (with `path` and `folder`), ``image`` (with `path` and `time_ms`), ``text`` (with `name`
+and `text`), ``tags`` (with `tags`) or ``end`` (with `how`)."""
 
 MAX_POINTS = 1000
 """What MLflow takes at once."""

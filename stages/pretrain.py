@@ -1,6 +1,8 @@
 """Stage `pretrain`: HiCMAE pre-training without labels."""
 
-from hicmae_core.config import load_params
+from collections.abc import Mapping
+
+from hicmae_core.config import PretrainParams, load_params
 from hicmae_core.evaluation.training_figures import plot_history, plot_reconstruction
 from hicmae_core.files import write_json
 from hicmae_core.model.artifact import load_model
@@ -48,6 +50,19 @@ def main() -> None:
         for name in ("reconstruction.png", "history.png", "history.csv"):
             tracker.log_artifact(layout.PRETRAIN / name)
         write_json(layout.PRETRAIN / "metrics.json", summary)
+        tracker.log_artifact(layout.PRETRAIN / "metrics.json")
+        tracker.describe(_description(params.model.size, params.pretrain, summary))
+
+
+def _description(size: str, settings: PretrainParams, summary: Mapping[str, float]) -> str:
+    losses = [name for name in ("total", "video", "audio", "contrastive") if name in summary]
+    return (
+        f"Pre-training of a `{size}` model of {summary['num_parameters']:,} parameters, without labels, on "
+        f"{summary['num_clips']:,} clips of `{settings.dataset}`: {summary['num_steps']:,} steps in "
+        f"{settings.epochs} epochs; the process that ended it took {summary['seconds']:,.0f} seconds.\n\n"
+        f"| last epoch | {' | '.join(losses)} |\n|---|{'---:|' * len(losses)}\n"
+        f"| loss | {' | '.join(f'{summary[name]:.4f}' for name in losses)} |"
+    )
 
 
 if __name__ == "__main__":

@@ -6,31 +6,27 @@ a key made of what determines its results (`stages.studies`) and is found or cre
 
 from __future__ import annotations
 
-import getpass
-import json
 import logging
 import os
 import re
 import sqlite3
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-import pyarrow.parquet as pq
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Param, Run
+from mlflow.entities import Experiment, Param, Run
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from hicmae_core.config import Params
-from hicmae_core.files import sha256_of
-from stages import layout, studies
-from stages.project import git_state
+from stages import provenance, studies, views
 from stages.sender import reason
 from stages.studies import Study
+from stages.tracking import NOTE_TAG
 
 KEY_TAG = "run_key"
 PARENT_TAG = "mlflow.parentRunId"
@@ -40,6 +36,18 @@ _TRAININGS = ("pretrain", "finetune")
 _SQLITE = "sqlite:///"
 _PARAMS_PER_CALL = 100
 _OPENING_TIMEOUT_SECONDS = 10
+
+
+class Opened(NamedTuple):
+    """A run that a stage writes to."""
+
+    run: Run
+    parent: Run | None
+    """The study of a fold's run."""
+    resumed: bool
+    """Whether a training was cut short in it before."""
+    links: str
+    """Where else to look, as Markdown: what its page says until it is described."""
 
 
 class RunStore:
@@ -68,23 +76,23 @@ class RunStore:
             if self.uri.startswith(_SQLITE):
                 _write_ahead(Path(self.uri.removeprefix(_SQLITE)))
 
-    def open(
-        self, stage: str, study: Study, params: Params, fold: int | None, fingerprint: str
-    ) -> tuple[Run, Run | None, bool]:
-        """The run of a stage, its parent, and whether it was cut short before.
+    def open(self, stage: str, study: Study, params: Params, fold: int | None, fingerprint: str) -> Opened:
+        """The run of a stage, made if it is not there.
 
         Raises:
             ValueError: If the store cannot be reached.
         """
         with self._opening():
             experiment_id = self._experiment(study.experiment)
-            shared = self._tags(study, params)
+            tags = provenance.tags(self.root, study, params)
+            start = self._starting_point(study, params)
+            if start is not None:
+                tags["pretraining_run_id"] = start.info.run_id
             parent = None
             key = study.key
             name = study.name
-            tags = dict(shared)
             if fold is not None:
-                parent = self._find(experiment_id, key) or self._create(experiment_id, key, name, shared, study)
+                parent = self._find(experiment_id, key) or self._create(experiment_id, key, name, tags, study)
                 self.client.update_run(parent.info.run_id, status="RUNNING")
                 key, name = study.fold_key(fold), f"fold {fold}"
                 tags |= {PARENT_TAG: parent.info.run_id, "fold": str(fold)}
@@ -97,8 +105,12 @@ class RunStore:
             resumed = run is not None and stage in _TRAININGS
             if run is None:
                 run = self._create(experiment_id, key, name, tags, study)
-            self._begin_stage(run, stage, tags)
-        return run, parent, resumed
+            self._save_views(study, params, parent or run)
+            links = self._links(study, run, parent, start)
+            if parent is not None and "summarise" not in parent.data.tags.get("stage", ""):
+                self.client.set_tag(parent.info.run_id, NOTE_TAG, self._links(study, parent, None, start))
+            self._begin_stage(run, stage, {**tags, NOTE_TAG: links})
+        return Opened(run, parent, resumed, links)
 
     def end(self, run_id: str, stage: str, status: str, end_ms: int, parent_id: str | None) -> None:
         """End a run, and its parent if no other child is running."""
@@ -130,6 +142,16 @@ class RunStore:
         return [
             run for run in found if PARENT_TAG not in run.data.tags and "summarise" in run.data.tags.get("stage", "")
         ]
+
+    def all_runs(self, experiment: str) -> list[Run]:
+        """All runs of an experiment, superseded ones too; none if it is not there."""
+        found = self.client.get_experiment_by_name(experiment)
+        return [] if found is None else list(_pages(self.client, [found.experiment_id], ""))
+
+    def tagged(self, tag: str, value: str) -> list[Run]:
+        """The runs of all experiments that have a tag."""
+        experiments = [found.experiment_id for found in self.client.search_experiments()]
+        return list(_pages(self.client, experiments, f"tags.`{tag}` = '{value}'"))
 
     def fold_runs(self, parent_id: str) -> dict[int, Run]:
         """The present runs of a study's folds, in order."""
@@ -187,7 +209,7 @@ class RunStore:
         params = [Param(name, value) for name, value in studies.flatten(study.settings).items()]
         for start in range(0, len(params), _PARAMS_PER_CALL):
             self.client.log_batch(run.info.run_id, params=params[start : start + _PARAMS_PER_CALL])
-        self.client.log_inputs(run.info.run_id, [_dataset_input(self.root, study)])
+        self.client.log_inputs(run.info.run_id, [provenance.dataset_input(self.root, study)])
         return run
 
     def _supersede(self, run: Run) -> None:
@@ -204,29 +226,39 @@ class RunStore:
             self.client.set_tag(run.info.run_id, name, value)
         self.client.update_run(run.info.run_id, status="RUNNING")
 
-    def _tags(self, study: Study, params: Params) -> dict[str, str]:
-        lock_file = self.root / "dvc.lock"
-        commit, is_dirty = git_state(self.root)
-        tags = {
-            "dataset": study.dataset,
-            "seed": str(params.seed),
-            "device": params.compute.device,
-            "git_commit": f"{commit}-dirty" if is_dirty else commit,
-            "dvc_lock_sha256": sha256_of(lock_file) if lock_file.is_file() else "",
-            "mlflow.user": getpass.getuser(),
-            "mlflow.source.type": "LOCAL",
-            "mlflow.source.name": " ".join(sys.argv),
-            "mlflow.source.git.commit": commit,
-        }
-        source = None if study.experiment == "pretraining" else studies.starting_point(params)
-        if source is not None:
-            pretraining = self._find(self._experiment(source.experiment), source.key)
-            if pretraining is not None:
-                info = pretraining.info
-                tags["pretraining_run_id"] = info.run_id
-                link = f"#/experiments/{info.experiment_id}/runs/{info.run_id}"
-                tags["mlflow.note.content"] = f"Starts from the [pre-training {info.run_name}]({link})."
-        return tags
+    def _starting_point(self, study: Study, params: Params) -> Run | None:
+        """The pre-training that a study starts from, if it is known here."""
+        source = None if study.experiment == studies.PRETRAINING else studies.starting_point(params)
+        return None if source is None else self._find(self._experiment(source.experiment), source.key)
+
+    def _save_views(self, study: Study, params: Params, top: Run) -> None:
+        """Give the experiment's page its views, where they are not there yet."""
+        wanted = views.views_of_pretraining()
+        if study.experiment != studies.PRETRAINING:
+            wanted = views.views_of_study(top, params.dataset[study.dataset])
+            wanted[NOTE_TAG] = views.experiment_note(top)
+        present: Experiment = self.client.get_experiment(top.info.experiment_id)
+        for name, value in wanted.items():
+            if present.tags.get(name) != value:
+                self.client.set_experiment_tag(top.info.experiment_id, name, value)
+
+    def _links(self, study: Study, run: Run, parent: Run | None, start: Run | None) -> str:
+        said = []
+        if parent is not None:
+            said.append(f"A fold of {views.run_link(parent.info.run_name, parent)}.")
+        elif study.experiment != studies.PRETRAINING:
+            said.append(views.study_links(run, self.fold_runs(run.info.run_id).values()))
+        if start is not None:
+            said.append(f"Starts from the {views.run_link(f'pre-training {start.info.run_name}', start)}.")
+        return "\n\n".join(said)
+
+
+def _pages(client: MlflowClient, experiments: list[str], wanted: str) -> Iterator[Run]:
+    token: str | None = ""
+    while token is not None:
+        page = client.search_runs(experiments, wanted, page_token=token or None)
+        yield from page
+        token = page.token or None
 
 
 def _write_ahead(store: Path) -> None:
@@ -246,17 +278,3 @@ def _can_go_on(run: Run, fingerprint: str) -> bool:
 def _has_no_traceback(record: logging.LogRecord) -> bool:
     """Whether a log record is not about an error that is raised as well, and told in one sentence."""
     return not record.exc_info
-
-
-def _dataset_input(root: Path, study: Study) -> DatasetInput:
-    path = root / layout.manifest_file(study.dataset)
-    digest = sha256_of(path)
-    dataset = Dataset(
-        name=study.dataset,
-        digest=digest[:32],  # MLflow takes 36 characters at most
-        source_type="local",
-        source=json.dumps({"uri": str(path), "sha256": digest}),
-        profile=json.dumps({"num_rows": pq.read_metadata(path).num_rows}),
-    )
-    context = "pretraining" if study.experiment == "pretraining" else "cross-validation"
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])

@@ -11,6 +11,9 @@ from typing import Any
 from hicmae_core.config import Params
 from stages import layout
 
+PRETRAINING = "pretraining"
+"""The experiment that holds all pre-trainings."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -41,7 +44,7 @@ def pretraining(params: Params) -> Study:
     without = ["skips"] if not chosen.skips else []
     without += ["contrast"] if chosen.contrastive_weight == 0 else []
     name = f"{dataset} {params.model.size}" + (f", without {' and '.join(without)}" if without else "")
-    return Study("pretraining", name, dataset, _settings(params, dataset, ("model", "faces", "pretrain")))
+    return Study(PRETRAINING, name, dataset, _settings(params, dataset, ("model", "faces", "pretrain")))
 
 
 def cross_validation(params: Params, dataset: str) -> Study:

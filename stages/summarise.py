@@ -3,7 +3,8 @@
 from hicmae_core.config import load_params
 from hicmae_core.evaluation.calibration import write_calibration
 from hicmae_core.evaluation.fold_results import read_predictions
-from hicmae_core.evaluation.report import write_reports
+from hicmae_core.evaluation.markdown import short_markdown
+from hicmae_core.evaluation.report import results_record, write_reports
 from hicmae_core.evaluation.summary import summarise
 from stages import layout
 from stages.command import dataset_parser, run
@@ -26,6 +27,7 @@ def main() -> None:
         tracker.log_metrics({**means, **deviations}, step=0)
         for path in sorted(out_dir.iterdir()):
             tracker.log_artifact(path)
+        tracker.describe(short_markdown(results_record(summary)))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ to MLflow (`stages.sender`). MLflow itself takes seconds to import, and is impor
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -23,9 +24,10 @@ from stages.project import project_root
 from stages.sender import Sender
 
 if TYPE_CHECKING:
-    from stages.runs import RunStore
+    from stages.runs import Opened, RunStore
 
 MODEL_FILE = "model.safetensors"
+NOTE_TAG = "mlflow.note.content"
 _PATIENCE_SECONDS = 30.0
 _PATIENCE_WHEN_INTERRUPTED_SECONDS = 3.0
 _ORPHANS_END_WITHIN_SECONDS = 20.0
@@ -35,12 +37,13 @@ _ORPHANS_END_WITHIN_SECONDS = 20.0
 class MlflowTracker:
     """A run in MLflow as a `hicmae_core.training.tracker.Tracker`. Its methods take microseconds."""
 
-    def __init__(self, run_id: str, experiment_id: str, outbox: Outbox, keep_first: bool) -> None:
-        """Write to a run; with `keep_first`, steps that it already has stay as they are."""
-        self.run_id = run_id
-        self.experiment_id = experiment_id
+    def __init__(self, opened: Opened, outbox: Outbox) -> None:
+        """Write to a run; if it is resumed, steps that it already has stay as they are."""
+        self.run_id = opened.run.info.run_id
+        self.experiment_id = opened.run.info.experiment_id
+        self._links = opened.links
         self._outbox = outbox
-        self._keep_first = keep_first
+        self._keep_first = opened.resumed
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Remember one value of each metric at `step`."""
@@ -53,6 +56,22 @@ class MlflowTracker:
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Remember a file, as it is now, under `folder`."""
         self._outbox.append({"kind": "artifact", "path": self._outbox.keep_file(path), "folder": folder})
+
+    def log_image(self, path: Path) -> None:
+        """Remember a picture under its file's name, so that the charts of several runs show theirs side by side."""
+        self._outbox.append({"kind": "image", "path": self._outbox.keep_file(path), "time_ms": now_ms()})
+
+    def describe(self, text: str) -> None:
+        """Let the run's page say this, Markdown, above its links."""
+        self.tag({NOTE_TAG: f"{text.strip()}\n\n{self._links}".strip()})
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Remember tags."""
+        self._outbox.append({"kind": "tags", "tags": dict(tags)})
+
+    def log_text(self, name: str, text: str) -> None:
+        """Remember a text as an artifact."""
+        self._outbox.append({"kind": "text", "name": name, "text": text})
 
     def end(self, **how: Any) -> None:
         """Let the run end when all before has arrived; `how` as for `stages.runs.RunStore.end`."""
@@ -92,6 +111,7 @@ def track(
     if os.environ.get("RANK", "0") != "0":
         yield NullTracker()
         return
+    from stages import provenance
     from stages.delivery import Delivery
     from stages.runs import RunStore
     from stages.system_metrics import SystemMetrics
@@ -100,10 +120,14 @@ def track(
     store = RunStore(project_root())
     send_waiting(store)
     with store.lock:
-        run, parent, resumed = store.open(stage, study, params, fold, fingerprint)
+        opened = store.open(stage, study, params, fold, fingerprint)
+    run, parent = opened.run, opened.parent
     outbox = _outbox(store, run.info.run_id)
     sender = Sender(outbox, Delivery(store, run.info.run_id), store.name)
-    tracker = MlflowTracker(run.info.run_id, run.info.experiment_id, outbox, keep_first=resumed)
+    tracker = MlflowTracker(opened, outbox)
+    summary, packages = provenance.environment()
+    tracker.tag({f"{provenance.ENVIRONMENT_TAG}{stage}": json.dumps(summary)})
+    tracker.log_text(f"environment/{stage}.txt", packages)
     system = SystemMetrics(tracker.log_metrics, run.info.start_time)
     status = "FAILED"
     try:

@@ -93,6 +93,20 @@ def few_labels(
     return [clip_id for clip_id in clip_ids if clip_id in chosen]
 
 
+def training_parts(
+    manifest: pd.DataFrame,
+    fold: int,
+    dataset: DatasetParams,
+    selection: Literal["last", "validation"],
+    validation_fraction: float,
+    label_fraction: float,
+    seed: int,
+) -> FoldSplit:
+    """As `split`, with the share `label_fraction` of the training clips alone (`few_labels`)."""
+    parts = split(manifest, fold, dataset, selection, validation_fraction, seed)
+    return FoldSplit(few_labels(manifest, parts.train, dataset, label_fraction, seed, fold), parts.validation)
+
+
 def test_clips(manifest: pd.DataFrame, fold: int) -> list[str]:
     """Ids of the clips tested in `fold`, 1-based.
 

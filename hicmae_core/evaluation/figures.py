@@ -1,4 +1,4 @@
-"""Figures of results: confusion, agreement, metrics per fold."""
+"""Figures of results over folds."""
 
 from __future__ import annotations
 
@@ -10,73 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from hicmae_core.evaluation.drawing import BLUE, GREEN, GREY, ORANGE, save_figure
+from hicmae_core.evaluation.drawing import BLUE, GREEN, ORANGE, save_figure
 from hicmae_core.evaluation.markdown import title
-
-_MAX_ANNOTATED_CLASSES = 15
-
-
-def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], targets: Sequence[str], path: Path) -> None:
-    """Draw confusion matrices (rows actual) twice: counts, and percent of each row; a row of panels per target.
-
-    Args:
-        confusion: Counts, `[num_targets, C, C]`.
-        classes: Names of the classes.
-        targets: Names of the targets; none where there is but one label.
-        path: PNG to write.
-    """
-    num_classes = len(classes)
-    side = 1.6 + (0.55 if num_classes <= _MAX_ANNOTATED_CLASSES else 0.2) * max(num_classes, 4)
-    figure = Figure(figsize=(2 * side + 0.8, len(confusion) * (side + 0.5)), layout="compressed")
-    panels = figure.subplots(len(confusion), 2, squeeze=False)
-    for row, counts, target in zip(panels, confusion, targets or ("",), strict=True):
-        percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        name = f"{target}: " if target else ""
-        _draw_confusion(row[0], counts, max(int(counts.max()), 1), f"{name}clips", classes)
-        _draw_confusion(row[1], percent, 100, f"{name}% of the actual class", classes)
-        row[0].set_ylabel("actual")
-    save_figure(figure, path)
-
-
-def _draw_confusion(
-    axes: Axes, values: NDArray[np.float64] | NDArray[np.int64], top: float, name: str, classes: Sequence[str]
-) -> None:
-    image = axes.imshow(values, cmap="Blues", vmin=0, vmax=top)
-    axes.set_title(name, fontsize=11)
-    axes.set_xlabel("predicted")
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
-    axes.set_yticks(range(len(classes)), classes, fontsize=9)
-    axes.tick_params(length=0)
-    if len(classes) <= _MAX_ANNOTATED_CLASSES:
-        _annotate(axes, values, top)
-    else:
-        axes.figure.colorbar(image, ax=axes, shrink=0.7)
-
-
-def _annotate(axes: Axes, values: NDArray[np.float64] | NDArray[np.int64], top: float) -> None:
-    for (row, column), value in np.ndenumerate(values):
-        colour = "white" if value > 0.6 * top else "black"
-        axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=9)
-
-
-def plot_agreement(pairs: pd.DataFrame, path: Path) -> None:
-    """Draw predicted against actual values, a panel per target (`fold_results.plot_rows`)."""
-    targets = list(dict.fromkeys(pairs["target"]))
-    figure = Figure(figsize=(3.2 * len(targets) + 0.4, 3.6), layout="compressed")
-    for axes, target in zip(np.atleast_1d(figure.subplots(1, len(targets))), targets, strict=True):
-        values = pairs.loc[pairs["target"] == target, ["actual", "predicted"]]
-        low, high = float(values.to_numpy().min()), float(values.to_numpy().max())
-        axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle="--", label="equal")
-        axes.scatter(values["actual"], values["predicted"], s=9, alpha=0.4, color=BLUE, linewidths=0)
-        axes.set_title(target, fontsize=11)
-        axes.set_xlabel("actual")
-        axes.set_aspect("equal")
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("predicted")
-    figure.axes[0].legend(frameon=False, fontsize=9)
-    save_figure(figure, path)
 
 
 def plot_folds(table: pd.DataFrame, metrics: Sequence[str], path: Path) -> None:
@@ -104,10 +40,42 @@ def plot_folds(table: pd.DataFrame, metrics: Sequence[str], path: Path) -> None:
         axes.set_xticks([*positions, beside], [*(row.removeprefix("fold ") for row in folds), "pooled"])
         axes.set_xlim(-0.6, beside + 0.6)
         axes.set_xlabel("fold")
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-        axes.yaxis.grid(visible=True, color="#DDDDDD", linewidth=0.7)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        _rule(axes)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     save_figure(figure, path)
+
+
+def plot_fold_boxes(table: pd.DataFrame, metrics: Sequence[str], path: Path) -> None:
+    """Draw a box of the folds' values for each metric, and each fold as a point with its number.
+
+    A box reaches from the first to the third quartile, its line is the median, its whiskers end at the extremes.
+
+    Args:
+        table: Rows and metrics as fractions (`report.results_table`).
+        metrics: Names of the metrics, a box each.
+        path: PNG to write.
+    """
+    folds = table[table["row"].str.startswith("fold ")]
+    values = folds[list(metrics)].to_numpy() * 100
+    places = np.arange(len(metrics))
+    figure = Figure(figsize=(1.5 + 1.5 * len(metrics), 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.boxplot(values, positions=places, widths=0.35, whis=(0, 100), medianprops={"color": ORANGE, "linewidth": 1.5})
+    beside = np.linspace(-0.08, 0.08, len(folds)) if len(folds) > 1 else np.zeros(1)
+    for number, row, shift in zip(folds["row"].str.removeprefix("fold "), values, beside, strict=True):
+        axes.plot(places + shift, row, "o", color=BLUE, markersize=5, alpha=0.8)
+        for place, value in zip(places, row, strict=True):
+            axes.annotate(number, (place + 0.24, value), va="center", ha="left", fontsize=8, color=BLUE)
+    axes.set_xticks(places, [title(metric) for metric in metrics])
+    axes.set_xlim(-0.6, len(metrics) - 0.4)
+    axes.set_ylabel(f"% of the {len(folds)} folds' test clips")
+    _rule(axes)
+    save_figure(figure, path)
+
+
+def _rule(axes: Axes) -> None:
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.yaxis.grid(visible=True, color="#DDDDDD", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

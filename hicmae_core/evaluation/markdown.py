@@ -20,22 +20,33 @@ def title(metric: str) -> str:
     return " ".join([metric.split("_")[0].upper(), *metric.split("_")[1:]])
 
 
+def is_percent(metric: str) -> bool:
+    """Whether reports print a metric in percent; errors are in units of their target."""
+    return metric.split("_")[0] not in _IN_TARGET_UNITS
+
+
 def show(metric: str, value: float) -> str:
     """A metric's value as reports print it: percent, or target units for errors."""
-    return f"{value:.3f}" if metric.split("_")[0] in _IN_TARGET_UNITS else f"{100 * value:.2f}"
+    return f"{100 * value:.2f}" if is_percent(metric) else f"{value:.3f}"
 
 
 def results_markdown(record: Record) -> str:
     """The report of one dataset."""
-    parts = [f"# Results on {record['dataset']}", _introduction(record), _metrics_table(record), _interval_note(record)]
+    parts = [f"# Results on {record['dataset']}", short_markdown(record)]
     if record["targets"]:
         parts += ["## Per target", "Pooled test clips, with their intervals.", _target_table(record)]
     if record["classes"]:
         parts += ["## Confusion", "Pooled test clips: rows are actual classes, columns predicted ones."]
         parts += [_confusion_table(record, name) for name in record["targets"] or [""]]
     parts += ["![Actual against predicted](confusion.png)", "![Metrics per fold](folds.png)"]
+    parts += ["![Spread over folds](boxes.png)"]
     parts += ["## Published numbers", _published_section(record)]
     return "\n\n".join(parts) + "\n"
+
+
+def short_markdown(record: Record) -> str:
+    """One dataset's results in a few lines: what was tested, and each fold's metrics with the pooled ones."""
+    return "\n\n".join([_introduction(record), _metrics_table(record), _interval_note(record)])
 
 
 def overview_markdown(records: Sequence[Record]) -> str:

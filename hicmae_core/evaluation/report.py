@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from hicmae_core.evaluation.figures import plot_agreement, plot_confusion, plot_folds
-from hicmae_core.evaluation.fold_results import plot_rows
-from hicmae_core.evaluation.markdown import results_markdown
+from hicmae_core.evaluation.figures import plot_fold_boxes, plot_folds
+from hicmae_core.evaluation.markdown import is_percent, results_markdown
+from hicmae_core.evaluation.prediction_figures import plot_predictions
 from hicmae_core.evaluation.summary import Summary
 from hicmae_core.files import atomic_path, write_json, write_text
 
@@ -18,7 +18,7 @@ _STATISTICS = ("mean", "std", "pooled", "low", "high")
 
 
 def write_reports(summary: Summary, out_dir: Path) -> None:
-    """Write ``results.md``, ``.csv`` and ``.json``, ``metrics.json``, ``confusion.png`` and ``folds.png``.
+    """Write ``results.md``, ``.csv`` and ``.json``, ``metrics.json``, ``confusion.png``, ``folds.png``, ``boxes.png``.
 
     ``metrics.json`` holds the headline metrics, which ``dvc metrics show`` compares. For regression
     ``confusion.png`` shows predicted against actual values.
@@ -32,12 +32,10 @@ def write_reports(summary: Summary, out_dir: Path) -> None:
     with atomic_path(out_dir / "results.csv") as temporary:
         results_table(record).to_csv(temporary, index=False)
     write_text(out_dir / "results.md", results_markdown(record))
-    dataset = summary.dataset
-    if dataset.task == "regression":
-        plot_agreement(plot_rows(summary.predictions, dataset), out_dir / "confusion.png")
-    else:
-        plot_confusion(summary.confusion, dataset.classes, dataset.targets, out_dir / "confusion.png")
-    plot_folds(results_table(record), summary.headline[:2], out_dir / "folds.png")
+    plot_predictions(summary.predictions, summary.dataset, out_dir / "confusion.png")
+    table = results_table(record)
+    plot_folds(table, summary.headline[:2], out_dir / "folds.png")
+    plot_fold_boxes(table, [name for name in summary.headline if is_percent(name)], out_dir / "boxes.png")
 
 
 def results_record(summary: Summary) -> dict[str, Any]:

@@ -20,10 +20,11 @@ def write_history(path: Path, history: Sequence[Row]) -> None:
 
 
 def summarise(learner: Learner, num_clips: int) -> Row:
-    """The last epoch's row, the mean throughput, and the sizes of model and data."""
+    """The last epoch's row, the mean throughput, the number of steps, and the sizes of model and data."""
     rates = [row["samples_per_second"] for row in learner.history]
     return learner.history[-1] | {
         "samples_per_second": statistics.fmean(rates),
+        "num_steps": learner.num_steps,
         "num_clips": num_clips,
         "num_parameters": sum(parameter.numel() for parameter in learner.model.parameters()),
     }

@@ -26,6 +26,14 @@ class Tracker(Protocol):
         """Remember a file, as it is now, under `folder`."""
         ...
 
+    def log_image(self, path: Path) -> None:
+        """Remember a picture, to be compared with those of the same file name of other runs."""
+        ...
+
+    def describe(self, text: str) -> None:
+        """Say what came of the run, in Markdown."""
+        ...
+
 
 class NullTracker:
     """Remembers nothing."""
@@ -38,3 +46,9 @@ class NullTracker:
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Leave `path` alone."""
+
+    def log_image(self, path: Path) -> None:
+        """Leave `path` alone."""
+
+    def describe(self, text: str) -> None:
+        """Forget `text`."""

@@ -19,7 +19,8 @@ def test_files_of_a_classification(emotions, predictions_of, tmp_path):
     summary = summary_of("demo", emotions, predictions_of)
     write_reports(summary, tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"results.md", "results.csv", "results.json", "metrics.json", "confusion.png", "folds.png"}
+    figures = {"confusion.png", "folds.png", "boxes.png"}
+    assert names == {"results.md", "results.csv", "results.json", "metrics.json", *figures}
     record = json.loads((tmp_path / "results.json").read_text())
     assert record == json.loads(json.dumps(results_record(summary)))
     assert record["pooled"]["uar"] == summary.pooled["uar"]
@@ -28,7 +29,7 @@ def test_files_of_a_classification(emotions, predictions_of, tmp_path):
     assert list(table.index) == ["fold 1", "fold 2", "fold 3", "mean", "std", "pooled", "low", "high"]
     assert table.loc["fold 2", "war"] == pytest.approx(summary.folds[2]["war"], abs=1e-12)
     assert set(json.loads((tmp_path / "metrics.json").read_text())["pooled"]) == set(summary.headline)
-    for name in ("confusion.png", "folds.png"):
+    for name in figures:
         image = Image.open(tmp_path / name)
         assert min(image.size) > 300
         assert (tmp_path / name).stat().st_size < 100_000

@@ -3,11 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from hicmae_core.data.manifest import MANIFEST_COLUMNS
-from hicmae_core.files import sha256_of
+from hicmae_core.data.manifest import MANIFEST_COLUMNS, write_manifest
+from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA
+from hicmae_core.data.writing import write_shards
+from hicmae_core.files import sha256_of, write_json
+from stages import layout
 from stages.lineage import origin, uses
 from stages.runs import RunStore
 from stages.tracking import track
@@ -23,18 +27,86 @@ def store(project: Path) -> RunStore:
     return RunStore(project)
 
 
+@pytest.fixture
+def prepared_people(store: RunStore) -> list[str]:
+    """Ids of a prepared demo's clips: four people, a test fold each, two clips of each class of each."""
+    people = [(person, label, take) for person in range(4) for label in range(4) for take in range(2)]
+    clips = [f"s{person}_{label}_{take}" for person, label, take in people]
+    manifest = pd.DataFrame(
+        {
+            "clip_id": clips,
+            "subject": [f"s{person}" for person, _, _ in people],
+            "label": [label for _, label, _ in people],
+            "test_fold": [person + 1 for person, _, _ in people],
+            "status": "ok",
+        }
+    )
+    write_manifest(layout.manifest_file("demo"), manifest.reindex(columns=list(MANIFEST_COLUMNS)))
+    faces = [{"clip_id": clip, "source": clip, "start_seconds": 0.0, "fps": 25.0, "frames": [b""]} for clip in clips]
+    sound = np.zeros((2, 128), dtype=np.float16)
+    audio = [{"clip_id": clip, "num_samples": 320, "fbank": sound} for clip in clips]
+    write_shards(layout.faces_folder("demo"), faces, FACES_SCHEMA, num_shards=1)
+    write_shards(layout.audio_folder("demo"), audio, AUDIO_SCHEMA, num_shards=1)
+    return clips
+
+
 def test_a_run_leads_to_its_data_and_pretraining(store: RunStore) -> None:
     with track("pretrain", PARAMS) as before:
         pass
     with track("finetune", PARAMS, "demo", 1, "mark") as tracker:
         pass
     found = origin(store, tracker.run_id)
-    assert found["pretraining_run_id"] == before.run_id
+    assert found["pretraining"]["run_id"] == before.run_id
     assert found["manifests"] == {"demo": sha256_of(store.root / "data" / "manifests" / "demo.parquet")}
     assert (found["fold"], found["training_fingerprint"]) == ("1", "mark")
     assert json.loads(json.dumps(found))["params"]["model.size"] == "demo"
     with pytest.raises(ValueError, match="no run `nothing`"):
         origin(store, "nothing")
+
+
+def test_a_file_leads_to_the_run_that_logged_it_wherever_it_is(store: RunStore, tmp_path: Path) -> None:
+    with track("finetune", PARAMS, "demo", 2) as trained:
+        write_json(store.root / "metrics.json", {"pooled": {"uar": 0.25, "best": True}})
+        trained.log_artifact(store.root / "metrics.json")
+        (store.root / "model.safetensors").write_bytes(b"weights")
+        trained.log_artifact(store.root / "model.safetensors")
+    copy = (store.root / "model.safetensors").rename(tmp_path / "mine.safetensors")
+    assert origin(store, str(copy))["run_id"] == trained.run_id
+    number = origin(store, f"{store.root / 'metrics.json'}:pooled.uar")
+    assert (number["value"], number["run_id"], number["fold"]) == (0.25, trained.run_id, "2")
+    assert number["environment"]["finetune"]["torch"]
+    with track("finetune", PARAMS, "demo", 2, "again") as later:
+        later.log_artifact(store.root / "metrics.json")
+    again = origin(store, str(store.root / "metrics.json"))
+    assert (again["run_id"], again["same_bytes_in_runs"]) == (later.run_id, [trained.run_id])
+    copy.write_bytes(b"other weights")
+    for name, complaint in {
+        str(copy): "no run in MLflow at .* has logged a file with these bytes",
+        f"{store.root / 'metrics.json'}:pooled.war": "no `war` among uar, best",
+        f"{store.root / 'metrics.json'}:pooled.best": "`pooled.best` is no number",
+        "results/nowhere.parquet": "results/nowhere.parquet: no such file",
+    }.items():
+        with pytest.raises(ValueError, match=complaint):
+            origin(store, name)
+
+
+def test_the_roles_of_training_clips_are_told_apart(store: RunStore, prepared_people: list[str]) -> None:
+    tuned = PARAMS.finetune.model_copy(update={"selection": "validation", "validation_fraction": 0.34})
+    params = PARAMS.model_copy(update={"finetune": tuned})
+    roles = {}
+    for clip in prepared_people:
+        found = {row["what"]: row["role"] for row in uses(store, params, clip)}
+        roles[clip] = found["finetune@demo-1, evaluate@demo-1"]
+    held_out = {clip for clip, role in roles.items() if role == "validated on"}
+    assert {clip.partition("_")[0] for clip, role in roles.items() if role == "tested in"} == {"s0"}
+    assert len({clip.partition("_")[0] for clip in held_out}) == 1
+    assert set(roles.values()) == {"tested in", "validated on", "trained on"}
+
+    few = params.model_copy(update={"finetune": tuned.model_copy(update={"label_fraction": 0.5})})
+    fewer = {clip: {row["what"]: row["role"] for row in uses(store, few, clip)} for clip in prepared_people}
+    left_out = [clip for clip, found in fewer.items() if found["finetune@demo-1, evaluate@demo-1"] == "left out"]
+    assert len(left_out) == 8
+    assert not held_out & set(left_out)
 
 
 def test_a_clip_leads_to_all_that_depends_on_it(store: RunStore) -> None:

@@ -1,10 +1,15 @@
+import json
 import os
+import platform
 import signal
 import subprocess
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
+from PIL import Image
 
 from hicmae_core.config import Params
 from hicmae_core.files import sha256_of
@@ -13,7 +18,7 @@ from hicmae_core.training.tracker import NullTracker
 from stages import environment, studies
 from stages.project import project_root
 from stages.tracking import download_model, track
-from tests.stages.tracked import PARAMS, runs_of, start_fold, steps_of
+from tests.stages.tracked import PARAMS, client_of, runs_of, start_fold, steps_of
 
 
 def changed(section: str, **values: object) -> Params:
@@ -32,7 +37,11 @@ def test_a_run_carries_parameters_tags_data_and_system_metrics(project: Path, mo
     assert run.data.params["model.size"] == "demo"
     tags = run.data.tags
     assert (tags["dataset"], tags["fold"], tags["stage"], tags["seed"]) == ("demo", "2", "finetune", "0")
-    assert tags["dvc_lock_sha256"] == sha256_of(project / "dvc.lock")
+    about = json.loads(tags["environment.finetune"])
+    assert (about["python"], about["torch"]) == (platform.python_version(), version("torch"))
+    packages = project / "mlartifacts" / run.info.run_id / "artifacts" / "environment" / "finetune.txt"
+    assert about["packages_sha256"] == sha256_of(packages)
+    assert f"mlflow=={version('mlflow')}" in packages.read_text().splitlines()
     (data,) = run.inputs.dataset_inputs
     manifest = project / "data" / "manifests" / "demo.parquet"
     assert data.dataset.name == "demo"
@@ -40,6 +49,25 @@ def test_a_run_carries_parameters_tags_data_and_system_metrics(project: Path, mo
     assert str(manifest) in data.dataset.source
     assert run.data.metrics["train/lr"] == 0.25
     assert run.data.metrics["system/cpu_utilization_percentage"] >= 0
+
+
+def test_a_run_carries_the_locks_of_all_folds_and_what_dvc_calls_its_data(project: Path) -> None:
+    def tags() -> dict[str, str]:
+        with track("evaluate", PARAMS, "demo", 1):
+            pass
+        return dict(runs_of(project)["fold 1"].data.tags)
+
+    first = tags()
+    assert json.loads(first["dvc_md5"])["data/faces/demo"] == ""
+    outs = [{"path": "data/faces/demo", "hash": "md5", "md5": "abc.dir"}]
+    (project / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {"faces@demo": {"outs": outs}}}))
+    second = tags()
+    assert json.loads(second["dvc_md5"])["data/faces/demo"] == "abc.dir"
+    (project / "folds" / "demo").mkdir(parents=True)
+    (project / "folds" / "demo" / "dvc.lock").write_text("schema: '2.0'\n")
+    third = tags()
+    assert len({found["dvc_locks_sha256"] for found in (first, second, third)}) == 3
+    assert tags()["dvc_locks_sha256"] == third["dvc_locks_sha256"]
 
 
 def test_the_commit_is_tagged_and_marked_when_files_differ_from_it(project: Path) -> None:
@@ -86,6 +114,38 @@ def test_a_failure_is_on_the_run_and_its_parent_until_the_fold_succeeds(project:
     with track("finetune", PARAMS, "demo", 1):
         pass
     assert {run.info.status for run in runs_of(project).values()} == {"FINISHED"}
+
+
+def test_a_study_describes_itself_and_shows_its_folds_side_by_side(project: Path) -> None:
+    with track("pretrain", PARAMS) as before:
+        before.describe("| loss |")
+    Image.new("RGB", (40, 30), "red").save(project / "confusion.png")
+    for fold in (1, 2):
+        with track("evaluate", PARAMS, "demo", fold) as tracker:
+            tracker.log_image(project / "confusion.png")
+    runs = runs_of(project)
+    parent = runs["demo both pretrained"]
+    for link in ("viewStateShareKey", "compare-runs", before.run_id):
+        assert link in parent.data.tags["mlflow.note.content"], "before it is summarised"
+    with track("summarise", PARAMS, "demo") as tracker:
+        tracker.describe("| pooled | 50.0 |\n")
+    note = runs_of(project)["demo both pretrained"].data.tags["mlflow.note.content"]
+    assert note.startswith("| pooled | 50.0 |\n\n[Folds side by side](")
+    for fold in ("fold 1", "fold 2"):
+        assert runs[fold].info.run_id in note
+        assert parent.info.run_id in runs[fold].data.tags["mlflow.note.content"]
+        assert runs[fold].data.tags["mlflow.loggedImages"] == "True"
+    assert runs_of(project, "pretraining")["demo_unlabelled demo"].data.tags["mlflow.note.content"] == "| loss |"
+
+    client = client_of(project)
+    views = [
+        json.loads(value)["name"]
+        for name in ("demo", "pretraining")
+        for tag, value in client.get_experiment_by_name(name).tags.items()
+        if tag.startswith("mlflow.sharedViewState.")
+    ]
+    assert sorted(views) == ["Folds of demo both pretrained", "Pre-trainings", "Studies"]
+    assert parent.info.run_id in client.get_experiment_by_name("demo").tags["mlflow.note.content"]
 
 
 def test_a_study_collects_all_its_stages_and_links_the_pretraining(project: Path) -> None:

@@ -20,6 +20,12 @@ class Recorder:
     def log_artifact(self, path: Path, folder: str = "") -> None:
         pass
 
+    def log_image(self, path: Path) -> None:
+        pass
+
+    def describe(self, text: str) -> None:
+        pass
+
 
 class Broken(Exception):
     """A training that is cut short."""
