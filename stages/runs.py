@@ -245,12 +245,12 @@ class RunStore:
     def _links(self, study: Study, run: Run, parent: Run | None, start: Run | None) -> str:
         said = []
         if parent is not None:
-            said.append(f"A fold of {views.run_link(parent.info.run_name, parent)}.")
+            said.append(f"a fold of {views.run_link(parent.info.run_name, parent)}")
         elif study.experiment != studies.PRETRAINING:
             said.append(views.study_links(run, self.fold_runs(run.info.run_id).values()))
         if start is not None:
-            said.append(f"Starts from the {views.run_link(f'pre-training {start.info.run_name}', start)}.")
-        return "\n\n".join(said)
+            said.append(f"from the {views.run_link(f'pre-training {start.info.run_name}', start)}")
+        return " · ".join(said)
 
 
 def _pages(client: MlflowClient, experiments: list[str], wanted: str) -> Iterator[Run]:

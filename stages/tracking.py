@@ -62,8 +62,8 @@ class MlflowTracker:
         self._outbox.append({"kind": "image", "path": self._outbox.keep_file(path), "time_ms": now_ms()})
 
     def describe(self, text: str) -> None:
-        """Let the run's page say this, Markdown, above its links."""
-        self.tag({NOTE_TAG: f"{text.strip()}\n\n{self._links}".strip()})
+        """Let the run's page say this, Markdown, below its links: MLflow's page folds away what is long."""
+        self.tag({NOTE_TAG: f"{self._links}\n\n{text}".strip()})
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Remember tags."""

@@ -81,7 +81,7 @@ def study_links(study: Run, folds: Iterable[Run]) -> str:
     """Links to a study's folds side by side, their comparison and the report, as Markdown."""
     experiment, run_id = study.info.experiment_id, study.info.run_id
     links = [
-        f"[Folds side by side](#/experiments/{experiment}/runs?viewStateShareKey={run_id}&compareRunsMode=CHART)",
+        f"[folds side by side](#/experiments/{experiment}/runs?viewStateShareKey={run_id}&compareRunsMode=CHART)",
         f"[as a table](#/experiments/{experiment}/runs?viewStateShareKey={run_id})",
     ]
     if chosen := [f'"{fold.info.run_id}"' for fold in folds]:
@@ -96,7 +96,7 @@ def experiment_note(study: Run) -> str:
     experiment = study.info.experiment_id
     folds = f"#/experiments/{experiment}/runs?viewStateShareKey={study.info.run_id}&compareRunsMode=CHART"
     studies = f"#/experiments/{experiment}/runs?viewStateShareKey={_STUDIES}"
-    return f"[Folds of {study.info.run_name}, side by side]({folds}) · [all studies]({studies})"
+    return f"[folds of {study.info.run_name}, side by side]({folds}) · [all studies]({studies})"
 
 
 def _saved(name: str, state: Mapping[str, Any], made_ms: int) -> str:
@@ -121,11 +121,20 @@ def _charts(sections: Mapping[str, Sequence[Mapping[str, Any]]], wide: str = "")
         for name, charts in sections.items()
         for number, chart in enumerate(charts)
     ]
-    return {"compareRunSections": heads, "compareRunCharts": cards, "isAccordionReordered": True}
+    unsmoothed = {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""}
+    return {
+        "compareRunSections": heads,
+        "compareRunCharts": cards,
+        "isAccordionReordered": True,
+        "globalLineChartConfig": unsmoothed,
+    }
 
 
 def _curves(metric: str) -> dict[str, Any]:
-    return {"type": "LINE", "metricKey": metric, "selectedMetricKeys": [metric], "displayName": metric}
+    axes = {"xAxisKey": "step", "xAxisScaleType": "linear", "scaleType": "linear", "useGlobalXaxisKey": True}
+    smoothing = {"lineSmoothness": 0, "useGlobalLineSmoothing": True}
+    names = {"metricKey": metric, "selectedMetricKeys": [metric], "displayName": metric}
+    return {"type": "LINE", **names, **axes, **smoothing}
 
 
 def _bars(metric: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def show(metric: str, value: float) -> str:
 
 def results_markdown(record: Record) -> str:
     """The report of one dataset."""
-    parts = [f"# Results on {record['dataset']}", short_markdown(record)]
+    parts = [f"# Results on {record['dataset']}", _introduction(record), _metrics_table(record), _interval_note(record)]
     if record["targets"]:
         parts += ["## Per target", "Pooled test clips, with their intervals.", _target_table(record)]
     if record["classes"]:
@@ -45,8 +45,11 @@ def results_markdown(record: Record) -> str:
 
 
 def short_markdown(record: Record) -> str:
-    """One dataset's results in a few lines: what was tested, and each fold's metrics with the pooled ones."""
-    return "\n\n".join([_introduction(record), _metrics_table(record), _interval_note(record)])
+    """One dataset's results in a few lines: the pooled metrics, each fold's beside them, and what was tested."""
+    pooled = ", ".join(f"{title(name)} {_pooled_and_interval(record, name)}" for name in record["headline"])
+    level = f", with {_level(record)} intervals" if record["low"] else ""
+    first = f"**{pooled}**: pooled{level}."
+    return "\n\n".join([first, _metrics_table(record), _introduction(record), _interval_note(record)])
 
 
 def overview_markdown(records: Sequence[Record]) -> str:

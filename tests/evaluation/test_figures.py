@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from hicmae_core.evaluation.figures import plot_fold_boxes
 from hicmae_core.evaluation.prediction_figures import plot_confusion
 from hicmae_core.evaluation.training_figures import plot_history, plot_reconstruction
 
@@ -56,3 +57,18 @@ def test_reconstruction_shows_what_it_is_given(tmp_path):
     rows_of = [np.flatnonzero((picture == colour).all(-1).any(1)) for colour in colours]
     assert all(above.max() < below.min() for above, below in itertools.pairwise(rows_of))
     assert (picture == 0xCC).all(-1).sum() > 1000
+
+
+def test_boxes_show_a_point_per_fold_and_follow_the_numbers(tmp_path):
+    def drawn(values):
+        rows = [{"row": f"fold {index + 1}", "uar": value, "war": 0.5} for index, value in enumerate(values)]
+        plot_fold_boxes(pd.DataFrame([*rows, {"row": "mean", "uar": 9.0, "war": 9.0}]), ["uar", "war"], tmp_path / "b")
+        return pixels(tmp_path / "b")
+
+    spread, same, one = drawn([0.2, 0.4, 0.9]), drawn([0.5, 0.5, 0.5]), drawn([0.5])
+
+    def heights(picture):  # of all that is bluish: points and their numbers
+        return np.ptp(np.flatnonzero(((picture[..., 2] - picture[..., 0]) > 60).any(1)))
+
+    assert heights(spread) > 5 * heights(same)
+    assert one.shape == spread.shape

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from hicmae_core.config import DatasetParams, SummariseParams
-from hicmae_core.evaluation.markdown import overview_markdown
+from hicmae_core.evaluation.markdown import overview_markdown, short_markdown
 from hicmae_core.evaluation.report import results_record, write_reports
 from hicmae_core.evaluation.summary import Summary, summarise
 
@@ -122,3 +122,12 @@ def test_overview(emotions, affect, predictions_of):
     assert "UAR / WAR" in demo
     assert demo.endswith("| none |")
     assert any("33.74" in row and "HiCMAE-B" in row for row in rows)
+
+
+def test_the_short_form_begins_with_the_pooled_metrics_and_has_a_row_per_fold(affect, predictions_of):
+    record = results_record(summary_of("werewolf_xl", affect, predictions_of))
+    text = short_markdown(record)
+    assert text.startswith(f"**PCC {100 * record['pooled']['pcc']:.2f} ({100 * record['low']['pcc']:.2f} – ")
+    assert f"RMSE {record['pooled']['rmse']:.3f} (" in text.splitlines()[0]
+    for fold, metrics in record["folds"].items():
+        assert f"| fold {fold} | 40 | {100 * metrics['pcc']:.2f} |" in text

@@ -4,7 +4,14 @@ import pytest
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.evaluation.fold_results import metrics_of
-from hicmae_core.evaluation.statistics import bootstrap_intervals, over_folds, pooled, resampling_units, unit_sums
+from hicmae_core.evaluation.statistics import (
+    bootstrap_intervals,
+    over_folds,
+    paired_difference,
+    pooled,
+    resampling_units,
+    unit_sums,
+)
 
 
 def test_over_folds():
@@ -77,3 +84,76 @@ def test_interval_holds_the_truth_as_often_as_it_says():
 def test_a_single_subject_has_no_interval(emotions, predictions_of):
     table = predictions_of(emotions).assign(subject="s")
     assert bootstrap_intervals(unit_sums(table, emotions), 100, 0.95, np.random.default_rng(0)) is None
+
+
+TWO_CLASSES = DatasetParams(corpus="csv", classes=("a", "b"), num_folds=1)
+
+
+def answers(is_right: list[list[bool]]) -> pd.DataFrame:
+    """A table of predictions: for each subject, which of its clips are right."""
+    rows = [
+        {
+            "clip_id": f"{subject}-{clip}",
+            "subject": str(subject),
+            "label": clip % 2,
+            "prediction": (clip + 1 - right) % 2,
+        }
+        for subject, clips in enumerate(is_right)
+        for clip, right in enumerate(clips)
+    ]
+    return pd.DataFrame(rows)
+
+
+def difference(first: pd.DataFrame, second: pd.DataFrame, metric: str = "war"):
+    return paired_difference(first, second, TWO_CLASSES, metric, 2000, 0.95, np.random.default_rng(0))
+
+
+def test_a_model_differs_from_itself_by_nothing(emotions, predictions_of):
+    table = predictions_of(emotions)
+    found = paired_difference(table, table, emotions, "uar", 500, 0.95, np.random.default_rng(0))
+    assert found == (0.0, (0.0, 0.0))
+
+
+def test_a_model_that_is_better_on_every_subject_is_better_beyond_doubt():
+    rng = np.random.default_rng(1)
+    worse = rng.random((12, 20)) < 0.5
+    better = worse | (rng.random((12, 20)) < 0.5)
+    found = difference(answers(better.tolist()), answers(worse.tolist()))
+    assert found.value == pytest.approx(better.mean() - worse.mean())
+    assert 0 < found.interval.low < found.value < found.interval.high
+    back = difference(answers(worse.tolist()), answers(better.tolist()))
+    assert back.interval == pytest.approx((-found.interval.high, -found.interval.low))
+
+
+def test_subjects_are_drawn_not_clips():
+    """One subject of five speaks for the first model, on 40 clips: without that subject there is no difference.
+
+    Clips drawn one by one would nearly always hold some of the 40; draws of five subjects lack the one in a third.
+    """
+    same = [[clip < 20 for clip in range(40)] for _ in range(4)]
+    first, second = answers([*same, [True] * 40]), answers([*same, [False] * 40])
+    found = difference(first, second)
+    assert found.value == pytest.approx(0.2)
+    assert found.interval.low == 0
+    alone = [table.assign(subject=table["clip_id"]) for table in (first, second)]
+    assert difference(*alone).interval.low > 0.1
+
+
+def test_both_models_are_drawn_the_same_subjects():
+    """Subjects differ much more than the models do: unpaired draws could not tell the models apart."""
+    rng = np.random.default_rng(2)
+    share = rng.uniform(0.1, 0.8, size=(30, 1))
+    worse = np.arange(50)[None] < 50 * share
+    better = np.arange(50)[None] < 50 * share + 3
+    found = difference(answers(better.tolist()), answers(worse.tolist()))
+    assert found.value == pytest.approx(0.06, abs=0.001)
+    assert found.interval == pytest.approx((0.06, 0.06), abs=0.001)
+
+
+def test_other_clips_or_subjects_are_refused_and_one_subject_says_nothing(emotions, predictions_of):
+    table = predictions_of(emotions)
+    for column in ("clip_id", "subject"):
+        with pytest.raises(ValueError, match=f"differ in `{column}`"):
+            difference(table, table.assign(**{column: "other"}))
+    alone = table.assign(subject="s")
+    assert paired_difference(alone, alone, emotions, "uar", 100, 0.95, np.random.default_rng(0)) == (0.0, None)

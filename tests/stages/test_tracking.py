@@ -130,7 +130,8 @@ def test_a_study_describes_itself_and_shows_its_folds_side_by_side(project: Path
     with track("summarise", PARAMS, "demo") as tracker:
         tracker.describe("| pooled | 50.0 |\n")
     note = runs_of(project)["demo both pretrained"].data.tags["mlflow.note.content"]
-    assert note.startswith("| pooled | 50.0 |\n\n[Folds side by side](")
+    assert note.startswith("[folds side by side](")
+    assert note.endswith("\n\n| pooled | 50.0 |\n")
     for fold in ("fold 1", "fold 2"):
         assert runs[fold].info.run_id in note
         assert parent.info.run_id in runs[fold].data.tags["mlflow.note.content"]
