@@ -17,47 +17,27 @@ import pandas as pd
 import pytest
 import torch
 
-from hicmae_core.model.artifact import save_model
-from hicmae_core.model.sizes import classifier
+from hicmae_core.config import DatasetParams
 from stages.model_store import ModelStore
 from stages.promotion import promote
 from stages.registry import register
 from stages.runs import RunStore
-from stages.tracking import resolve_model, track
+from stages.served_model import TEXT_COLUMNS
+from stages.tracking import resolve_model
 from tests.media.films import picture, tone, write_film
+from tests.stages.registered import study
 from tests.stages.tracked import PARAMS
 
 CLASSES = ["anger", "happiness", "neutral", "sadness"]
 
 
-def study(project: Path, share_right: float, epochs: int = 16) -> None:
-    """Two folds, ten subjects, of which each has this share of its clips right."""
-    tuned = PARAMS.finetune.model_copy(update={"epochs": epochs})
-    params = PARAMS.model_copy(update={"finetune": tuned})
-    for fold in (1, 2):
-        torch.manual_seed(100 * epochs + fold)
-        model = classifier("demo", 4, image_size=32, num_frames=4, num_audio_frames=32)
-        torch.nn.init.normal_(model.head.weight, std=0.02)
-        metadata = {"classes": CLASSES, "targets": [], "faces": {"detector": "none", "size": 48}, "frame_stride": 4}
-        save_model(project / "model.safetensors", model, metadata)
-        with track("finetune", params, "demo", fold) as tracker:
-            tracker.log_artifact(project / "model.safetensors")
-        clips = range(20 * 5)
-        labels = np.array([clip % 4 for clip in clips])
-        is_right = np.array([clip % 20 for clip in clips]) < 20 * share_right
-        predictions = pd.DataFrame(
-            {
-                "clip_id": [f"{fold}-{clip}" for clip in clips],
-                "subject": [f"{fold}-{clip // 20}" for clip in clips],
-                "label": labels,
-                "prediction": np.where(is_right, labels, (labels + 1) % 4),
-            }
-        )
-        predictions.to_parquet(project / "predictions.parquet")
-        with track("evaluate", params, "demo", fold) as tracker:
-            tracker.log_artifact(project / "predictions.parquet")
-    with track("summarise", params, "demo") as tracker:
-        tracker.log_metrics({"pooled_uar": share_right}, step=0)
+DATASETS = {
+    "regression": DatasetParams(corpus="csv", task="regression", targets=("arousal", "valence"), num_folds=2),
+    "multi_classification": DatasetParams(
+        corpus="csv", task="multi_classification", classes=("low", "high"), targets=("arousal", "valence"), num_folds=2
+    ),
+}
+"""Other tasks than the demo's; each is called `demo` in its test."""
 
 
 @pytest.fixture
@@ -87,12 +67,7 @@ def test_a_registered_model_tells_where_it_comes_from_and_scores_a_table(store: 
     assert int(again.version) == 1
     weights = resolve_model("models:/hicmae-demo@candidate")
 
-    previous = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(store.uri)
-    try:
-        model = mlflow.pyfunc.load_model("models:/hicmae-demo@candidate")
-    finally:
-        mlflow.set_tracking_uri(previous)
+    model = loaded(store, "models:/hicmae-demo@candidate")
     encoded = base64.b64encode(film.read_bytes()).decode()
     table = pd.DataFrame(
         {"video": [str(film), "nowhere.mp4", "sent.mp4", "bad.mp4"], "video_base64": [None, None, encoded, "&"]}
@@ -112,6 +87,50 @@ def test_a_registered_model_tells_where_it_comes_from_and_scores_a_table(store: 
     assert (folder / "code" / "hicmae_core" / "inference" / "video.py").is_file()
     assert f"torch=={torch.__version__.partition('+')[0]}" in (folder / "requirements.txt").read_text()
     assert not list(folder.rglob("*.pkl"))
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "columns"),
+    [
+        ("regression", "pcc", ["arousal", "valence"]),
+        (
+            "multi_classification",
+            "weighted_f1",
+            [f"p_{t}_{c}" for t in ("arousal", "valence") for c in ("low", "high")],
+        ),
+    ],
+)
+def test_other_tasks_are_registered_promoted_and_answer(
+    project: Path, film: Path, task: str, metric: str, columns: list[str]
+) -> None:
+    params = study(project, 0.5, dataset=DATASETS[task])
+    store = RunStore(project)
+    version = register(store, params, "demo")
+    assert f"{metric} 0.500" in version.description
+    assert promote(store, params, "demo").is_champion
+
+    worse = study(project, 0.3, epochs=17, dataset=DATASETS[task])
+    register(store, worse, "demo")
+    refused = promote(store, worse, "demo")
+    assert not refused.is_champion
+    assert f"{metric} -" in refused.message
+    better = study(project, 0.8, epochs=18, dataset=DATASETS[task])
+    assert register(store, better, "demo", best=True).tags["study"] == version.tags["study"]
+    promoted = promote(store, better, "demo")
+    assert promoted.is_champion
+    assert f"{metric} +" in promoted.message
+
+    answered = loaded(store, "models:/hicmae-demo@champion").predict(
+        pd.DataFrame({"video": [str(film), "nowhere.mp4"], "video_base64": [None, None]})
+    )
+    assert answered["status"].tolist() == ["ok", "missing"]
+    assert [name for name in answered if name not in (*TEXT_COLUMNS, "calibrated")] == columns
+    assert np.isfinite(answered.loc[0, columns].astype(float)).all()
+    if task == "regression":
+        assert answered.loc[0, "label"] == ""
+    else:
+        assert len(answered.loc[0, "label"].split(", ")) == 2
+        assert answered.loc[0, columns[:2]].sum() == pytest.approx(1)
 
 
 def test_what_cannot_be_registered_is_told(store: RunStore) -> None:
@@ -190,6 +209,15 @@ def test_mlflow_serves_it_offline_where_the_project_is_not(store: RunStore, film
     assert sum(first[f"p_{name}"] for name in CLASSES) == pytest.approx(1)
     assert (second["status"], second["p_anger"]) == ("missing", None)
     assert first["label"] in CLASSES
+
+
+def loaded(store: RunStore, reference: str) -> mlflow.pyfunc.PyFuncModel:
+    previous = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(store.uri)
+    try:
+        return mlflow.pyfunc.load_model(reference)
+    finally:
+        mlflow.set_tracking_uri(previous)
 
 
 def answers(address: str) -> bool:
