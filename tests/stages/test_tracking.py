@@ -131,7 +131,7 @@ def test_a_study_describes_itself_and_shows_its_folds_side_by_side(project: Path
         tracker.describe("| pooled | 50.0 |\n")
     note = runs_of(project)["demo both pretrained"].data.tags["mlflow.note.content"]
     assert note.startswith("[folds side by side](")
-    assert note.endswith("\n\n| pooled | 50.0 |\n")
+    assert note.endswith("\n\n| pooled | 50.0 |")
     for fold in ("fold 1", "fold 2"):
         assert runs[fold].info.run_id in note
         assert parent.info.run_id in runs[fold].data.tags["mlflow.note.content"]
