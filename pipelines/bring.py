@@ -16,7 +16,6 @@ from pipelines.dvc_graph import Graph, name_of, read_graph, repro_command
 from pipelines.outcomes import MEANINGS, Outcome, count, publish
 from pipelines.process import CommandFailed, Processes
 from pipelines.progress import Progress
-from pipelines.recover import protect_locks
 from pipelines.workspace import alone_in
 
 _DVC_HINTS = ("To track the changes", "\tgit add", "To enable auto staging", "\tdvc config", "Use `dvc push`")
@@ -45,8 +44,6 @@ def bring_up_to_date(
     with alone_in(root, logger.info):
         try:
             before(root)
-            for lock in protect_locks(root):
-                logger.warning("%s was torn by a kill; its copy is back in place", lock)
             graph = read_graph(root)
             selected = graph.select(targets)
         except ValueError as error:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines import last_words
+from pipelines.recover import protect_locks
 
 _LOCK = Path(".dvc/tmp/flow.lock")
 _POLL_SECONDS = 0.5
@@ -22,6 +23,8 @@ _POLL_SECONDS = 0.5
 @contextmanager
 def alone_in(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Wait until no other flow is at work in the project; the kernel frees the place of one that was killed.
+
+    Then each dvc.lock is copied, or put back if a kill has torn it.
 
     A process that a Prefect worker has started gets SIGTERM when the worker disappears, kill -9 included: nobody else
     would cancel the run. And when the process itself disappears, Prefect is told.
@@ -41,6 +44,8 @@ def alone_in(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
             tell(f"another flow is at work in {root}; this one begins when it has ended")
             while not _taken(file.fileno()):
                 time.sleep(_POLL_SECONDS)
+        for torn in protect_locks(root):
+            tell(f"{torn} was torn by a kill; its copy is back in place")
         yield
 
 

@@ -98,14 +98,15 @@ class MlflowServer:
 
 
 class Site:
-    """A project with the deployments of prefect.yaml, on a server, and a worker for them, `tracer` before it."""
+    """A project with the deployments of prefect.yaml, on a server, and a worker; `tracer` goes before all commands."""
 
     def __init__(self, root: Path, server: Server, environment: dict[str, str], tracer: Sequence[str] = ()) -> None:
         self.root = root
         self.server = server
         (root / ".dvc" / "tmp").mkdir(exist_ok=True)
         self.environment = {**environment, **server.environment, "PWD": str(root)}  # prefect.yaml asks for it
-        self.worker = self.start_worker(tracer)
+        self.tracer = tracer
+        self.worker = self.start_worker()
         wait_for(self._has_pool, 60, self.worker_log)
         self.prefect("work-pool", "set-concurrency-limit", "local", "1")
         self.prefect("deploy", "--all")
@@ -115,15 +116,26 @@ class Site:
 
     def prefect(self, *arguments: str) -> str:
         """What a ``prefect`` command prints."""
-        command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
+        command = [*self.tracer, sys.executable, "-m", "prefect", "--no-prompt", *arguments]
         result = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
-    def start_worker(self, tracer: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    def start_worker(self) -> subprocess.Popen[bytes]:
         with open(self.root / ".dvc" / "tmp" / "worker.log", "ab") as log:
             return subprocess.Popen(
-                [*tracer, sys.executable, "-m", "prefect", "worker", "start", "--pool", "local", "--type", "process"],
+                [
+                    *self.tracer,
+                    sys.executable,
+                    "-m",
+                    "prefect",
+                    "worker",
+                    "start",
+                    "--pool",
+                    "local",
+                    "--type",
+                    "process",
+                ],
                 cwd=self.root,
                 env=self.environment,
                 stdout=log,

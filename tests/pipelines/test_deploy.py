@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -32,9 +34,18 @@ def test_a_job_mounts_the_project_where_it_works() -> None:
 
 
 @pytest.mark.slow
-def test_the_server_takes_the_template(server: Server) -> None:
+def test_the_server_takes_the_template_and_a_deployment_for_it(server: Server) -> None:
     pool = WorkPoolCreate(name="kubernetes", type="kubernetes", base_job_template=TEMPLATE)
     assert server.client.create_work_pool(pool).base_job_template == TEMPLATE
+    typed = ["deploy", "--name", "cross-validate", "--pool", "kubernetes", "--job-variable", '{"gpus": 1}']
+    subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", *typed],
+        cwd=ROOT,
+        env={**server.environment, "PWD": str(ROOT)},
+        check=True,
+    )
+    deployment = server.client.read_deployment_by_name("cross-validate/cross-validate")
+    assert (deployment.work_pool_name, deployment.job_variables) == ("kubernetes", {"gpus": 1})
 
 
 def test_the_image_installs_what_the_lock_names() -> None:

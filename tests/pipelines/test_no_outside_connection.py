@@ -35,8 +35,8 @@ def outside(trace: Path) -> tuple[int, set[str]]:
 
 
 def watching(trace: Path) -> list[str]:
-    """What goes before a command whose connections are to be written to a file."""
-    return ["strace", "-D", "-f", "--seccomp-bpf", "-e", "trace=connect", "-o", str(trace)]
+    """What goes before a command whose connections are to be added to a file."""
+    return ["strace", "-A", "-D", "-f", "--seccomp-bpf", "-e", "trace=connect", "-o", str(trace)]
 
 
 def test_a_connection_is_seen(tmp_path: Path) -> None:
@@ -72,18 +72,18 @@ def test_a_command_stays_on_the_machine(name: str, project, environment: dict[st
     assert name != "flow" or num_connections > 0, "a flow talks to its server"
 
 
-def test_servers_and_worker_stay_on_the_machine(project, environment: dict[str, str], tmp_path: Path) -> None:
-    traces = {name: tmp_path / f"{name}.trace" for name in ("mlflow", "prefect", "worker")}
+def test_servers_deploying_and_worker_stay_on_the_machine(project, environment: dict[str, str], tmp_path: Path) -> None:
+    traces = {name: tmp_path / f"{name}.trace" for name in ("mlflow", "prefect", "site")}
     with ExitStack() as running:
         mlflow = MlflowServer(tmp_path, watching(traces["mlflow"]))
         running.callback(mlflow.end)
         server = Server(tmp_path, watching(traces["prefect"]))
         running.callback(server.end)
         tracked = {**environment, "MLFLOW_TRACKING_URI": mlflow.address}
-        site = Site(with_deployments(project.root), server, tracked, watching(traces["worker"]))
+        site = Site(with_deployments(project.root), server, tracked, watching(traces["site"]))
         running.callback(site.end)
         site.wait_until(site.trigger("reproduce"), "Completed")
     for name, trace in traces.items():
         num_connections, elsewhere = outside(trace)
         assert elsewhere == set(), name
-        assert name != "worker" or num_connections > 0, "it talks to its servers"
+        assert name != "site" or num_connections > 0, "it talks to its servers"

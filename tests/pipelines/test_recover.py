@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from pipelines.recover import protect_locks, recover
+from pipelines.workspace import alone_in
 
 
 def test_a_torn_lock_is_put_back(project) -> None:
@@ -18,6 +19,19 @@ def test_a_torn_lock_is_put_back(project) -> None:
         lock.write_text(torn)
         assert protect_locks(project.root) == [lock]
         assert lock.read_text() == whole
+
+
+def test_every_flow_copies_the_locks_and_mends_them(project) -> None:
+    project.dvc("repro", "--quiet", "folds/demo/dvc.yaml:finetune@1")
+    locks = {project.root / name: (project.root / name).read_text() for name in ("dvc.lock", "folds/demo/dvc.lock")}
+    told: list[str] = []
+    with alone_in(project.root, told.append):
+        assert told == []
+    for lock in locks:
+        lock.write_text("")
+    with alone_in(project.root, told.append):
+        assert {lock: lock.read_text() for lock in locks} == locks
+    assert told == [f"{lock} was torn by a kill; its copy is back in place" for lock in locks]
 
 
 def test_without_a_copy_the_results_come_out_of_dvcs_cache(project) -> None:

