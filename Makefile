@@ -13,7 +13,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export GIT_PYTHON_REFRESH := quiet
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help setup demo compare ablation test test-graph test-all lint bench mlflow lock clean
+.PHONY: help setup demo compare experiments ablation test test-graph test-all lint bench mlflow lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -31,6 +31,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(READY) ## the whole graph on the embedded demo corpus
+	@$(BIN)/python -m stages.datasets
 	@$(BIN)/dvc repro
 	@$(BIN)/python -m stages.show
 
@@ -40,7 +41,10 @@ compare: $(READY) ## the demo without pre-training, on sound alone and on video 
 	@$(BIN)/dvc exp run --queue --name audio-only --set-param finetune.modality=audio
 	@$(BIN)/dvc exp run --queue --name video-only --set-param finetune.modality=video
 	@OMP_NUM_THREADS=1 $(BIN)/dvc exp run --run-all --jobs 2
-	@$(BIN)/dvc exp show --md --no-pager --drop '.*' --keep 'Experiment|(mean|std|pooled|low|high).uar$$|finetune.(init|modality)'
+	@$(MAKE) --no-print-directory experiments
+
+experiments: $(READY) ## the table of DVC experiments: UAR and the like, and the parameters in which they differ
+	@$(BIN)/dvc exp show --md --no-pager --only-changed --drop 'Created|Executor|(data|models|results|stages|hicmae_core)/|.*(war|f1)$$'
 
 test: $(READY) ## the default tests: offline, minutes
 	@$(BIN)/python -m pytest -m "not slow and not e2e and not gpu"
@@ -77,4 +81,4 @@ lock: $(READY) ## resolve requirements.lock anew from pyproject.toml
 		--index-strategy unsafe-best-match --constraint constraints.txt --custom-compile-command "make lock" -o requirements.lock
 
 clean: ## everything generated but the environment and the runs in MLflow
-	rm -rf data models results reports checkpoints
+	rm -rf data models results reports checkpoints dvc_plots

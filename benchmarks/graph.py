@@ -15,11 +15,13 @@ from typing import Any
 
 import yaml
 
+from hicmae_core.config import load_params
 from stages.graphs import complete_folds, write_graphs
 
 ROOT = Path(__file__).resolve().parent.parent
 LICENSED = "licensed"
 """Begins every file that a stage which does nothing writes in place of clips, or of what shows them."""
+_COLUMNS = ("actual", "predicted", "epoch", "total", "video", "audio", "contrastive", "train_loss")
 _STUB = f"""
 sum=$(cat params.yaml $(find $1 -type f 2>/dev/null | sort) | sha256sum)
 for out in $2; do
@@ -27,7 +29,7 @@ for out in $2; do
     data/manifests/*|*.html|*reconstruction.png) mkdir -p $(dirname $out); echo "{LICENSED} $sum" > $out;;
     data/*) mkdir -p $out; echo "{LICENSED} $out $sum" > $out/part;;
     *.json) mkdir -p $(dirname $out); echo '{{"uar": 0.5}}' > $out;;
-    *.csv) mkdir -p $(dirname $out); printf 'actual,predicted,epoch,total,train_loss\\na,a,1,1,1\\n' > $out;;
+    *.csv) mkdir -p $(dirname $out); printf '{",".join(_COLUMNS)}\\n{",".join("1" * len(_COLUMNS))}\\n' > $out;;
     *) mkdir -p $(dirname $out); echo "$out $sum" > $out;;
   esac
 done
@@ -45,7 +47,7 @@ def make_project(folder: Path, change: Callable[[dict[str, Any]], None]) -> None
     """
     for name in ("hicmae_core", "stages", "folds"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "dvc.lock"))
-    for name in (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+    for name in (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots_page.html"):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     (folder / "stub.sh").write_text(_STUB)
@@ -59,7 +61,7 @@ def make_project(folder: Path, change: Callable[[dict[str, Any]], None]) -> None
         for stage in graph["stages"].values():
             _pretend(stage.get("do", stage))
         (folder / name).write_text(yaml.safe_dump(graph, sort_keys=False))
-    write_graphs(folder, folds)
+    write_graphs(folder, load_params(folder / "params.yaml"))
     for name in values["dataset"]:
         if not name.startswith("demo"):
             (folder / "data" / "raw" / name).mkdir(parents=True)

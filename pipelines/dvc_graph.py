@@ -11,6 +11,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from stages.experiments import dvc
+from stages.graphs import check_graphs
 
 _NODE = re.compile(r'^"(?P<stage>.+?)"(?: -> "(?P<below>.+)")?;$')
 
@@ -71,8 +72,10 @@ def read_graph(root: Path) -> Graph:
     """Ask DVC for the graph and status of the project in `root`.
 
     Raises:
-        ValueError: With DVC's message, if it cannot read the project or somebody's `dvc repro` is at work in it.
+        ValueError: With DVC's message, if it cannot read the project or somebody's `dvc repro` is at work in it; as
+            `check_graphs`.
     """
+    check_graphs(root)
     edges = read_edges(root)
     status = json.loads(_read(root, "status", "--json"))
     order = TopologicalSorter({stage: sorted(edges[stage]) for stage in sorted(edges)}).static_order()

@@ -98,7 +98,7 @@ def rewrite(root: Path, change: Callable[[str], str]) -> None:
     text = change(path.read_text(encoding="utf-8"))
     params = parse_params(YAML(typ="safe").load(text), str(path))
     write_text(path, text)
-    write_graphs(root, params.evaluated)
+    write_graphs(root, params)
 
 
 def _retire_demo(values: dict[str, Any]) -> None:

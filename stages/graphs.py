@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml.comments import CommentedSeq
 
+from hicmae_core.config import Params, load_params
 from hicmae_core.files import write_text
 from stages import layout
 
-_PLACEHOLDER = "DATASET"
+_DATASET = "DATASET"
+_FOLD = "FOLD"
+"""A line that has it is written once for each fold."""
+_PLOT = "PLOT"
 
 
 def complete_folds(values: dict[str, Any]) -> None:
@@ -31,15 +35,44 @@ def all_folds(num_folds: int) -> CommentedSeq:
     return folds
 
 
-def write_graphs(root: Path, evaluated: Iterable[str]) -> None:
+def write_graphs(root: Path, params: Params) -> None:
     """Write ``folds/<dataset>/dvc.yaml`` for each evaluated dataset, and remove those of all others.
 
     Their dvc.lock stay, so that a dataset that comes back finds its results.
     """
     template = (root / layout.FOLDS / "template.yaml").read_text(encoding="utf-8")
-    wanted = {root / layout.FOLDS / name / "dvc.yaml": template.replace(_PLACEHOLDER, name) for name in evaluated}
-    for path, text in wanted.items():
-        write_text(path, text)
-    for path in (root / layout.FOLDS).glob("*/dvc.yaml"):
-        if path not in wanted:
-            path.unlink()
+    for name, folds in params.folds.items():
+        write_text(root / layout.FOLDS / name / "dvc.yaml", _fill(template, name, folds, params.dataset[name].task))
+    for name in _datasets_with_graphs(root) - set(params.evaluated):
+        (root / layout.FOLDS / name / "dvc.yaml").unlink()
+
+
+def check_graphs(root: Path) -> None:
+    """See that those who changed `folds` or `dataset` of params.yaml by hand have brought the graph in line.
+
+    Raises:
+        ValueError: If params.yaml is not valid, or a dataset has no ``folds/<dataset>/dvc.yaml``, or one too many.
+    """
+    evaluated, written = set(load_params(root / "params.yaml").evaluated), _datasets_with_graphs(root)
+    if evaluated != written:
+        raise ValueError(
+            f"`folds` in params.yaml names {_listed(evaluated)}, folds/*/dvc.yaml are there for {_listed(written)}: "
+            "run `python -m stages.datasets`"
+        )
+
+
+def _fill(template: str, name: str, folds: Sequence[int], task: str) -> str:
+    lines = template.replace(_DATASET, name).replace(_PLOT, "scatter" if task == "regression" else "confusion")
+    return "".join(
+        line.replace(_FOLD, str(fold))
+        for line in lines.splitlines(keepends=True)
+        for fold in (folds if _FOLD in line else folds[:1])
+    )
+
+
+def _datasets_with_graphs(root: Path) -> set[str]:
+    return {path.parent.name for path in (root / layout.FOLDS).glob("*/dvc.yaml")}
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

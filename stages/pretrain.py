@@ -25,6 +25,9 @@ python -m stages.pretrain
 torchrun --nproc-per-node 4 -m stages.pretrain
 """
 
+_COMPARED = ("total", "video", "audio", "contrastive")
+"""What `dvc metrics diff` compares: the losses of the last epoch. All else is in the history and in MLflow."""
+
 
 def main() -> None:
     """Pre-train on the clips of `pretrain.dataset`."""
@@ -49,13 +52,13 @@ def main() -> None:
         plot_history(layout.PRETRAIN / "history.csv", layout.PRETRAIN / "history.png")
         for name in ("reconstruction.png", "history.png", "history.csv"):
             tracker.log_artifact(layout.PRETRAIN / name)
-        write_json(layout.PRETRAIN / "metrics.json", summary)
+        write_json(layout.PRETRAIN / "metrics.json", {name: summary[name] for name in _COMPARED if name in summary})
         tracker.log_artifact(layout.PRETRAIN / "metrics.json")
         tracker.describe(_description(params.model.size, params.pretrain, summary))
 
 
 def _description(size: str, settings: PretrainParams, summary: Mapping[str, float]) -> str:
-    losses = [name for name in ("total", "video", "audio", "contrastive") if name in summary]
+    losses = [name for name in _COMPARED if name in summary]
     return (
         f"Pre-training of a `{size}` model of {summary['num_parameters']:,} parameters, without labels, on "
         f"{summary['num_clips']:,} clips of `{settings.dataset}`: {summary['num_steps']:,} steps in "

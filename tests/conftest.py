@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hicmae_core.config import load_params
+from stages.graphs import write_graphs
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -81,6 +84,7 @@ def copy_repository(folder: Path) -> Project:
             shutil.copy2(ROOT / name, folder / name)
     project = Project(folder)
     project.set_params(shrink(project.params()))
+    write_graphs(folder, load_params(folder / "params.yaml"))
     identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
     project.run("git", "init", "-q")
     project.run("git", "add", "-A")

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hicmae_core.evaluation.figures import plot_fold_boxes, plot_folds
+from hicmae_core.evaluation.fold_results import plot_rows
 from hicmae_core.evaluation.markdown import is_percent, results_markdown
 from hicmae_core.evaluation.prediction_figures import plot_predictions
 from hicmae_core.evaluation.summary import Summary
@@ -18,10 +19,11 @@ _STATISTICS = ("mean", "std", "pooled", "low", "high")
 
 
 def write_reports(summary: Summary, out_dir: Path) -> None:
-    """Write ``results.md``, ``.csv`` and ``.json``, ``metrics.json``, ``confusion.png``, ``folds.png``, ``boxes.png``.
+    """Write ``results.md``, ``.csv`` and ``.json``, ``metrics.json``, ``confusion.csv`` and figures of all of it.
 
-    ``metrics.json`` holds the headline metrics, which ``dvc metrics show`` compares. For regression
-    ``confusion.png`` shows predicted against actual values.
+    The figures are ``confusion.png``, ``folds.png`` and ``boxes.png``.
+    ``metrics.json`` holds the headline metrics, which ``dvc metrics show`` compares; ``confusion.csv`` is `plot_rows`
+    of all folds, for DVC's plots. For regression ``confusion.png`` shows predicted against actual values.
     """
     record = results_record(summary)
     write_json(out_dir / "results.json", record)
@@ -32,6 +34,8 @@ def write_reports(summary: Summary, out_dir: Path) -> None:
     with atomic_path(out_dir / "results.csv") as temporary:
         results_table(record).to_csv(temporary, index=False)
     write_text(out_dir / "results.md", results_markdown(record))
+    with atomic_path(out_dir / "confusion.csv") as temporary:
+        plot_rows(summary.predictions, summary.dataset).to_csv(temporary, index=False)
     plot_predictions(summary.predictions, summary.dataset, out_dir / "confusion.png")
     table = results_table(record)
     plot_folds(table, summary.headline[:2], out_dir / "folds.png")

@@ -20,7 +20,9 @@ def test_files_of_a_classification(emotions, predictions_of, tmp_path):
     write_reports(summary, tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     figures = {"confusion.png", "folds.png", "boxes.png"}
-    assert names == {"results.md", "results.csv", "results.json", "metrics.json", *figures}
+    tables = {"results.md", "results.csv", "results.json", "metrics.json", "confusion.csv"}
+    assert names == tables | figures
+    assert len(pd.read_csv(tmp_path / "confusion.csv")) == 120
     record = json.loads((tmp_path / "results.json").read_text())
     assert record == json.loads(json.dumps(results_record(summary)))
     assert record["pooled"]["uar"] == summary.pooled["uar"]

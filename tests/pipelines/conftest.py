@@ -9,6 +9,7 @@ import pytest
 import yaml
 from prefect.testing.utilities import prefect_test_harness
 
+from hicmae_core.config import load_params
 from stages.graphs import write_graphs
 from tests.conftest import ROOT, shrink
 from tests.pipelines.served import Server, Site, with_deployments
@@ -122,12 +123,12 @@ def toy_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "raw.txt").write_text("raw\n")
     (root / "folds").mkdir()
     (root / "folds" / "template.yaml").write_text(FOLDS)
-    write_graphs(root, ["demo"])
     new = Project(root)
     new.dvc("init", "--quiet")
     new.set_mishaps()
     values = shrink(yaml.safe_load((ROOT / "params.yaml").read_text()))
     (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    write_graphs(root, load_params(root / "params.yaml"))
     return root
 
 
