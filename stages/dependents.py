@@ -46,6 +46,9 @@ def uses(store: RunStore, params: Params, clip: str, dataset: str | None = None)
     rows = [row for name in ([dataset] if dataset else known) for row in _Uses(store, params, clip, name).rows()]
     if not rows:
         raise ValueError(f"no manifest has a clip `{clip}`; looked at: {dataset or ', '.join(known)}")
+    rows.append(
+        (".dvc/cache, DVC remotes", "in earlier versions", "dvc gc --workspace, after all else; with --cloud, too")
+    )
     return [{"what": what, "role": role, "when withdrawn": mend} for what, role, mend in rows]
 
 
@@ -62,15 +65,24 @@ class _Uses:
         if self._clip not in self._listed.index:
             return
         name, params = self._name, self._params
-        yield str(layout.manifest_file(name)), "listed", f"delete its file, then dvc repro manifest@{name}"
+        media = " and ".join(str(layout.raw_folder(name) / path) for path in self._files())
+        yield str(layout.manifest_file(name)), "listed", f"delete {media or 'its file'}, then dvc repro manifest@{name}"
         for stage in ("faces", "audio", "quality"):
             yield f"{stage}@{name}", "prepared", f"dvc repro {stage}@{name}"
+        for stage in ("faces", "audio"):
+            cache = layout.preparation_cache(stage, name)
+            if (self._store.root / cache).is_dir():
+                yield str(cache), "kept for the next run", f"rm -r {cache}"
         if params.pretrain.dataset == name:
             yield "pretrain", "pre-trained on", "dvc repro pretrain, and all that starts from it"
         if name in params.evaluated:
             yield from self._folds()
         yield from self._runs()
         yield from self._models()
+
+    def _files(self) -> list[str]:
+        listed = self._listed.loc[self._clip, ["video_path", "audio_path"]]
+        return list(dict.fromkeys(listed.dropna()))
 
     def _folds(self) -> Iterator[tuple[str, str, str]]:
         name, tuned = self._name, self._params.finetune

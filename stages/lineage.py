@@ -68,6 +68,9 @@ def _of_file(store: RunStore, path: Path) -> dict[str, Any]:
     digest = sha256_of(path)
     names = dict.fromkeys([path.name, *(name for name in _LOGGED_NAMES if Path(name).suffix == path.suffix)])
     found = [made for name in names for made in store.tagged(f"{DIGEST_TAG}{name}", digest)]
+    models = store.client.search_model_versions(f"tags.weights_sha256 = '{digest}'")
+    if not found:
+        found = [store.client.get_run(version.run_id) for version in models]
     if not found:
         raise ValueError(
             f"{path}: no run in MLflow at {store.name} has logged a file with these bytes (sha256 {digest}); "
@@ -75,7 +78,6 @@ def _of_file(store: RunStore, path: Path) -> dict[str, Any]:
         )
     found.sort(key=lambda made: (KEY_TAG in made.data.tags, made.info.start_time), reverse=True)
     told: dict[str, Any] = {"file": str(path), "sha256": digest}
-    models = store.client.search_model_versions(f"tags.weights_sha256 = '{digest}'")
     if models:
         told["registered_as"] = [f"models:/{version.name}/{version.version}" for version in models]
     others = [made.info.run_id for made in found[1:]]

@@ -35,18 +35,19 @@ class Environment(NamedTuple):
     """What a stage runs on."""
 
     summary: Mapping[str, str]
-    """Python, platform, torch, CUDA and GPU (``none`` where the stage loads no torch), and a digest of `packages`."""
+    """The commit, Python, platform, torch, CUDA and GPU (``none`` where no torch is loaded), a digest of `packages`."""
     packages: str
     """``name==version`` of all that is installed, a line each."""
 
 
-def environment() -> Environment:
-    """The environment of this process."""
+def environment(root: Path) -> Environment:
+    """The environment of this process, and the commit whose code it runs; a later stage of the run may have others."""
     installed = sorted({f"{found.name.lower().replace('_', '-')}=={found.version}" for found in distributions()})
     packages = "".join(f"{line}\n" for line in installed)
     torch = sys.modules.get("torch")
     cuda = torch.version.cuda if torch else None
     summary = {
+        "git_commit": _commit(root),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "torch": version("torch"),
@@ -59,18 +60,17 @@ def environment() -> Environment:
 
 def tags(root: Path, study: Study, params: Params) -> dict[str, str]:
     """Tags that every run of a study carries: who, which commit, which data."""
-    commit, is_dirty = git_state(root)
     return {
         "dataset": study.dataset,
         "seed": str(params.seed),
         "device": params.compute.device,
-        "git_commit": f"{commit}-dirty" if is_dirty else commit,
+        "git_commit": _commit(root),
         "dvc_locks_sha256": locks_digest(root),
         "dvc_md5": json.dumps(_md5_of_inputs(root, study, params)),
         "mlflow.user": getpass.getuser(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": " ".join(sys.argv),
-        "mlflow.source.git.commit": commit,
+        "mlflow.source.git.commit": git_state(root)[0],
     }
 
 
@@ -93,6 +93,11 @@ def dataset_input(root: Path, study: Study) -> DatasetInput:
     )
     context = "pretraining" if study.experiment == studies.PRETRAINING else "cross-validation"
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+
+
+def _commit(root: Path) -> str:
+    commit, is_dirty = git_state(root)
+    return f"{commit}-dirty" if is_dirty else commit
 
 
 def _gpu_names() -> str:

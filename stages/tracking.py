@@ -125,7 +125,7 @@ def track(
     outbox = _outbox(store, run.info.run_id)
     sender = Sender(outbox, Delivery(store, run.info.run_id), store.name)
     tracker = MlflowTracker(opened, outbox)
-    summary, packages = provenance.environment()
+    summary, packages = provenance.environment(store.root)
     tracker.tag({f"{provenance.ENVIRONMENT_TAG}{stage}": json.dumps(summary)})
     tracker.log_text(f"environment/{stage}.txt", packages)
     system = SystemMetrics(tracker.log_metrics, run.info.start_time)

@@ -69,7 +69,7 @@ def plot_fold_boxes(table: pd.DataFrame, metrics: Sequence[str], path: Path) -> 
             axes.annotate(number, (place + 0.24, value), va="center", ha="left", fontsize=8, color=BLUE)
     axes.set_xticks(places, [title(metric) for metric in metrics])
     axes.set_xlim(-0.6, len(metrics) - 0.4)
-    axes.set_ylabel(f"% of the {len(folds)} folds' test clips")
+    axes.set_ylabel(f"% in each of {len(folds)} folds")
     _rule(axes)
     save_figure(figure, path)
 

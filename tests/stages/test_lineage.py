@@ -114,6 +114,6 @@ def test_a_clip_leads_to_all_that_depends_on_it(store: RunStore) -> None:
     assert roles["finetune@demo-1, evaluate@demo-1"] == "tested in"
     assert roles["finetune@demo-2, evaluate@demo-2"] == "trained or validated on"
     assert "pretrain" not in roles
-    assert uses(store, PARAMS, "u")[-1]["what"] == "pretrain"
+    assert "pretrain" in {row["what"] for row in uses(store, PARAMS, "u")}
     with pytest.raises(ValueError, match="no manifest has a clip `z`"):
         uses(store, PARAMS, "z")

@@ -1,6 +1,5 @@
 """The MLflow pages that a user opens, in a real browser."""
 
-import json
 import os
 import socket
 import subprocess
@@ -9,15 +8,22 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 
 from hicmae_core.config import load_params
+from hicmae_core.evaluation.fold_results import metrics_of
+from hicmae_core.evaluation.markdown import short_markdown
+from hicmae_core.evaluation.prediction_figures import plot_predictions
+from hicmae_core.evaluation.report import results_record, write_reports
+from hicmae_core.evaluation.summary import summarise
 from stages.tracking import track
 from tests.browsing import needs_browser, open_browser, shows, wait_for
 
@@ -30,7 +36,7 @@ pytestmark = [pytest.mark.slow, needs_browser]
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """URI of a store with a pre-training and four folds that were logged through our tracker."""
+    """URI of a store with a pre-training and a study of four folds that were logged through our tracker."""
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     (tmp_path / "data" / "manifests").mkdir(parents=True)
     for name in ("demo", "demo_unlabelled"):
@@ -40,16 +46,42 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
     params = load_params(ROOT / "params.yaml")
-    with track("pretrain", params):
-        pass
+    dataset = params.dataset["demo"]
+    with track("pretrain", params) as tracker:
+        tracker.log_metrics({"total": 2.0, "video": 0.9, "audio": 0.8, "contrastive": 3.0}, step=0)
+        tracker.describe("Pre-training on 192 clips")
     rng = np.random.default_rng(0)
+    tested = {}
     for fold in (1, 2, 3, 4):
         with track("finetune", params, "demo", fold) as tracker:
             for epoch in range(NUM_EPOCHS):
                 loss = 1.4 * np.exp(-epoch / 6) + 0.02 * rng.standard_normal() + 0.05 * fold
-                tracker.log_metrics({"train_loss": loss, "lr": 1e-3 * (1 - epoch / NUM_EPOCHS)}, step=epoch)
+                rates = {"lr": 1e-3 * (1 - epoch / NUM_EPOCHS), "gradient_norm": 1 + rng.random()}
+                tracker.log_metrics({"train_loss": loss, **rates}, step=epoch)
+        labels = np.arange(48) % 4
+        is_right = rng.random(48) < 0.6 + 0.05 * fold
+        tested[fold] = pd.DataFrame(
+            {
+                "clip_id": [f"{fold}-{clip}" for clip in range(48)],
+                "subject": [f"{fold}-{clip // 16}" for clip in range(48)],
+                "modality": "both",
+                "shown": "both",
+                "label": labels,
+                "prediction": np.where(is_right, labels, (labels + 1) % 4),
+            }
+        )
         with track("evaluate", params, "demo", fold) as tracker:
-            tracker.log_metrics({"test_war": 0.7 + 0.03 * fold, "test_uar": 0.68 + 0.03 * fold}, step=0)
+            metrics = metrics_of(tested[fold], dataset)
+            tracker.log_metrics({f"test_{name}": value for name, value in metrics.items()}, step=0)
+            plot_predictions(tested[fold], dataset, tmp_path / "confusion.png")
+            tracker.log_image(tmp_path / "confusion.png")
+    summary = summarise("demo", dataset, tested, params.summarise, seed=0)
+    write_reports(summary, tmp_path / "report")
+    with track("summarise", params, "demo") as tracker:
+        tracker.log_metrics({f"pooled_{name}": value for name, value in summary.pooled.items()}, step=0)
+        for path in sorted((tmp_path / "report").iterdir()):
+            tracker.log_artifact(path)
+        tracker.describe(short_markdown(results_record(summary)))
     return uri
 
 
@@ -103,26 +135,99 @@ def num_curves(browser: webdriver.Chrome) -> int:
     return sum(path.count("L") > NUM_EPOCHS / 2 for path in set(drawn))
 
 
-def test_the_folds_and_their_curves_are_on_the_page(
+def follow(browser: webdriver.Chrome, text: str) -> None:
+    """Click the link that begins with `text`, as soon as it stands still; it opens another tab."""
+
+    def has_clicked() -> bool:
+        try:
+            browser.find_element(By.PARTIAL_LINK_TEXT, text).click()
+        except WebDriverException:
+            return False
+        return True
+
+    wait_for(has_clicked)
+    browser.switch_to.window(browser.window_handles[-1])
+
+
+def image_sizes(browser: webdriver.Chrome) -> list[tuple[str, int]]:
+    """Address and width of each picture on the page that has been loaded."""
+    return browser.execute_script("return [...document.images].map(image => [image.src, image.naturalWidth])")
+
+
+def num_confusions(browser: webdriver.Chrome) -> int:
+    return sum("confusion" in unquote(address) and width > 100 for address, width in image_sizes(browser))
+
+
+def headings(browser: webdriver.Chrome) -> list[str]:
+    """The columns of the runs table, left to right."""
+    found = browser.find_elements(By.CSS_SELECTOR, ".ag-header-cell")
+    return [cell.text for cell in sorted(found, key=lambda cell: cell.location["x"]) if cell.text]
+
+
+def test_two_clicks_lead_to_the_folds_side_by_side(
+    store: str, server: str, browser: webdriver.Chrome, tmp_path: Path
+) -> None:
+    browser.get(f"{server}/#/experiments")
+    wait_for(lambda: shows(browser, "demo", "pretraining"))
+    click(browser, "assistant.chat_panel.close")
+    browser.find_element(By.LINK_TEXT, "demo").click()  # the first click
+    click(browser, "detect_issues.guidance.got_it")  # a hint of MLflow's, which a browser sees once
+    follow(browser, "folds of demo both pretrained")  # the second
+    wait_for(lambda: shows(browser, *FOLDS, "train_loss", "gradient_norm", "test_uar", "Parallel Coordinates"))
+    wait_for(lambda: num_curves(browser) == len(FOLDS))
+    assert shows(browser, "4 matching runs"), "the study is no line among its folds"
+    time.sleep(1)  # charts fade in
+    browser.save_screenshot(str(tmp_path / "mlflow-folds.png"))
+    area = browser.find_element(By.CSS_SELECTOR, "[data-testid='experiment-view-compare-runs-chart-area']")
+
+    def has_scrolled_to_confusions() -> bool:  # cards below appear when they come near
+        browser.execute_script("arguments[0].scrollTop = arguments[0].scrollHeight", area)
+        return num_confusions(browser) == len(FOLDS)
+
+    wait_for(has_scrolled_to_confusions)
+    browser.save_screenshot(str(tmp_path / "mlflow-confusion.png"))
+
+
+def test_a_study_s_page_has_its_results_and_ways_on(
     store: str, server: str, browser: webdriver.Chrome, tmp_path: Path
 ) -> None:
     client = MlflowClient(store)
-    experiment = client.get_experiment_by_name("demo")
-    assert experiment is not None
-    identity = experiment.experiment_id
-    runs = client.search_runs([identity], "tags.fold != ''")
+    identity = client.get_experiment_by_name("demo").experiment_id
+    study = next(run for run in client.search_runs([identity]) if "fold" not in run.data.tags)
 
-    browser.get(f"{server}/#/experiments/{identity}/runs?compareRunsMode=CHART")
-    wait_for(lambda: shows(browser, "demo both pretr"))
+    browser.get(f"{server}/#/experiments/{identity}/runs?viewStateShareKey=studies")
+    wait_for(lambda: shows(browser, "demo both pretr", "pooled_uar"))
+    assert headings(browser)[:3] == ["Run Name", "Created", "Duration"]
+    assert headings(browser)[3:7] == ["pooled_uar", "pooled_war", "test_uar", "test_war"]
+    click(browser, "saved_views.trigger")
+    wait_for(lambda: shows(browser, "Folds of demo both pretrained", "Studies"))
+
+    browser.get(f"{server}/#/experiments/{identity}/runs/{study.info.run_id}")
+    uar = 100 * study.data.metrics["pooled_uar"]
+    wait_for(lambda: shows(browser, f"UAR {uar:.2f} (", "pre-training demo_unlabelled demo"))
     click(browser, "assistant.chat_panel.close")
-    click(browser, "runnamecellrenderer.tsx_46")  # the plus sign of the study
-    wait_for(lambda: shows(browser, *FOLDS, "train_loss", "test_war"))
-    wait_for(lambda: num_curves(browser) == len(FOLDS))
-    time.sleep(1)  # charts fade in
-    browser.save_screenshot(str(tmp_path / "mlflow-folds.png"))
+    browser.find_element(By.XPATH, "//*[text()='Show more']").click()
+    wait_for(lambda: all(row.is_displayed() for row in browser.find_elements(By.XPATH, "//td[text()='fold 4']")))
+    browser.save_screenshot(str(tmp_path / "mlflow-study.png"))
 
-    chosen = json.dumps([run.info.run_id for run in runs])
-    browser.get(f"{server}/#/compare-runs?runs={chosen}&experiments={json.dumps([identity])}")
+    follow(browser, "box plot and differences")
     wait_for(lambda: shows(browser, "Comparing 4 Runs", *FOLDS, "train_loss", "finetune.epochs"))
     wait_for(lambda: bool(browser.find_elements(By.CSS_SELECTOR, ".js-plotly-plot")))
     browser.save_screenshot(str(tmp_path / "mlflow-compare.png"))
+    choose_box(browser, "x-axis-selector", "finetune.modality")
+    choose_box(browser, "y-axis-selector", "test_uar")
+    wait_for(lambda: bool(browser.find_elements(By.CSS_SELECTOR, ".js-plotly-plot path.box")))
+    browser.save_screenshot(str(tmp_path / "mlflow-box.png"))
+
+    browser.get(f"{server}/#/experiments/{identity}/runs/{study.info.run_id}/artifacts/boxes.png")
+    wait_for(lambda: any(width > 500 for _, width in image_sizes(browser)))
+
+
+def choose_box(browser: webdriver.Chrome, selector: str, name: str) -> None:
+    """Choose what an axis of the box plot shows."""
+    if not browser.find_elements(By.ID, selector):
+        browser.find_element(By.XPATH, "//button[.='Box Plot']").click()
+        wait_for(lambda: bool(browser.find_elements(By.ID, selector)))
+    browser.find_element(By.ID, selector).click()
+    wait_for(lambda: bool(browser.find_elements(By.XPATH, f"//*[@role='option'][.='{name}']")))
+    browser.find_element(By.XPATH, f"//*[@role='option'][.='{name}']").click()
