@@ -123,24 +123,25 @@ def write_calibration(predictions: pd.DataFrame, dataset: DatasetParams, out_dir
                     for title, likelihood in likelihoods.items()
                 },
             }
-    plot_reliability(curves, out_dir / FIGURE_NAME)
+    plot_reliability(curves, out_dir / FIGURE_NAME, of_values=dataset.task == "regression")
     write_json(out_dir / CALIBRATION_NAME, record)
     return record
 
 
-def plot_reliability(curves: Mapping[str, Mapping[str, Reliability]], path: Path) -> None:
+def plot_reliability(curves: Mapping[str, Mapping[str, Reliability]], path: Path, of_values: bool) -> None:
     """Draw what is true against what is said: a panel per target, in it a curve by title; marks grow with their clips.
 
     Args:
-        curves: By target and title; at most two titles. A target without a name has probabilities of classes.
+        curves: By target and title; at most two titles.
         path: PNG to write.
+        of_values: Whether values are predicted, not classes.
     """
     figure = Figure(figsize=(4.4 * len(curves), 4.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(curves)))
     for axes, (name, by_title) in zip(panels, curves.items(), strict=True):
         _draw(axes, by_title)
-        axes.set_title(name)
-    panels[0].set_ylabel("fraction that is right, or mean actual value")
+        axes.set(title=name, xlabel="predicted value" if of_values else "probability of the predicted class")
+    panels[0].set_ylabel("mean actual value" if of_values else "fraction that is right")
     save_figure(figure, path)
 
 
@@ -152,7 +153,7 @@ def _draw(axes: Axes, by_title: Mapping[str, Reliability]) -> None:
         label = f"{title}: mean gap {curve.expected_error:.3f}"
         axes.plot(curve.said, curve.true, color=colour, linewidth=1.5, label=label)
         axes.scatter(curve.said, curve.true, s=12 + 200 * curve.num_clips / curve.num_clips.sum(), c=colour)
-    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel="probability of the predicted class, or value")
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.legend(loc="upper left", fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
 

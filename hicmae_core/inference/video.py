@@ -183,7 +183,7 @@ class VideoReader:
             {"start_seconds": start, "end_seconds": end, "values": self.named(judgement.outputs[index])}
             for index, (start, end) in zip(judgement.timeline.line, seconds, strict=True)
         ]
-        box = np.median(track.boxes, axis=0).round(1).tolist() if len(track.boxes) else ()
+        box = np.median(track.boxes, axis=0).astype(float).round(1).tolist() if len(track.boxes) else ()
         start = sight.sound_start / SAMPLE_RATE_HZ
         return Answer(
             status=track.status,

@@ -147,10 +147,13 @@ def test_training_starts_from_pretrained_weights(
 ) -> None:
     torch.manual_seed(1)
     source = pretraining_model("demo", image_size=80)
-    save_model(tmp_path / "pretrained.safetensors", source, {})
+    about = {"dataset": "toy_unlabelled", "recipe": {"epochs": 7}}
+    save_model(tmp_path / "pretrained.safetensors", source, about | {"size": "demo"})
     keys = {"epochs": 1, "warmup_epochs": 0, "base_lr": 1e-9, "min_lr": 0}
     finetune(params(finetune=keys), labelled, tmp_path, pretrained=tmp_path / "pretrained.safetensors")
-    model, _ = load_classifier(tmp_path / "model.safetensors")
+    model, metadata = load_classifier(tmp_path / "model.safetensors")
+    assert metadata["pretraining"] == about
+    assert metadata["recipe"]["base_lr"] == 1e-9
     for name in ("encoder.blocks.3.mlp.fc1.weight", "encoder_audio.norm.weight", "encoder_fusion.norm_audio.bias"):
         torch.testing.assert_close(model.state_dict()[name], source.state_dict()[name], atol=1e-7, rtol=0)
 

@@ -15,6 +15,7 @@ def small_model(folder):
     torch.manual_seed(0)
     model = classifier("demo", 2, image_size=32, num_frames=4, num_audio_frames=32)
     metadata = {"classes": ["sad", "glad"], "targets": [], "dataset": "demo", "fold": 1, "size": "demo"}
+    metadata |= {"recipe": {"epochs": 16}, "pretraining": {"dataset": "demo_unlabelled", "recipe": {"epochs": 30}}}
     path = folder / "models/finetune/demo/1/model.safetensors"
     save_model(path, model, metadata)
     return path
@@ -39,6 +40,8 @@ def test_a_model_is_handed_on_with_a_card(hicmae, tmp_path):
     names = {file.name for file in (tmp_path / "shared").iterdir()}
     assert names == {"README.md", "model.safetensors", "model.onnx", "model.pt2", "model.pth"}
     card = (tmp_path / "shared/README.md").read_text()
+    assert "Fine-tuning: epochs 16" in card
+    assert "Pre-training on demo_unlabelled: epochs 30" in card
     for words in ("emotion *expressed*", "0.250 to 0.750", "worst 50% (b)", "differ by", "says nothing about people"):
         assert words in card
     _, metadata = load_model(tmp_path / "shared/model.safetensors")
