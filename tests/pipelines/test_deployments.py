@@ -1,6 +1,10 @@
 """prefect.yaml names flows that exist, with parameters that show as a form."""
 
+import contextlib
 import importlib
+import json
+import re
+import shlex
 from typing import Any
 
 import pytest
@@ -46,3 +50,17 @@ def test_choices_are_offered_and_mistakes_are_refused_before_a_run_starts() -> N
     for name, parameters in mistakes:
         with pytest.raises(ParameterTypeError, match=next(reversed(parameters))):
             flows[name].validate_parameters(parameters)
+
+
+def test_the_docs_have_a_line_for_each_that_its_flow_takes() -> None:
+    page = (ROOT / "docs" / "prefect.md").read_text()
+    lines = dict(re.findall(r"`prefect deployment run (\S+) (.+?)`", page))
+    assert set(lines) == {f"{deployment['name']}/{deployment['name']}" for deployment in DEPLOYMENTS}
+    for deployment in DEPLOYMENTS:
+        options = shlex.split(lines[f"{deployment['name']}/{deployment['name']}"])
+        assert set(options[::2]) == {"--param"}
+        parameters: dict[str, Any] = dict(option.split("=", 1) for option in options[1::2])
+        for name, value in parameters.items():
+            with contextlib.suppress(json.JSONDecodeError):  # a string, as for `prefect deployment run`
+                parameters[name] = json.loads(value)
+        flow_of(deployment).validate_parameters(parameters)
