@@ -69,10 +69,6 @@ class _Uses:
         yield str(layout.manifest_file(name)), "listed", f"delete {media or 'its file'}, then dvc repro manifest@{name}"
         for stage in ("faces", "audio", "quality"):
             yield f"{stage}@{name}", "prepared", f"dvc repro {stage}@{name}"
-        for stage in ("faces", "audio"):
-            cache = layout.preparation_cache(stage, name)
-            if (self._store.root / cache).is_dir():
-                yield str(cache), "kept for the next run", f"rm -r {cache}"
         if params.pretrain.dataset == name:
             yield "pretrain", "pre-trained on", "dvc repro pretrain, and all that starts from it"
         if name in params.evaluated:

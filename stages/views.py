@@ -110,9 +110,10 @@ def _columns(metrics: Iterable[str], params: Iterable[str], tags: Iterable[str])
 
 
 def _charts(sections: Mapping[str, Sequence[Mapping[str, Any]]], wide: str = "") -> dict[str, Any]:
-    """Sections of charts, three in a row; a wide section's take the whole width."""
+    """Sections of charts, three in a row; a wide section's take the whole width and nearly the page's height."""
     heads = [
-        {"uuid": name, "name": name, "display": True, "isReordered": True, "columns": 1 if name == wide else 3}
+        {"uuid": name, "name": name, "display": True, "isReordered": True}
+        | ({"columns": 1, "cardHeight": 620} if name == wide else {"columns": 3})
         for name in sections
     ]
     shared = {"deleted": False, "isGenerated": False, "runsCountToCompare": 20}
