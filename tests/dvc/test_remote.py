@@ -1,4 +1,4 @@
-"""What goes to a DVC remote, an S3 bucket here, and what a fresh clone gets back."""
+"""What goes to a DVC remote, an S3 bucket and a folder, and what a fresh clone gets back."""
 
 import subprocess
 import sys
@@ -41,21 +41,26 @@ def test_models_and_reports_travel_and_licensed_data_stays(tmp_path: Path, monke
         dvc(here, "remote", "add", "--quiet", "--default", "store", f"s3://{BUCKET}/dvc")
         dvc(here, "remote", "modify", "--quiet", "store", "endpointurl", address)
         dvc(here, "push", "--quiet")
+        dvc(here, "remote", "add", "--quiet", "folder", str(tmp_path / "shared"))
+        dvc(here, "push", "--quiet", "--remote", "folder")
 
         arrived = [stored.get()["Body"].read().decode() for stored in bucket.objects.all()]
         assert any(text.startswith("models/finetune/demo/1/model.safetensors") for text in arrived)
         assert any(text.startswith("reports/demo/results.md") for text in arrived)
         assert [text for text in arrived if LICENSED in text] == []
+        copied = [path.read_text() for path in (tmp_path / "shared").rglob("*") if path.is_file()]
+        assert sorted(copied) == sorted(arrived)
         assert LICENSED in (here / "data/faces/demo/part").read_text()
 
         run(here, "git", "add", "-A")
         run(here, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "results")
-        clone = tmp_path / "clone"
-        run(tmp_path, "git", "clone", "-q", str(here), str(clone))
-        dvc(clone, "pull", "--quiet", "--allow-missing")
-        for name in ("models/finetune/demo/2/model.safetensors", "reports/demo/results.md"):
-            assert (clone / name).read_text() == (here / name).read_text()
-        assert not (clone / "data/faces/demo/part").exists()
-        assert "Running stage" not in dvc(clone, "repro", "--dry", "--allow-missing")
+        for remote in ("store", "folder"):
+            clone = tmp_path / remote
+            run(tmp_path, "git", "clone", "-q", str(here), str(clone))
+            dvc(clone, "pull", "--quiet", "--allow-missing", "--remote", remote)
+            for name in ("models/finetune/demo/2/model.safetensors", "reports/demo/results.md"):
+                assert (clone / name).read_text() == (here / name).read_text()
+            assert not (clone / "data/faces/demo/part").exists()
+            assert "Running stage" not in dvc(clone, "repro", "--dry", "--allow-missing")
     finally:
         server.stop()

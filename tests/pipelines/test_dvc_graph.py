@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from pipelines.dvc_graph import Graph, name_of, read_graph
 from tests.pipelines.served import wait_for
@@ -59,6 +60,15 @@ def test_the_graph_and_its_state_come_from_dvc(project) -> None:
     assert order.index("pretrain") < order.index("folds/demo/dvc.yaml:finetune@1") < order.index("summarise@demo")
     assert graph.upstream["summarise@demo"] == folds
     assert graph.out_of_date == set(order) - {"quality@demo"}
+
+
+def test_a_dataset_that_was_taken_out_by_hand_is_told_with_the_mend(project) -> None:
+    path = project.root / "params.yaml"
+    values = yaml.safe_load(path.read_text())
+    values |= {"dataset": {**values["dataset"], "more": values["dataset"]["demo"]}, "folds": {"more": [1]}}
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ValueError, match=r"names more, .* there for demo: run `python -m stages.datasets`"):
+        read_graph(project.root)
 
 
 def test_a_broken_dvc_yaml_is_reported_in_dvcs_words(project) -> None:
