@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 
 from hicmae_core.devices import device_named
-from hicmae_core.inference.video import Answer, VideoReader, open_video_reader
+from hicmae_core.inference.answer import Answer
+from hicmae_core.inference.video import VideoReader, open_video_reader
 
 VIDEO_COLUMN = "video"
 BYTES_COLUMN = "video_base64"

@@ -53,7 +53,7 @@ class Explanation:
     """All there is to see of one answer; of a video without one, the status and the reason alone.
 
     Attributes:
-        status: As of `video.Answer`.
+        status: As of `answer.Answer`.
         reason: A sentence where the status is not ``ok``.
         duration_seconds: Length of what was judged.
         track: The face; unusable if the model does not look.

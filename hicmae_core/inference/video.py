@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hicmae_core.config import SAMPLE_RATE_HZ, FacePolicy, FacesParams
+from hicmae_core.inference.answer import Answer
 from hicmae_core.inference.judging import Judgement, judge
 from hicmae_core.inference.looking import Looker, Sight, detector_for, look_at_all
 from hicmae_core.inference.timeline import Timeline, timeline
@@ -23,34 +24,6 @@ from hicmae_core.model.reference import load_reference_checkpoint
 
 HOP_SECONDS = 1.0
 """Windows of the timeline, apart."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to one video, or to one face of it.
-
-    Attributes:
-        status: ``ok``, ``low_coverage`` or ``low_share`` (answered); otherwise why there is no answer: ``no_face``,
-            ``short_face``, ``no_sound``, ``no_video``, ``unreadable``, ``too_long``, ``missing``, ``zero_byte``,
-            ``crashed``.
-        reason: A sentence where the status is not ``ok``.
-        values: Probabilities over the whole clip by class (``<target> <class>`` where there are several targets), or
-            outputs by target; empty without an answer.
-        windows: The same for each window of the timeline: ``start_seconds``, ``end_seconds``, ``values``.
-        face: Number of the face in its video, from 1.
-        start_seconds: When the face appears; 0 unless each face is answered by itself.
-        end_seconds: When it ends.
-        box: Median left, top, right and bottom of the face's square, pixels; empty if the model does not look.
-    """
-
-    status: str
-    reason: str = ""
-    values: dict[str, float] = field(default_factory=dict)
-    windows: list[dict[str, Any]] = field(default_factory=list)
-    face: int = 1
-    start_seconds: float = 0.0
-    end_seconds: float = 0.0
-    box: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

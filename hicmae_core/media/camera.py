@@ -67,6 +67,8 @@ class Camera:
         num_pictures = 0
         num_films = 0
         while True:
+            for _ in range(_STALE_PICTURES * self.is_device):
+                self._capture.grab()
             pictures: list[np.ndarray] = []
             times: list[float] = []
             while not times or times[-1] - times[0] < seconds:
@@ -81,8 +83,6 @@ class Camera:
             _write(path, pictures, times)
             num_films += 1
             yield times[0]
-            for _ in range(_STALE_PICTURES * self.is_device):
-                self._capture.grab()
 
     def close(self) -> None:
         """Let it go."""

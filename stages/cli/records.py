@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from hicmae_core.files import atomic_path
-from hicmae_core.inference.video import Answer, VideoReader
+from hicmae_core.inference.answer import Answer
+from hicmae_core.inference.video import VideoReader
 
 STDOUT = "-"
 

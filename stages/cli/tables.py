@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
-from hicmae_core.inference.video import Answer, VideoReader
+from hicmae_core.inference.answer import Answer
+from hicmae_core.inference.video import VideoReader
 from stages.cli.records import Answered, predicted
 
 

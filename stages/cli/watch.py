@@ -14,8 +14,9 @@ from typing import Annotated
 import typer
 
 from hicmae_core.config import FacePolicy
+from hicmae_core.inference.answer import Answer
 from hicmae_core.inference.looking import looking_process
-from hicmae_core.inference.video import HOP_SECONDS, Answer, VideoReader
+from hicmae_core.inference.video import HOP_SECONDS, VideoReader
 from hicmae_core.media.camera import Camera
 from stages.cli.growing import GrowingFolder
 from stages.cli.opening import ModelOption, open_reader
