@@ -62,7 +62,7 @@ def _description(size: str, settings: PretrainParams, summary: Mapping[str, floa
     return (
         f"Pre-training of a `{size}` model of {summary['num_parameters']:,} parameters, without labels, on "
         f"{summary['num_clips']:,} clips of `{settings.dataset}`: {summary['num_steps']:,} steps in "
-        f"{settings.epochs} epochs; the process that ended it took {summary['seconds']:,.0f} seconds.\n\n"
+        f"{settings.epochs} epochs; {summary['seconds']:,.0f} s in the process that ended it.\n\n"
         f"| last epoch | {' | '.join(losses)} |\n|---|{'---:|' * len(losses)}\n"
         f"| loss | {' | '.join(f'{summary[name]:.4f}' for name in losses)} |"
     )

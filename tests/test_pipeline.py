@@ -5,6 +5,7 @@ import re
 
 import pandas as pd
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 from hicmae_core.data.manifest import USABLE
@@ -65,7 +66,11 @@ def test_mlflow_holds_one_tree_of_runs(finished_project):
         assert run.data.metrics.keys() >= {"train_loss", "lr", "samples_per_second", "test_uar"}
         assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 2
         names = {file.path for file in client.list_artifacts(run.info.run_id)}
-        assert names >= {"predictions.parquet", "confusion.csv", "history.png", "model.safetensors"}
+        assert names >= {"predictions.parquet", "confusion.csv", "history.png", "model.safetensors", "images"}
+    results = f"UAR {100 * parent.data.metrics['pooled_uar']:.2f} ("
+    assert results in parent.data.tags["mlflow.note.content"]
+    assert " steps in 2 epochs" in pretraining.data.tags["mlflow.note.content"]
+    assert "boxes.png" in {file.path for file in client.list_artifacts(parent.info.run_id)}
     names = {file.path for file in client.list_artifacts(pretraining.info.run_id)}
     assert "reconstruction.png" in names
 
@@ -137,3 +142,24 @@ def test_real_videos_are_answered_or_told_plainly_why_not(finished_project):
     for name in ("h264_10bits.mp4", "nasa_13013.mp4"):
         assert answers[name]["status"] in ("no_face", "no_sound")
         assert len(answers[name]["reason"]) > 10
+
+
+def test_numbers_predictions_and_models_lead_back_to_their_data(finished_project):
+    def lineage(*what: str) -> dict:
+        return json.loads(finished_project.run("python", "-m", "stages.lineage", *what, "--json").stdout)
+
+    folder = finished_project.folder
+    number = lineage("reports/demo/metrics.json:pooled.uar")
+    assert number["value"] == json.loads((folder / "reports/demo/results.json").read_text())["pooled"]["uar"]
+    assert number["run"] == "demo both pretrained"
+    locked = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    for path in ("results/demo/2/predictions.parquet", "models/finetune/demo/2/model.safetensors"):
+        found = lineage(path)
+        assert (found["run"], found["study_run_id"]) == ("fold 2", number["run_id"])
+        assert found["dvc_md5"]["data/faces/demo"] == locked["faces@demo"]["outs"][0]["md5"]
+        assert found["environment"].keys() == {"finetune", "evaluate"}
+        assert found["pretraining"]["dataset"] == "demo_unlabelled"
+    clip = pd.read_parquet(folder / "results/demo/1/predictions.parquet")["clip_id"][0]
+    roles = {row["what"]: row["role"] for row in lineage("--clip", clip)}
+    assert roles["finetune@demo-1, evaluate@demo-1"] == "tested in"
+    assert roles["finetune@demo-2, evaluate@demo-2"] == "trained on"
