@@ -45,7 +45,7 @@ def validate(
     own = torch.cat([_clip_outputs(model, batch.frames, batch.audio) for batch in batches])
     outputs = own.new_zeros(len(clips), dataset.num_outputs)
     outputs[indices[:num_own]] = own[:num_own]
-    return scores(distributed.all_reduce_sum(outputs).cpu(), torch.from_numpy(clips.labels), dataset, settings)
+    return scores(distributed.all_reduce_sum(outputs).cpu(), torch.tensor(clips.labels), dataset, settings)
 
 
 def shared_out(num_clips: int, batch_size: int) -> tuple[list[int], int]:
