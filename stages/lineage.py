@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from tabulate import tabulate
 
 from hicmae_core.config import load_params
 from hicmae_core.files import sha256_of
+from hicmae_core.inference.answer import MODEL_KEY
 from stages.command import parser, run
 from stages.delivery import DIGEST_TAG
 from stages.dependents import uses
@@ -20,6 +23,7 @@ from stages.model_store import ModelStore
 from stages.project import project_root
 from stages.provenance import ENVIRONMENT_TAG
 from stages.runs import KEY_TAG, PARENT_TAG, RunStore
+from stages.tracking import MODEL_FILE
 
 EXAMPLES = """
 python -m stages.lineage 0123456789abcdef0123456789abcdef
@@ -27,6 +31,7 @@ python -m stages.lineage models:/hicmae-demo@champion --json
 python -m stages.lineage results/demo/1/predictions.parquet
 python -m stages.lineage models/finetune/demo/1/model.safetensors
 python -m stages.lineage reports/demo/metrics.json:pooled.uar
+python -m stages.lineage answers.csv
 python -m stages.lineage --clip SP01_anger_01
 """
 _TAGS = ("stage", "git_commit", "dataset", "fold", "seed", "device", "training_fingerprint", "run_key",
@@ -34,6 +39,12 @@ _TAGS = ("stage", "git_commit", "dataset", "fold", "seed", "device", "training_f
 _LOGGED_NAMES = ("model.safetensors", "predictions.parquet", "metrics.json", "results.json", "results.csv",
                  "results.md", "confusion.csv", "history.csv")  # fmt: skip
 """What files of runs are called; a copy may have another name."""
+_READERS = {
+    ".csv": pd.read_csv,
+    ".json": pd.read_json,
+    ".jsonl": partial(pd.read_json, lines=True),
+    ".parquet": pd.read_parquet,
+}
 
 
 def origin(store: RunStore, name: str) -> dict[str, Any]:
@@ -42,7 +53,8 @@ def origin(store: RunStore, name: str) -> dict[str, Any]:
     Args:
         store: Where the runs are.
         name: An MLflow run id; ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``; a file that a run has logged
-            (predictions, model, metrics, report, figure), under whatever name; or a number in a JSON file, as
+            (predictions, model, metrics, report, figure), under whatever name; answers of `hicmae predict`, `watch` or
+            `embed`; or a number in a JSON file, as
             ``FILE:KEY.KEY``.
 
     Raises:
@@ -68,20 +80,34 @@ def _of_file(store: RunStore, path: Path) -> dict[str, Any]:
     digest = sha256_of(path)
     names = dict.fromkeys([path.name, *(name for name in _LOGGED_NAMES if Path(name).suffix == path.suffix)])
     found = [made for name in names for made in store.tagged(f"{DIGEST_TAG}{name}", digest)]
-    models = store.client.search_model_versions(f"tags.weights_sha256 = '{digest}'")
+    asked = [] if found else _models_of_answers(path)
+    if len(asked) > 1:
+        raise ValueError(f"{path}: answers of several models ({MODEL_KEY}: {', '.join(asked)}); part them first")
+    if asked:
+        found = store.tagged(f"{DIGEST_TAG}{MODEL_FILE}", asked[0])
+    models = store.client.search_model_versions(f"tags.weights_sha256 = '{(asked or [digest])[0]}'")
     if not found:
         found = [store.client.get_run(version.run_id) for version in models]
     if not found:
-        raise ValueError(
-            f"{path}: no run in MLflow at {store.name} has logged a file with these bytes (sha256 {digest}); "
-            "answers of `hicmae predict` do not name their model, so trace the model that gave them"
-        )
+        what = f"answers of a model ({MODEL_KEY} {asked[0]})" if asked else f"a file (sha256 {digest})"
+        raise ValueError(f"{path}: {what} that no run in MLflow at {store.name} has logged")
     found.sort(key=lambda made: (KEY_TAG in made.data.tags, made.info.start_time), reverse=True)
     told: dict[str, Any] = {"file": str(path), "sha256": digest}
     if models:
         told["registered_as"] = [f"models:/{version.name}/{version.version}" for version in models]
     others = [made.info.run_id for made in found[1:]]
     return told | _of_run(store, found[0].info.run_id) | ({"same_bytes_in_runs": others} if others else {})
+
+
+def _models_of_answers(path: Path) -> list[str]:
+    """The models that gave the answers in a file of `hicmae predict`, `watch` or `embed`; none in other files."""
+    if path.suffix not in _READERS:
+        return []
+    try:
+        table = _READERS[path.suffix](path)
+    except ValueError:
+        return []
+    return sorted(table[MODEL_KEY].unique()) if MODEL_KEY in table else []
 
 
 def _of_run(store: RunStore, run_id: str) -> dict[str, Any]:

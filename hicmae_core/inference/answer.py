@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+MODEL_KEY = "model_sha256"
+"""What written answers and features call the SHA-256 of the model's file: their way back to its training."""
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hicmae_core.config import SAMPLE_RATE_HZ, FacePolicy, FacesParams
+from hicmae_core.files import sha256_of
 from hicmae_core.inference.answer import Answer
 from hicmae_core.inference.judging import Judgement, judge
 from hicmae_core.inference.looking import Looker, Sight, detector_for, look_at_all
@@ -40,6 +41,7 @@ class VideoReader:
         temperatures: Of each target's logits, fitted on speakers that were held out from training; none if there were
             none.
         metadata: What else the model's file says of it.
+        sha256: Of the model's file.
     """
 
     model: Classifier
@@ -50,6 +52,7 @@ class VideoReader:
     num_segments: int
     temperatures: tuple[float, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict, repr=False)
+    sha256: str = ""
 
     def answer(self, path: Path, hop_seconds: float = HOP_SECONDS) -> Answer:
         """Look at, listen to and judge a video's main face; a bad file gives an answer that says so."""
@@ -208,4 +211,5 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
         num_segments=num_segments,
         temperatures=tuple(metadata.get("temperatures", ())),
         metadata=metadata,
+        sha256=sha256_of(path),
     )

@@ -12,6 +12,7 @@ import typer
 
 from hicmae_core.config import SAMPLE_RATE_HZ
 from hicmae_core.files import atomic_path
+from hicmae_core.inference.answer import MODEL_KEY
 from hicmae_core.inference.judging import Judgement
 from hicmae_core.progress import progress_bar
 from stages.cli.files import media_files
@@ -29,6 +30,7 @@ _SCHEMA = pa.schema(
         "face": pa.int32(),
         "status": pa.string(),
         "reason": pa.string(),
+        MODEL_KEY: pa.string(),
         "start_seconds": pa.float64(),
         "end_seconds": pa.float64(),
         "features": pa.list_(pa.float32()),
@@ -48,18 +50,20 @@ def main(
 ) -> None:
     """Write what the head of a model reads of videos, the vector after its last norm, into a Parquet file.
 
-    Columns: video, face, status, reason, start_seconds, end_seconds, features (float32; null without a face).
+    Columns: video, face, status, reason, model_sha256, start_seconds, end_seconds, features (float32; null without a
+    face).
     The exit code is 0 if any file has features, 1 if none has.
     """
     files = media_files(videos)
     reader = open_reader(model)
     judgements = reader.judgements(files, hop, "all" if all_speakers else "single", num_processes_for(files, processes))
+    model_key = {MODEL_KEY: reader.sha256}
     rows: list[dict[str, Any]] = []
     for file, faces in zip(files, progress_bar(judgements, total=len(files), desc="embed", unit="file"), strict=True):
         for number, judgement in enumerate(faces, 1):
             track = judgement.sight.track
             shared = {"video": str(file), "face": number, "status": track.status, "reason": track.reason}
-            rows += [{**shared, **row} for row in _rows(judgement, by_window=hop > 0)]
+            rows += [{**shared, **model_key, **row} for row in _rows(judgement, by_window=hop > 0)]
     with atomic_path(out) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), temporary)
     answered = sum(row["features"] is not None for row in rows)

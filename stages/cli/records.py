@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from hicmae_core.files import atomic_path
-from hicmae_core.inference.answer import Answer
+from hicmae_core.inference.answer import MODEL_KEY, Answer
 from hicmae_core.inference.video import VideoReader
 
 STDOUT = "-"
@@ -42,6 +42,7 @@ def records(answered: Sequence[Answered], reader: VideoReader) -> list[dict[str,
     return [
         {
             "video": str(video),
+            MODEL_KEY: reader.sha256,
             "face": answer.face,
             "status": answer.status,
             "reason": answer.reason,
@@ -117,7 +118,7 @@ class AnswersTable:
 
 
 def _columns(reader: VideoReader) -> list[str]:
-    fixed = ("video", "face", "part", "start_seconds", "end_seconds", "status", "reason", "prediction")
+    fixed = ("video", "face", "part", "start_seconds", "end_seconds", "status", "reason", MODEL_KEY, "prediction")
     return [*fixed, *(["calibrated"] if reader.classes else []), *reader.value_names]
 
 
@@ -132,6 +133,7 @@ def _write_rows(answered: Sequence[Answered], reader: VideoReader, file: TextIO,
 
 def _rows(video: Path | str, answer: Answer, reader: VideoReader) -> Iterator[dict[str, Any]]:
     shared = {"video": video, "face": answer.face, "status": answer.status, "reason": answer.reason}
+    shared[MODEL_KEY] = reader.sha256
     whole = {"start_seconds": answer.start_seconds, "end_seconds": answer.end_seconds, "values": answer.values}
     calibrated = {"calibrated": reader.calibrated} if reader.classes and answer.values else {}
     for part, window in [("clip", whole), *(("window", window) for window in answer.windows)]:

@@ -81,13 +81,34 @@ def test_a_file_leads_to_the_run_that_logged_it_wherever_it_is(store: RunStore, 
     assert (again["run_id"], again["same_bytes_in_runs"]) == (later.run_id, [trained.run_id])
     copy.write_bytes(b"other weights")
     for name, complaint in {
-        str(copy): "no run in MLflow at .* has logged a file with these bytes",
+        str(copy): "a file .* that no run in MLflow at .* has logged",
         f"{store.root / 'metrics.json'}:pooled.war": "no `war` among uar, best",
         f"{store.root / 'metrics.json'}:pooled.best": "`pooled.best` is no number",
         "results/nowhere.parquet": "results/nowhere.parquet: no such file",
     }.items():
         with pytest.raises(ValueError, match=complaint):
             origin(store, name)
+
+
+def test_answers_lead_to_the_model_that_gave_them(store: RunStore, tmp_path: Path) -> None:
+    (store.root / "model.safetensors").write_bytes(b"weights")
+    digest = sha256_of(store.root / "model.safetensors")
+    with track("finetune", PARAMS, "demo", 2) as trained:
+        trained.log_artifact(store.root / "model.safetensors")
+    answers = pd.DataFrame({"video": ["a.mp4", "b.mp4"], "model_sha256": [digest, digest]})
+    answers.to_csv(tmp_path / "answers.csv", index=False)
+    answers.to_json(tmp_path / "answers.json", orient="records")
+    answers.to_json(tmp_path / "answers.jsonl", orient="records", lines=True)
+    answers.to_parquet(tmp_path / "features.parquet")
+    for name in ("answers.csv", "answers.json", "answers.jsonl", "features.parquet"):
+        assert origin(store, str(tmp_path / name))["run_id"] == trained.run_id, name
+    for digests, complaint in (
+        ([digest, "0f"], "answers of several models .*0f"),
+        (["0f", "0f"], "a model .*0f.* that no"),
+    ):
+        answers.assign(model_sha256=digests).to_csv(tmp_path / "answers.csv", index=False)
+        with pytest.raises(ValueError, match=complaint):
+            origin(store, str(tmp_path / "answers.csv"))
 
 
 def test_the_roles_of_training_clips_are_told_apart(store: RunStore, prepared_people: list[str]) -> None:
