@@ -12,9 +12,9 @@ from prefect.states import Completed, Failed, State
 from hicmae_core.config import load_params
 from pipelines.workspace import alone_in
 from stages.command import parser, run
+from stages.mlflow_store import MlflowStore
 from stages.promotion import promote as pass_gate
 from stages.registry import register
-from stages.runs import RunStore
 
 EXAMPLES = """
 python -m pipelines.promote --dataset demo               # the study of params.yaml
@@ -34,7 +34,7 @@ def promote(dataset: str = "demo", register_first: bool = True) -> State[None]:
     root = Path.cwd()
     try:
         with alone_in(root, logger.info):
-            params, store = load_params(), RunStore(root)
+            params, store = load_params(), MlflowStore(root)
             if register_first:
                 version = register(store, params, dataset)
                 logger.info("models:/%s/%s is the candidate: %s", version.name, version.version, version.description)

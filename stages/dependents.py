@@ -14,9 +14,9 @@ from hicmae_core.data.manifest import read_manifest
 from hicmae_core.files import sha256_of
 from stages import layout, studies
 from stages.clips import PreparedDataset
+from stages.mlflow_store import PARENT_TAG, MlflowStore
 from stages.model_store import ModelStore
 from stages.registry import model_name
-from stages.runs import PARENT_TAG, RunStore
 
 _UNKNOWN = "trained or validated on"
 
@@ -30,7 +30,7 @@ class _Settings(NamedTuple):
     seed: int
 
 
-def uses(store: RunStore, params: Params, clip: str, dataset: str | None = None) -> list[dict[str, str]]:
+def uses(store: MlflowStore, params: Params, clip: str, dataset: str | None = None) -> list[dict[str, str]]:
     """What depends on a clip, and what to run or delete when it is withdrawn.
 
     Args:
@@ -55,7 +55,7 @@ def uses(store: RunStore, params: Params, clip: str, dataset: str | None = None)
 class _Uses:
     """What was made of a clip of one dataset."""
 
-    def __init__(self, store: RunStore, params: Params, clip: str, name: str) -> None:
+    def __init__(self, store: MlflowStore, params: Params, clip: str, name: str) -> None:
         self._store, self._params, self._clip, self._name = store, params, clip, name
         self._path = store.root / layout.manifest_file(name)
         self._listed = read_manifest(self._path).set_index("clip_id")

@@ -19,10 +19,10 @@ from hicmae_core.inference.answer import MODEL_KEY
 from stages.command import parser, run
 from stages.delivery import DIGEST_TAG
 from stages.dependents import uses
+from stages.mlflow_store import KEY_TAG, PARENT_TAG, MlflowStore
 from stages.model_store import ModelStore
 from stages.project import project_root
 from stages.provenance import ENVIRONMENT_TAG
-from stages.runs import KEY_TAG, PARENT_TAG, RunStore
 from stages.tracking import MODEL_FILE
 
 EXAMPLES = """
@@ -47,7 +47,7 @@ _READERS = {
 }
 
 
-def origin(store: RunStore, name: str) -> dict[str, Any]:
+def origin(store: MlflowStore, name: str) -> dict[str, Any]:
     """What a result was made of.
 
     Args:
@@ -76,7 +76,7 @@ def origin(store: RunStore, name: str) -> dict[str, Any]:
     return _of_run(store, name)
 
 
-def _of_file(store: RunStore, path: Path) -> dict[str, Any]:
+def _of_file(store: MlflowStore, path: Path) -> dict[str, Any]:
     digest = sha256_of(path)
     names = dict.fromkeys([path.name, *(name for name in _LOGGED_NAMES if Path(name).suffix == path.suffix)])
     found = [made for name in names for made in store.tagged(f"{DIGEST_TAG}{name}", digest)]
@@ -110,7 +110,7 @@ def _models_of_answers(path: Path) -> list[str]:
     return sorted(table[MODEL_KEY].unique()) if MODEL_KEY in table else []
 
 
-def _of_run(store: RunStore, run_id: str) -> dict[str, Any]:
+def _of_run(store: MlflowStore, run_id: str) -> dict[str, Any]:
     try:
         made = store.client.get_run(run_id)
     except MlflowException:
@@ -178,7 +178,7 @@ def main() -> None:
     arguments.add_argument("--dataset", help="look for the clip in this dataset alone")
     arguments.add_argument("--json", action="store_true", help="print JSON, with all parameters")
     chosen = arguments.parse_args()
-    store = RunStore(project_root())
+    store = MlflowStore(project_root())
     if chosen.clip:
         rows = uses(store, load_params(), chosen.clip, chosen.dataset)
         print(json.dumps(rows, indent=2) if chosen.json else tabulate(rows, headers="keys"))

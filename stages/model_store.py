@@ -12,8 +12,8 @@ from mlflow.entities import LoggedModelOutput, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from stages.mlflow_store import MlflowStore
 from stages.pyfunc import write_pyfunc
-from stages.runs import RunStore
 from stages.tracking import MODEL_FILE
 
 _REFERENCE = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -22,7 +22,7 @@ _REFERENCE = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<versi
 class ModelStore:
     """The registered models of an MLflow store."""
 
-    def __init__(self, store: RunStore) -> None:
+    def __init__(self, store: MlflowStore) -> None:
         self.runs = store
         self.client = store.client
 

@@ -12,9 +12,9 @@ from hicmae_core.config import Params
 from hicmae_core.evaluation.fold_results import PREDICTIONS_NAME
 from hicmae_core.evaluation.statistics import paired_difference
 from hicmae_core.evaluation.summary import HEADLINES
+from stages.mlflow_store import MlflowStore
 from stages.model_store import ModelStore
 from stages.registry import CANDIDATE, CHAMPION, model_name
-from stages.runs import RunStore
 
 
 class Verdict(NamedTuple):
@@ -24,7 +24,7 @@ class Verdict(NamedTuple):
     message: str
 
 
-def promote(store: RunStore, params: Params, dataset: str) -> Verdict:
+def promote(store: MlflowStore, params: Params, dataset: str) -> Verdict:
     """Let the candidate take the champion's place if it is better beyond doubt; else both aliases stay.
 
     The two studies' test predictions, of all folds, are compared on the clips that both were tested on, by the
@@ -59,7 +59,7 @@ def promote(store: RunStore, params: Params, dataset: str) -> Verdict:
 
 
 def _compare(
-    store: RunStore, params: Params, dataset: str, candidate: ModelVersion, champion: ModelVersion
+    store: MlflowStore, params: Params, dataset: str, candidate: ModelVersion, champion: ModelVersion
 ) -> tuple[bool, str]:
     """Whether the candidate is better beyond doubt, and what was found."""
     described, settings = params.dataset[dataset], params.summarise
@@ -79,7 +79,7 @@ def _compare(
     return low > 0, f"{metric} {found.value:+.3f} {where}, {level} {low:+.3f} to {high:+.3f}"
 
 
-def _predictions(store: RunStore, version: ModelVersion) -> pd.DataFrame:
+def _predictions(store: MlflowStore, version: ModelVersion) -> pd.DataFrame:
     """Test predictions of all folds of a version's study, by clip."""
     folds = [store.download(run_id, PREDICTIONS_NAME) for run_id in version.tags["fold_run_ids"].split()]
     return pd.concat([pd.read_parquet(path) for path in folds]).set_index("clip_id")

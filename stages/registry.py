@@ -13,9 +13,9 @@ from hicmae_core.evaluation.summary import HEADLINES
 from hicmae_core.files import sha256_of
 from stages import studies
 from stages.command import parser, run
+from stages.mlflow_store import KEY_TAG, MlflowStore
 from stages.model_store import ModelStore
 from stages.project import project_root
-from stages.runs import KEY_TAG, RunStore
 from stages.tracking import MODEL_FILE
 
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -42,7 +42,12 @@ def model_name(dataset: str) -> str:
 
 
 def register(
-    store: RunStore, params: Params, dataset: str, study: str | None = None, best: bool = False, fold: int | None = None
+    store: MlflowStore,
+    params: Params,
+    dataset: str,
+    study: str | None = None,
+    best: bool = False,
+    fold: int | None = None,
 ) -> ModelVersion:
     """Make a study's model the `candidate` of its dataset; one that is registered already keeps its version.
 
@@ -72,7 +77,9 @@ def register(
     return version
 
 
-def _choose(store: RunStore, params: Params, dataset: str, study: str | None, best: bool, fold: int | None) -> Chosen:
+def _choose(
+    store: MlflowStore, params: Params, dataset: str, study: str | None, best: bool, fold: int | None
+) -> Chosen:
     described = studies.cross_validation(params, dataset)
     metric = f"pooled_{HEADLINES[params.dataset[dataset].task][0]}"
     if best:
@@ -94,7 +101,7 @@ def _choose(store: RunStore, params: Params, dataset: str, study: str | None, be
     return Chosen(parent, why, number, by, folds)
 
 
-def _run(store: RunStore, run_id: str) -> Run:
+def _run(store: MlflowStore, run_id: str) -> Run:
     try:
         return store.client.get_run(run_id)
     except MlflowException:
@@ -139,7 +146,7 @@ def main() -> None:
     which.add_argument("--best", action="store_true", help="the study with the best test result; the model says so")
     arguments.add_argument("--fold", type=int, help="this fold's model, not the first fold's")
     chosen = arguments.parse_args()
-    store = RunStore(project_root())
+    store = MlflowStore(project_root())
     version = register(store, load_params(), chosen.dataset, chosen.study, chosen.best, chosen.fold)
     print(f"models:/{version.name}/{version.version} is models:/{version.name}@{CANDIDATE}: {version.description}")
     print("next: python -m pipelines.promote --dataset", chosen.dataset)

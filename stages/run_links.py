@@ -40,9 +40,9 @@ def run_links(root: Path, stages: Iterable[str]) -> dict[str, RunLink]:
     if not with_runs or not (uri or (root / "mlflow.db").is_file()):
         return {}
     params = load_params(root / "params.yaml")
-    from stages.runs import RunStore  # MLflow takes seconds to load
+    from stages.mlflow_store import MlflowStore  # MLflow takes seconds to load
 
-    store = RunStore(root)
+    store = MlflowStore(root)
     links = {}
     for stage in with_runs:
         run = store.find(*_key(stage, params))

@@ -172,9 +172,9 @@ def download_model(run_id: str) -> Path:
     Raises:
         ValueError: If there is no such run, or no model in it, or MLflow cannot be reached.
     """
-    from stages.runs import RunStore
+    from stages.mlflow_store import MlflowStore
 
-    return RunStore(project_root()).download(run_id, MODEL_FILE)
+    return MlflowStore(project_root()).download(run_id, MODEL_FILE)
 
 
 def resolve_model(text: str) -> Path:
@@ -191,10 +191,10 @@ def resolve_model(text: str) -> Path:
     if re.fullmatch("[0-9a-f]{32}", text):
         return download_model(text)
     if text.startswith("models:"):
+        from stages.mlflow_store import MlflowStore
         from stages.model_store import ModelStore
-        from stages.runs import RunStore
 
-        models = ModelStore(RunStore(project_root()))
+        models = ModelStore(MlflowStore(project_root()))
         return models.model_file(models.find(text))
     raise ValueError(
         f"{text}: no such file; a model is a file, an MLflow run id, or a registered one: models:/hicmae-demo@champion"

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 from stages import layout
 from stages.cli.tables import print_table
+from stages.graphs import check_graphs
 
 EXAMPLES = """
 hicmae doctor
@@ -117,27 +118,32 @@ def _detector() -> str:
 
 
 def _dvc() -> str:
-    lock = Path("dvc.lock")
     if not Path("dvc.yaml").is_file():
         return "no dvc.yaml here"
-    if not lock.is_file():
-        return "nothing has run yet: dvc repro"
+    locks = [path for path in (Path("dvc.lock"), *sorted(layout.FOLDS.glob("*/dvc.lock"))) if path.is_file()]
+    num_stages = sum(map(_num_stages, locks))
+    if Path("params.yaml").is_file():
+        check_graphs(Path())
+    return f"{num_stages} stages have run" if locks else "nothing has run yet: dvc repro"
+
+
+def _num_stages(lock: Path) -> int:
     try:
         stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages")
     except yaml.YAMLError:
         stages = None
     if not stages:
-        raise Trouble(f"{lock} is torn or empty", "git checkout dvc.lock, or rm dvc.lock && dvc commit -f")
-    return f"{len(stages)} stages have run"
+        raise Trouble(f"{lock} is torn or empty", f"git checkout {lock}, or rm {lock} && dvc commit -f")
+    return len(stages)
 
 
 def _mlflow() -> str:
     if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").is_file():
         return "no mlflow.db here: it appears with the first run"
+    from stages.mlflow_store import MlflowStore
     from stages.project import project_root
-    from stages.runs import RunStore
 
-    store = RunStore(project_root())
+    store = MlflowStore(project_root())
     return f"{store.name}, {len(store.client.search_experiments())} experiments"
 
 

@@ -13,22 +13,22 @@ from hicmae_core.data.writing import write_shards
 from hicmae_core.files import sha256_of, write_json
 from stages import layout
 from stages.lineage import origin, uses
-from stages.runs import RunStore
+from stages.mlflow_store import MlflowStore
 from stages.tracking import track
 from tests.stages.tracked import PARAMS
 
 
 @pytest.fixture
-def store(project: Path) -> RunStore:
+def store(project: Path) -> MlflowStore:
     """A store of a project whose manifests have two clips each."""
     for name, clips in (("demo", ["a", "b"]), ("demo_unlabelled", ["u", "v"])):
         manifest = pd.DataFrame({"clip_id": clips, "test_fold": [1, 2]}).reindex(columns=list(MANIFEST_COLUMNS))
         manifest.to_parquet(project / "data" / "manifests" / f"{name}.parquet")
-    return RunStore(project)
+    return MlflowStore(project)
 
 
 @pytest.fixture
-def prepared_people(store: RunStore) -> list[str]:
+def prepared_people(store: MlflowStore) -> list[str]:
     """Ids of a prepared demo's clips: four people, a test fold each, two clips of each class of each."""
     people = [(person, label, take) for person in range(4) for label in range(4) for take in range(2)]
     clips = [f"s{person}_{label}_{take}" for person, label, take in people]
@@ -50,7 +50,7 @@ def prepared_people(store: RunStore) -> list[str]:
     return clips
 
 
-def test_a_run_leads_to_its_data_and_pretraining(store: RunStore) -> None:
+def test_a_run_leads_to_its_data_and_pretraining(store: MlflowStore) -> None:
     with track("pretrain", PARAMS) as before:
         pass
     with track("finetune", PARAMS, "demo", 1, "mark") as tracker:
@@ -64,7 +64,7 @@ def test_a_run_leads_to_its_data_and_pretraining(store: RunStore) -> None:
         origin(store, "nothing")
 
 
-def test_a_file_leads_to_the_run_that_logged_it_wherever_it_is(store: RunStore, tmp_path: Path) -> None:
+def test_a_file_leads_to_the_run_that_logged_it_wherever_it_is(store: MlflowStore, tmp_path: Path) -> None:
     with track("finetune", PARAMS, "demo", 2) as trained:
         write_json(store.root / "metrics.json", {"pooled": {"uar": 0.25, "best": True}})
         trained.log_artifact(store.root / "metrics.json")
@@ -90,7 +90,7 @@ def test_a_file_leads_to_the_run_that_logged_it_wherever_it_is(store: RunStore, 
             origin(store, name)
 
 
-def test_answers_lead_to_the_model_that_gave_them(store: RunStore, tmp_path: Path) -> None:
+def test_answers_lead_to_the_model_that_gave_them(store: MlflowStore, tmp_path: Path) -> None:
     (store.root / "model.safetensors").write_bytes(b"weights")
     digest = sha256_of(store.root / "model.safetensors")
     with track("finetune", PARAMS, "demo", 2) as trained:
@@ -111,7 +111,7 @@ def test_answers_lead_to_the_model_that_gave_them(store: RunStore, tmp_path: Pat
             origin(store, str(tmp_path / "answers.csv"))
 
 
-def test_the_roles_of_training_clips_are_told_apart(store: RunStore, prepared_people: list[str]) -> None:
+def test_the_roles_of_training_clips_are_told_apart(store: MlflowStore, prepared_people: list[str]) -> None:
     tuned = PARAMS.finetune.model_copy(update={"selection": "validation", "validation_fraction": 0.34})
     params = PARAMS.model_copy(update={"finetune": tuned})
     roles = {}
@@ -130,7 +130,7 @@ def test_the_roles_of_training_clips_are_told_apart(store: RunStore, prepared_pe
     assert not held_out & set(left_out)
 
 
-def test_a_clip_leads_to_all_that_depends_on_it(store: RunStore) -> None:
+def test_a_clip_leads_to_all_that_depends_on_it(store: MlflowStore) -> None:
     roles = {row["what"]: row["role"] for row in uses(store, PARAMS, "a")}
     assert roles["finetune@demo-1, evaluate@demo-1"] == "tested in"
     assert roles["finetune@demo-2, evaluate@demo-2"] == "trained or validated on"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.mlflow_store import MlflowStore
 from stages.project import project_root
-from stages.runs import RunStore
 from stages.tracking import resolve_model, track
 from tests.stages.tracked import PARAMS
 
@@ -13,7 +13,7 @@ from tests.stages.tracked import PARAMS
 @pytest.fixture
 def versions(project: Path) -> Path:
     """Two versions of a model; `champion` is the first."""
-    client = RunStore(project_root()).client
+    client = MlflowStore(project_root()).client
     client.create_registered_model("hicmae-demo")
     for version in ("1", "2"):
         folder = project / "registered" / version

@@ -18,10 +18,10 @@ import pytest
 import torch
 
 from hicmae_core.config import DatasetParams
+from stages.mlflow_store import MlflowStore
 from stages.model_store import ModelStore
 from stages.promotion import promote
 from stages.registry import register
-from stages.runs import RunStore
 from stages.served_model import TEXT_COLUMNS
 from stages.tracking import resolve_model
 from tests.media.films import picture, tone, write_film
@@ -41,10 +41,10 @@ DATASETS = {
 
 
 @pytest.fixture
-def store(project: Path) -> RunStore:
+def store(project: Path) -> MlflowStore:
     """A store with one finished study, that of params.yaml."""
     study(project, 0.5)
-    return RunStore(project)
+    return MlflowStore(project)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_registered_model_tells_where_it_comes_from_and_scores_a_table(store: RunStore, film: Path) -> None:
+def test_a_registered_model_tells_where_it_comes_from_and_scores_a_table(store: MlflowStore, film: Path) -> None:
     version = register(store, PARAMS, "demo")
     assert register(store, PARAMS, "demo").version == version.version == 1
     tags = version.tags
@@ -104,7 +104,7 @@ def test_other_tasks_are_registered_promoted_and_answer(
     project: Path, film: Path, task: str, metric: str, columns: list[str]
 ) -> None:
     params = study(project, 0.5, dataset=DATASETS[task])
-    store = RunStore(project)
+    store = MlflowStore(project)
     version = register(store, params, "demo")
     assert f"{metric} 0.500" in version.description
     assert promote(store, params, "demo").is_champion
@@ -133,7 +133,7 @@ def test_other_tasks_are_registered_promoted_and_answer(
         assert answered.loc[0, columns[:2]].sum() == pytest.approx(1)
 
 
-def test_what_cannot_be_registered_is_told(store: RunStore) -> None:
+def test_what_cannot_be_registered_is_told(store: MlflowStore) -> None:
     with pytest.raises(ValueError, match="no run of fold 9; there are: 1, 2"):
         register(store, PARAMS, "demo", fold=9)
     with pytest.raises(ValueError, match="no run `nothing`"):
@@ -143,7 +143,7 @@ def test_what_cannot_be_registered_is_told(store: RunStore) -> None:
         register(store, other, "demo")
 
 
-def test_the_gate_lets_only_a_better_candidate_through(store: RunStore, project: Path) -> None:
+def test_the_gate_lets_only_a_better_candidate_through(store: MlflowStore, project: Path) -> None:
     models = ModelStore(store)
     with pytest.raises(ValueError, match="no models:/hicmae-demo@candidate"):
         promote(store, PARAMS, "demo")
@@ -170,7 +170,7 @@ def test_the_gate_lets_only_a_better_candidate_through(store: RunStore, project:
 
 
 @pytest.mark.slow
-def test_mlflow_serves_it_offline_where_the_project_is_not(store: RunStore, film: Path, tmp_path: Path) -> None:
+def test_mlflow_serves_it_offline_where_the_project_is_not(store: MlflowStore, film: Path, tmp_path: Path) -> None:
     register(store, PARAMS, "demo")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -211,7 +211,7 @@ def test_mlflow_serves_it_offline_where_the_project_is_not(store: RunStore, film
     assert first["label"] in CLASSES
 
 
-def loaded(store: RunStore, reference: str) -> mlflow.pyfunc.PyFuncModel:
+def loaded(store: MlflowStore, reference: str) -> mlflow.pyfunc.PyFuncModel:
     previous = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(store.uri)
     try:
