@@ -16,6 +16,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from enum import EnumMeta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -134,9 +135,17 @@ class _Reader(FileSystemReader):
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("builtins", "getattr"):  # by which Python 3.11.0 to 3.11.3 pickle members of enums
+            return _member
         if name not in _INDEX_NAMES.get(module, ()):
             raise pickle.UnpicklingError(f"{module}.{name} has no place in a checkpoint's index")
         return super().find_class(module, name)
+
+
+def _member(kind: Any, name: str) -> Any:
+    if not isinstance(kind, EnumMeta):
+        raise pickle.UnpicklingError(f"an attribute of {kind} has no place in a checkpoint's index")
+    return kind[name]
 
 
 def _whole(stored: Any) -> Tensor:
