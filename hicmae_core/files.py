@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files that stand in for others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+
+MAX_STAND_IN_BYTES = 65_536
+"""A larger file is no stand-in: pointers have 100 to 200 bytes, error pages some thousand."""
+_POINTERS = (
+    (b"version https://git-lfs.github.com/spec/", "is a Git LFS pointer, not the file itself: run `git lfs pull`"),
+    (b"version http://git-media.io/", "is a Git LFS pointer, not the file itself: run `git lfs pull`"),
+    (b"/annex/objects/", "is a git-annex pointer, not the file itself: run `git annex get`"),
+    (b"outs:\n- md5: ", "is a DVC pointer, not the file itself: run `dvc pull`, and name the file without .dvc"),
+)
+_PAGES = (b"<!doctype html", b"<html", b"<?xml", b"<error>")
 
 
 @contextmanager
@@ -53,6 +63,20 @@ def write_json(path: Path, value: Any) -> None:
         ValueError: If `value` holds NaN or infinity, which JSON has no word for.
     """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def stand_in(start: bytes) -> str:
+    """What a file is in place of the one that was meant, and the fix; empty if nothing tells so.
+
+    Args:
+        start: Its first bytes, some hundred.
+    """
+    for sign, what in _POINTERS:
+        if start.startswith(sign):
+            return what
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:20].lower().startswith(_PAGES):
+        return "is a web page, as a server sends in place of a file that it refuses: download the file again"
+    return ""
 
 
 def sha256_of(path: Path) -> str:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hicmae_core.config import DatasetParams, load_params
-from hicmae_core.data.corpora.csv_table import CSV
+from hicmae_core.data.corpora.csv_table import TABLE, proposed_dataset
 from hicmae_core.data.corpora.registry import dataset_named
-from hicmae_core.data.corpora.tables import read_table
 from stages import layout
 from stages.command import parser, run
 from stages.configure import edit, rewrite
@@ -19,7 +18,6 @@ from stages.graphs import all_folds, complete_folds
 EXAMPLES = """
 python -m stages.datasets    # after an entry was added to `dataset` in params.yaml, or removed
 """
-_TABLE = "manifest.csv"
 
 
 def add_dataset(root: Path, name: str, folder: Path) -> None:
@@ -82,7 +80,7 @@ def known_dataset(root: Path, name: str) -> DatasetParams:
 
 def _entry(root: Path, name: str, folder: Path) -> DatasetParams:
     """How the dataset is read: as params.yaml says, as the corpus of that name is, or as its table suggests."""
-    table = folder / _TABLE
+    table = folder / TABLE
     try:
         return dataset_named(name, load_params(root / "params.yaml").dataset)[1]
     except ValueError:
@@ -90,13 +88,7 @@ def _entry(root: Path, name: str, folder: Path) -> DatasetParams:
             raise ValueError(
                 f"`{name}` is no published corpus, and {table} is not there; docs/own-dataset.md describes the file"
             ) from None
-    columns = read_table(table)
-    if "label" not in columns:
-        return DatasetParams(corpus=CSV.name, task="unlabelled")
-    if "fold" not in columns:
-        raise ValueError(f"{table}: labels need a column fold, the cross-validation fold in which a clip is tested")
-    classes = tuple(sorted(columns["label"].dropna().astype(str).unique()))
-    return DatasetParams(corpus=CSV.name, classes=classes, num_folds=int(columns["fold"].max()))
+    return proposed_dataset(folder)
 
 
 def _link(place: Path, folder: Path) -> None:

@@ -8,7 +8,7 @@ from hicmae_core.config import load_params
 from hicmae_core.data.building import build_manifest
 from hicmae_core.data.corpora.catalogue import catalogue
 from hicmae_core.data.corpora.registry import dataset_named
-from hicmae_core.data.manifest import counts_by_status, write_manifest
+from hicmae_core.data.manifest import counts_by_status, speakers_in_words, write_manifest
 from hicmae_core.files import write_json
 from hicmae_core.media.decoding import probe
 from stages import layout
@@ -53,7 +53,9 @@ def main() -> None:
     counts = counts_by_status(manifest)
     if chosen.out is None:
         write_json(layout.preparation_metrics("manifest", name), counts)
-    print(f"{name}: {len(manifest)} clips, " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
+    speakers = speakers_in_words(manifest, labelled=dataset.task != "unlabelled")
+    print(f"{name}: {len(manifest)} clips, {statuses}; {speakers}")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from hicmae_core.config import DatasetParams
@@ -15,6 +16,7 @@ from hicmae_core.data.corpora.base import Corpus
 from hicmae_core.data.corpora.counts import differences
 from hicmae_core.data.corpora.listing import Folder
 from hicmae_core.data.corpora.registry import corpus_named, published_counts
+from hicmae_core.data.corpora.tables import did_you_mean
 from hicmae_core.data.folds import check_folds
 from hicmae_core.data.manifest import COLUMN_TYPES, MANIFEST_COLUMNS, check_rejects
 from hicmae_core.files import sha256_of
@@ -88,7 +90,10 @@ def build_manifest(
         raise ValueError(f"{root}: no such folder; put the files of dataset {name} there, or link to them")
     corpus, folder = corpus_named(dataset.corpus), Folder(root)
     corpus.check_labelling(dataset.labels)
-    rows = _of_used_classes(corpus.read(folder, dataset).reset_index(drop=True), corpus, dataset, tell)
+    rows = corpus.read(folder, dataset).reset_index(drop=True)
+    for note in folder.notes:
+        tell(f"{name}: {note}")
+    rows = _of_used_classes(rows, corpus, dataset, tell)
     if rows.empty:
         raise ValueError(f"{root}: there are no clips of {corpus.name} ({corpus.description}) in this folder")
     _check_ids(rows, root)
@@ -145,16 +150,30 @@ def _with_status(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams) -> 
         absent = pd.Series([not folder.holds(path) for path in manifest[column].tolist()])
         _mark(manifest, absent, "missing", manifest[column] + ": no such file")
     if dataset.task == "classification":
-        names = manifest["label_name"].astype("object").fillna("(none)")
-        reason = "label " + names + " is not among " + ", ".join(dataset.classes)
+        reason = _unlisted("label", manifest["label_name"], dataset.classes)
         _mark(manifest, manifest["label"].isna(), "unknown_label", reason)
     for target in dataset.targets:
         column, words = f"target_{target}", manifest[f"target_{target}"]
-        manifest[column] = words.map(ids) if dataset.classes else pd.to_numeric(words, errors="coerce")
-        known = ", ".join(dataset.classes) or "the numbers"
-        reason = f"target {target} " + words.astype("object").fillna("(none)").astype("str") + f" is not among {known}"
+        manifest[column] = words.map(ids) if dataset.classes else _finite(words)
+        reason = _unlisted(f"target {target}", words, dataset.classes)
         _mark(manifest, manifest[column].isna(), "unknown_label", reason)
     return manifest.fillna({"status": "ok", "reason": ""})
+
+
+def _finite(words: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(words, errors="coerce")
+    return numbers.where(np.isfinite(numbers))
+
+
+def _unlisted(what: str, words: pd.Series, names: Sequence[str]) -> pd.Series:
+    """Why a label or target of each clip is refused, if it is."""
+    known = ", ".join(names) or "the numbers"
+
+    def reason(word: str) -> str:
+        return f"{what} {word} is not among {known}{did_you_mean(word, names)}"
+
+    words = words.astype("object").fillna("(none)").astype("str")
+    return words.map({word: reason(word) for word in words.unique()})
 
 
 def _mark(manifest: pd.DataFrame, bad: pd.Series, status: str, reason: pd.Series) -> None:

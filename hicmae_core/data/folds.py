@@ -121,7 +121,7 @@ def test_clips(manifest: pd.DataFrame, fold: int) -> list[str]:
 
 
 def check_folds(manifest: pd.DataFrame, dataset: DatasetParams) -> None:
-    """Check all of a dataset's folds as `split` does each.
+    """Check all of a dataset's folds as `split` does each. Speakers whose names differ in case only are one.
 
     Args:
         manifest: Usable clips.
@@ -136,7 +136,7 @@ def check_folds(manifest: pd.DataFrame, dataset: DatasetParams) -> None:
         row = beyond.iloc[0]
         raise ValueError(
             f"{len(beyond)} clips have a fold outside 1 to {dataset.num_folds}, such as {row['clip_id']} with fold "
-            f"{row['test_fold']}; mend the folds or num_folds"
+            f"{row['test_fold']}; fix the folds (they count from 1) or num_folds"
         )
     for fold in range(1, dataset.num_folds + 1):
         if dataset.allow_incomplete and _is_tested(manifest, fold).nunique() < 2:
@@ -157,9 +157,10 @@ def _check_range(fold: int, dataset: DatasetParams) -> None:
 def _check_fold(manifest: pd.DataFrame, fold: int, dataset: DatasetParams) -> None:
     tested = _is_tested(manifest, fold)
     parts = manifest.loc[tested, "subject"], manifest.loc[~tested, "subject"]
-    both = set.intersection(*(set(speakers.dropna().unique()) for speakers in parts))
+    spellings = [set(speakers.dropna().unique()) for speakers in parts]
+    both = set.intersection(*({name.casefold() for name in names} for names in spellings))
     if both:
-        names = ", ".join(sorted(both)[:5])
+        names = ", ".join(sorted(name for name in set.union(*spellings) if name.casefold() in both)[:5])
         raise ValueError(
             f"fold {fold}: {len(both)} speakers are both trained on and tested ({names}); "
             "give all clips of a speaker the same fold"

@@ -69,6 +69,18 @@ def counts_by_status(rows: pd.DataFrame) -> dict[str, int]:
     return {"ok": counts.pop("ok", 0), **counts}
 
 
+def speakers_in_words(rows: pd.DataFrame, labelled: bool) -> str:
+    """How many speakers a manifest's clips have, and what follows for labelled ones where that is not known of all."""
+    unknown, number = int(rows["subject"].isna().sum()), rows["subject"].nunique()
+    if not number:
+        return "speakers: unknown" + " (no speaker-leak check; intervals are over clips)" * labelled
+    text = f"{number} speaker{'s' * (number != 1)}"
+    if unknown:
+        text += f"; {unknown} clips of unknown speakers"
+        text += " (no speaker-leak check for these; each counts as a speaker of its own)" * labelled
+    return text
+
+
 def check_rejects(rows: pd.DataFrame, max_reject_fraction: float, source: str, waived: Collection[str] = ()) -> None:
     """Stop where too many clips are rejected.
 

@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+from pydantic import ValidationError
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus, ReadFn
 from hicmae_core.data.corpora.listing import Folder
-from hicmae_core.data.corpora.tables import read_table
+from hicmae_core.data.corpora.tables import MISSING_WORDS, Table, read_table
 
+_log = logging.getLogger(__name__)
+
+TABLE = "manifest.csv"
 _NEEDED = {
     "classification": ("clip_id", "video_path", "label_name", "test_fold"),
     "multi_classification": ("clip_id", "video_path", "test_fold"),
     "regression": ("clip_id", "video_path", "test_fold"),
     "unlabelled": ("clip_id", "video_path"),
 }
+_PATHS = ("video_path", "audio_path")
+_COLUMNS = {
+    "clip_id": "clip_id",
+    "video_path": "video",
+    "audio_path": "audio",
+    "subject": "subject",
+    "test_fold": "fold",
+    "label_name": "label",
+}
+"""The names in a manifest.csv of the manifest's columns."""
+_SYNONYMS = {
+    "clip_id": ("id", "clip", "clip_name", "utterance_id"),
+    "video_path": ("video", "path", "file", "filename", "file_path", "film"),
+    "audio_path": ("audio", "sound", "wav", "audio_file"),
+    "subject": ("speaker", "actor", "participant", "person", "subject_id", "speaker_id", "actor_id", "participant_id"),
+    "test_fold": ("fold", "split", "cv_fold", "fold_id", "partition"),
+    "label_name": ("label", "emotion", "class", "category", "expression", "target"),
+}
+"""What else people call these columns, for hints."""
+_FOLD = re.compile(r"\d+(\.0*)?")
 
 
 def table_reader(file: str, columns: Mapping[str, str]) -> ReadFn:
@@ -30,44 +56,102 @@ def table_reader(file: str, columns: Mapping[str, str]) -> ReadFn:
 
     def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
         path = folder.root / file
-        table = read_table(path)
         needed = [columns.get(column, column) for column in _NEEDED[dataset.task]] + list(dataset.targets)
-        missing = [column for column in needed if column not in table]
-        if missing:
-            raise ValueError(f"{path}: no column {', '.join(missing)}; there are: {', '.join(table.columns)}")
-        rows = pd.DataFrame({ours: table.get(theirs) for ours, theirs in columns.items()}, index=table.index)
+        cells, unused = _read(path, needed, columns)
+        if unused:
+            folder.notes.append(f"{file}: columns that are not used: {', '.join(unused)}")
+        rows = _manifest_columns(cells, columns, path, folder)
         for name in dataset.targets:
-            rows[f"target_{name}"] = table[name]
+            rows[f"target_{name}"] = cells[name].str.strip()
         rows = rows.reindex(columns=[*dict.fromkeys(["audio_path", "subject", "label_name", "test_fold", *rows])])
         rows["audio_path"] = rows["audio_path"].astype("str").fillna(rows["video_path"])
-        rows["test_fold"] = _whole_numbers(rows["test_fold"], path)
         return rows
 
     return read
 
 
-def _whole_numbers(values: pd.Series, path: Path) -> pd.Series:
-    numbers = pd.to_numeric(values, errors="coerce")
-    wrong = values[(values.notna() & numbers.isna()) | (numbers % 1 != 0) & numbers.notna()]
+def proposed_dataset(folder: Path) -> DatasetParams:
+    """How a folder with a manifest.csv is read: its labels are the classes, its highest fold the number of folds.
+
+    Raises:
+        ValueError: If the table cannot be used (`read_table`), or has labels without folds or folds without labels.
+    """
+    path = folder / TABLE
+    cells, unused = _read(path, ["clip_id", "video"], _COLUMNS)
+    others = f"; there are further columns: {', '.join(unused)}" if unused else ""
+    if "label" not in cells:
+        if "fold" in cells or any("`label`" in name or "`fold`" in name for name in unused):
+            raise ValueError(
+                f"{path}: no column label{others}. For targets, or to pre-train without labels, write the "
+                "entry in params.yaml (docs/own-dataset.md)"
+            )
+        return DatasetParams(corpus=CSV.name, task="unlabelled")
+    if "fold" not in cells:
+        raise ValueError(
+            f"{path}: labels need a column fold, the cross-validation fold in which a clip is tested{others}"
+        )
+    folds = sorted({int(fold) for fold in _folds(cells["fold"], path).dropna()})
+    if folds != [*range(1, len(folds) + 1)] or not folds:
+        there = ", ".join(map(str, folds)) or "none"
+        raise ValueError(f"{path}: folds are numbered 1, 2, 3 ... without a gap; there are: {there}")
+    labels = sorted(cells["label"].dropna().str.strip().unique())
+    doubtful = [label for label in labels if label.lower() in MISSING_WORDS]
+    if doubtful:
+        _log.warning("%s: not taken for classes: %s; add them to `classes` if they are", path, ", ".join(doubtful))
+    classes = tuple(label for label in labels if label not in doubtful)
+    try:
+        return DatasetParams(corpus=CSV.name, classes=classes, num_folds=len(folds))
+    except ValidationError as error:
+        raise ValueError(f"{path}: " + "; ".join(problem["msg"] for problem in error.errors())) from None
+
+
+def _read(path: Path, needed: list[str], columns: Mapping[str, str]) -> Table:
+    synonyms = {theirs: _SYNONYMS.get(ours, ()) for ours, theirs in columns.items()}
+    optional = [name for name in columns.values() if name not in needed]
+    return read_table(path, needed, optional, synonyms)
+
+
+def _manifest_columns(cells: pd.DataFrame, columns: Mapping[str, str], path: Path, folder: Folder) -> pd.DataFrame:
+    """The manifest's columns that the table has; outer space belongs to a path alone, where there is such a file."""
+    rows = {ours: cells[theirs] for ours, theirs in columns.items() if theirs in cells}
+    for ours, column in rows.items():
+        if ours in _PATHS:
+            rows[ours] = column.map(lambda file: file if folder.holds(file) else file.strip(), na_action="ignore")
+        else:
+            rows[ours] = column.str.strip()
+    if "test_fold" in rows:
+        rows["test_fold"] = _folds(rows["test_fold"], path)
+    if "subject" in rows:
+        _check_subjects(rows["subject"], path)
+    return pd.DataFrame(rows)
+
+
+def _folds(values: pd.Series, path: Path) -> pd.Series:
+    """Folds as whole numbers, null where the cell is empty; ``2.0``, as programs write it, is 2."""
+    values = values.str.strip()
+    wrong = values[values.notna() & ~values.fillna("").str.fullmatch(_FOLD)]
     if len(wrong):
-        raise ValueError(f"{path}: folds are whole numbers from 1, not {wrong.iloc[0]!r}")
-    return numbers.astype("Int64")
+        raise ValueError(
+            f"{path}, line {wrong.index[0]}: folds are whole numbers from 1, not {wrong.iloc[0]!r}; "
+            "leave the cell empty for a clip that is never tested"
+        )
+    return pd.to_numeric(values).astype("Int64")
+
+
+def _check_subjects(subjects: pd.Series, path: Path) -> None:
+    """A word for a missing value would be one speaker with many clips."""
+    wrong = subjects[subjects.str.lower().isin(MISSING_WORDS)]
+    if len(wrong):
+        raise ValueError(
+            f"{path}, line {wrong.index[0]}: subject {wrong.iloc[0]!r} reads as a missing value; leave the cell empty "
+            "where the speaker is unknown, or write another name"
+        )
 
 
 CSV = Corpus(
     name="csv",
     description="any corpus listed in a manifest.csv: clip_id, video, audio, subject, fold, label or target columns",
-    read=table_reader(
-        "manifest.csv",
-        {
-            "clip_id": "clip_id",
-            "video_path": "video",
-            "audio_path": "audio",
-            "subject": "subject",
-            "test_fold": "fold",
-            "label_name": "label",
-        },
-    ),
+    read=table_reader(TABLE, _COLUMNS),
 )
 """Without ``audio`` the video file holds the sound; without ``subject`` speakers are unknown; ``fold`` is the fold
 in which a clip is tested, empty for never."""

@@ -15,7 +15,7 @@ import pandas as pd
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
 from hicmae_core.data.corpora.listing import SOUND, VIDEO, Folder, by_key, stem
-from hicmae_core.data.corpora.tables import look_up
+from hicmae_core.data.corpora.tables import look_up, read_text
 
 CODES = {
     "ang": "anger",
@@ -46,7 +46,7 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     rows = []
     for evaluation in evaluations:
         path = folder.root / evaluation
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        for number, line in enumerate(read_text(path, errors="replace").splitlines(), start=1):
             if not re.match(r"\[\d", line):
                 continue
             match = _LINE.fullmatch(line.strip())

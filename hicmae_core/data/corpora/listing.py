@@ -24,10 +24,14 @@ class Folder:
 
     Args:
         root: Where it is. Links in it are followed, those that lead back into it are not.
+
+    Attributes:
+        notes: Sentences on what is in it and was not used, for whoever reads it to add to and to show to the user.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.notes: list[str] = []
         self._listings: dict[str, _Listing] = {}
         self._links_seen: set[str] = set()
 

@@ -15,7 +15,7 @@ import pandas as pd
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
 from hicmae_core.data.corpora.listing import SOUND, VIDEO, Folder, by_key, stem
-from hicmae_core.data.corpora.tables import look_up
+from hicmae_core.data.corpora.tables import look_up, read_text
 
 CODES = {"A": "anger", "H": "happy", "N": "neutral", "S": "sad", "O": "other", "X": "no agreement"}
 CLASSES = ("anger", "happy", "neutral", "sad")
@@ -33,7 +33,7 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     videos = by_key(folder.files, VIDEO, _clip_of)
     sounds = by_key(folder.files, SOUND[:1], _clip_of)
     rows = []
-    for number, raw in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, raw in enumerate(read_text(path, errors="replace").splitlines(), start=1):
         if not _LINE.match(raw.strip()):
             continue
         name, code = (part.strip() for part in raw.split(";")[:2])
