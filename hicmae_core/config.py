@@ -343,7 +343,7 @@ class EvaluateParams(_Section):
     """The one look at a fold's test clips."""
 
     num_segments: int = Field(default=2, ge=1, le=20)
-    """Temporal segments whose logits are averaged."""
+    """Temporal segments of a clip; their probabilities are averaged, of a regression their outputs."""
     batch_size: int = Field(default=16, ge=1, le=4096)
     """Clips per forward pass."""
     modality: Modality = "both"

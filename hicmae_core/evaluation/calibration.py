@@ -54,7 +54,7 @@ class Target(NamedTuple):
     """Class ids, ``[num_clips]``."""
 
     def scaled(self, temperatures: Floats) -> Target:
-        """The same with the logits of each clip divided by a temperature, ``[num_clips]``."""
+        """The same with the log-probabilities of each clip divided by a temperature, ``[num_clips]``."""
         return Target(log_softmax(self.log_probabilities / temperatures[:, None], axis=1), self.labels)
 
     @property

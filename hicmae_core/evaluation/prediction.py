@@ -17,6 +17,7 @@ from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.batches import test_batches
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.model.classifier import Classifier
+from hicmae_core.model.segments import average_segments
 from hicmae_core.progress import progress_bar
 
 
@@ -46,7 +47,7 @@ def predict(
     num_workers: int = 0,
     temperatures: Sequence[float] = (),
 ) -> pd.DataFrame:
-    """Predict labelled clips from evenly spaced windows, the outputs of a clip's windows averaged.
+    """Predict labelled clips from evenly spaced windows, averaged per clip (`average_segments`).
 
     Args:
         model: A classifier or regressor in eval mode; moved to `device`.
@@ -59,10 +60,10 @@ def predict(
 
     Returns:
         One row per clip, in order: ``clip_id``, ``subject`` (None if unknown), ``modality`` (the model's) and
-        ``shown``; then for classification ``label``, ``prediction`` and a probability ``p_<class>`` per class (softmax
-        of the averaged logits), and ``temperature`` if there is one; where there are several targets these are
-        ``label_<target>``, ``prediction_<target>``, ``p_<target>_<class>`` and ``temperature_<target>`` of each; for
-        regression ``target_<name>`` and ``output_<name>`` per target.
+        ``shown``; then for classification ``label``, ``prediction`` (the class of the largest probability) and a
+        probability ``p_<class>`` per class (mean over windows), and ``temperature`` if there is one; where there are
+        several targets these are ``label_<target>``, ``prediction_<target>``, ``p_<target>_<class>`` and
+        ``temperature_<target>`` of each; for regression ``target_<name>`` and ``output_<name>`` per target.
 
     Raises:
         ValueError: If there are no clips or labels, the model has another number of outputs than the dataset or was
@@ -85,9 +86,9 @@ def predict(
         frames = None if shown == "audio" else batch.frames.flatten(0, 1)
         audio = None if shown == "video" else batch.audio.flatten(0, 1)
         by_window = predict_windows(model, frames, audio, len(batch.clip_ids) * settings.num_segments)
-        by_clip = by_window.unflatten(0, (-1, settings.num_segments)).mean(dim=1)
-        _check_finite(by_clip, batch.clip_ids)
-        outputs.append(by_clip)
+        by_segment = by_window.unflatten(0, (-1, settings.num_segments))
+        _check_finite(by_segment, batch.clip_ids)
+        outputs.append(average_segments(by_segment, len(dataset.classes)))
     table = _table(clips, torch.cat(outputs), dataset, modality, shown)
     noted = {f"temperature{suffix}": value for suffix, value in zip(dataset.suffixes, temperatures, strict=False)}
     return table.assign(**noted)
@@ -126,7 +127,9 @@ def predict_windows(model: Classifier, frames: Tensor | None, audio: Tensor | No
 
 def _check_finite(outputs: Tensor, clip_ids: list[str]) -> None:
     bad = [
-        clip_id for clip_id, finite in zip(clip_ids, outputs.isfinite().all(dim=1).tolist(), strict=True) if not finite
+        clip_id
+        for clip_id, finite in zip(clip_ids, outputs.isfinite().flatten(1).all(dim=1).tolist(), strict=True)
+        if not finite
     ]
     if bad:
         raise ValueError(f"the model's output is not finite for {', '.join(bad[:5])}; look at its training history")

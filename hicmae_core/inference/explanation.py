@@ -62,8 +62,10 @@ class Explanation:
         shown: The same where the model of both modalities is shown ``both``, ``video`` or ``audio`` alone.
         moments: The windows of the timeline, a second apart or a little less.
         layer_weights: How the blocks of each encoder are weighed, by modality.
-        contributions: By output and part of the head's input, the term of each block (`contributions.contributions`)
-            of the whole clip; of classes, over the mean of the target's classes.
+        contributions: By output and part of the head's input, the term of each block (`contributions.contributions`),
+            its mean over the windows that are averaged for the whole clip; of classes, over the mean of the target's
+            classes. These are terms of logits: of one window they add up to the logarithm of the probabilities, but for
+            a constant; of several, whose probabilities are averaged after the softmax, to the mean logits.
     """
 
     status: str
@@ -106,14 +108,13 @@ def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
     clip = [line.windows[index] for index in line.clip]
     inputs = _Inputs(reader, track, sound)
     traced = list(inputs.traces(clip))
-    whole = torch.cat([t.outputs for t in traced]).mean(dim=0)
     return Explanation(
         status=track.status,
         reason=track.reason,
         duration_seconds=num_samples / SAMPLE_RATE_HZ,
         track=track,
         sound=sound,
-        values=reader.named(whole),
+        values=reader.named(torch.cat([t.outputs for t in traced])),
         shown=_leaving_one_out(reader, inputs, clip) if shape.modality == "both" else {},
         moments=_moments(reader, inputs, [line.windows[index] for index in line.line]),
         layer_weights={name: level_weights(model, name).tolist() for name in traced[0].self_attention},
@@ -160,7 +161,7 @@ def _moments(reader: VideoReader, inputs: _Inputs, windows: list[ClipWindow]) ->
                 Moment(
                     start_seconds=window.audio_start / SAMPLE_RATE_HZ,
                     end_seconds=window.audio_end / SAMPLE_RATE_HZ,
-                    values=reader.named(output),
+                    values=reader.named(output[None]),
                     crops=[inputs.jpegs[int(k)].as_py() for k in window.frames[:: VIDEO_PATCH[0]] if len(inputs.jpegs)],
                     relevance={name: values[index].float().cpu().numpy() for name, values in relevance.items()},
                 )
@@ -172,8 +173,7 @@ def _leaving_one_out(reader: VideoReader, inputs: _Inputs, clip: list[ClipWindow
     frames, audio = inputs.frames(clip), inputs.audio(clip)
     shown = {"both": (frames, audio), "video": (frames, None), "audio": (None, audio)}
     return {
-        name: reader.named(predict_windows(reader.model, *given, _WINDOWS_PER_PASS).mean(dim=0))
-        for name, given in shown.items()
+        name: reader.named(predict_windows(reader.model, *given, _WINDOWS_PER_PASS)) for name, given in shown.items()
     }
 
 
@@ -184,5 +184,7 @@ def _terms(reader: VideoReader, traced: list[Trace]) -> dict[str, dict[str, list
     if reader.classes:
         by_target = {part: term.unflatten(1, (-1, len(reader.classes))) for part, term in terms.items()}
         terms = {part: (term - term.mean(dim=2, keepdim=True)).flatten(1) for part, term in by_target.items()}
-    names = reader.named(traced[0].outputs[0])
-    return {name: {part: term[:, index].tolist() for part, term in terms.items()} for index, name in enumerate(names)}
+    return {
+        name: {part: term[:, index].tolist() for part, term in terms.items()}
+        for index, name in enumerate(reader.value_names)
+    }

@@ -39,10 +39,10 @@ class Judgement:
     features: Tensor
 
     @property
-    def output(self) -> Tensor:
-        """Of the whole: the mean over the windows that evaluation averages, ``[num_outputs]``."""
+    def segments(self) -> Tensor:
+        """Outputs for the windows that are averaged for the whole, as in evaluation, ``[segments, num_outputs]``."""
         assert self.timeline is not None
-        return self.outputs[self.timeline.clip].mean(dim=0)
+        return self.outputs[self.timeline.clip]
 
     def seconds(self, index: int) -> tuple[float, float]:
         """When a window starts and ends in the video."""

@@ -16,7 +16,7 @@ class Timeline:
 
     Attributes:
         windows: In order of time.
-        clip: Numbers of those whose outputs are averaged for the whole, with repeats in a short clip.
+        clip: Numbers of those that are averaged for the whole, with repeats in a short clip.
         line: Numbers of those that make the timeline.
     """
 

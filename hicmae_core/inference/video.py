@@ -22,6 +22,7 @@ from hicmae_core.media.detection import Detector
 from hicmae_core.model.artifact import load_classifier
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.reference import load_reference_checkpoint
+from hicmae_core.model.segments import average_segments
 
 HOP_SECONDS = 1.0
 """Windows of the timeline, apart."""
@@ -38,8 +39,7 @@ class VideoReader:
         faces: Detector, crop geometry and size of the training clips.
         frame_stride: Distance between the model's frames, in video frames.
         num_segments: Windows averaged for the clip's answer, as in evaluation.
-        temperatures: Of each target's logits, fitted on speakers that were held out from training; none if there were
-            none.
+        temperatures: Of each target, fitted on speakers that were held out from training; none if there were none.
         metadata: What else the model's file says of it.
         sha256: Of the model's file.
     """
@@ -137,9 +137,9 @@ class VideoReader:
         length = self.model.architecture.num_frames
         return timeline(num_frames, num_samples, fps, length, self.frame_stride, self.num_segments, hop_seconds)
 
-    def named(self, output: Tensor) -> dict[str, float]:
-        """One output ``[num_outputs]`` as probabilities by class, or values by target."""
-        values = output.double()
+    def named(self, outputs: Tensor) -> dict[str, float]:
+        """Outputs for windows ``[windows, num_outputs]``, averaged, as probabilities by class, or values by target."""
+        values = average_segments(outputs.double(), len(self.classes))
         if self.classes:
             logits = values.view(-1, len(self.classes))
             if self.calibrated:
@@ -156,7 +156,7 @@ class VideoReader:
             return Answer(track.status, track.reason, face=number)
         seconds = [judgement.seconds(index) for index in judgement.timeline.line]
         windows: list[dict[str, Any]] = [
-            {"start_seconds": start, "end_seconds": end, "values": self.named(judgement.outputs[index])}
+            {"start_seconds": start, "end_seconds": end, "values": self.named(judgement.outputs[[index]])}
             for index, (start, end) in zip(judgement.timeline.line, seconds, strict=True)
         ]
         box = np.median(track.boxes, axis=0).astype(float).round(1).tolist() if len(track.boxes) else ()
@@ -164,7 +164,7 @@ class VideoReader:
         return Answer(
             status=track.status,
             reason=track.reason,
-            values=self.named(judgement.output),
+            values=self.named(judgement.segments),
             windows=windows,
             face=number,
             start_seconds=round(start, 3),

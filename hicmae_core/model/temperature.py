@@ -1,7 +1,9 @@
 """One number that makes a classifier's probabilities as sure as they are right: Guo et al., ICML 2017.
 
-A temperature T divides the logits, and changes no prediction. It is fitted by negative log-likelihood on clips that the
-model neither learned from nor is tested on.
+A temperature T divides the logits, and changes no prediction. A clip of several segments has probabilities that are
+averaged (`hicmae_core.model.segments`); their logarithm takes the place of its logits, in fitting and in use: each
+probability becomes p ** (1 / T), and they are scaled to add up to one. T is fitted by negative log-likelihood on clips
+that the model neither learned from nor is tested on.
 """
 
 from __future__ import annotations

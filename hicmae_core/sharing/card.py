@@ -66,7 +66,8 @@ def _model(model: Classifier | PretrainingModel, metadata: Mapping[str, Any]) ->
             f"- Video: faces found and cropped (`faces` of the file), every {metadata.get('frame_stride', 4)}th frame, "
             "RGB in [0, 1], less the ImageNet mean, by its deviation.",
             "- Audio: 16 kHz mono, Kaldi log-mel (128 bins, 25 ms, 10 ms), (x + 4.2677393) / 9.1379948.",
-            f"- Outputs: {_outputs(metadata)}.",
+            f"- Outputs: {_outputs(metadata)}; of each window of a clip alone.",
+            f"- A clip of several windows, evenly spaced: {_averaging(metadata)}",
         ]
     settings = ", ".join(f"{key} {value}" for key, value in asdict(model.architecture).items())
     return "\n".join([*lines, f"- Architecture: {settings}."])
@@ -77,6 +78,27 @@ def _outputs(metadata: Mapping[str, Any]) -> str:
     if not classes:
         return f"values of {targets}"
     return f"logits of {classes}" + (f", for each of {targets}" if targets else "")
+
+
+def _averaging(metadata: Mapping[str, Any]) -> str:
+    """What to do with outputs for a clip's windows, as `hicmae_core.model.segments` does it, in words and in code."""
+    lines = ["values = outputs.mean(axis=0)  # outputs: [windows, targets]"]
+    words = "average the outputs"
+    if metadata.get("classes"):
+        shape = f"(-1, {len(metadata.get('targets', ())) or 1}, {len(metadata['classes'])})"
+        words = "softmax of each, then average the probabilities, not the logits"
+        lines = [
+            f"logits = outputs.reshape{shape}  # [windows, targets, classes]",
+            "odds = np.exp(logits - logits.max(axis=-1, keepdims=True))",
+            "probabilities = (odds / odds.sum(axis=-1, keepdims=True)).mean(axis=0)  # [targets, classes]",
+        ]
+        if metadata.get("temperatures"):
+            words += ", and apply the temperatures last"
+            lines += [
+                f"probabilities **= 1 / np.array({list(metadata['temperatures'])})[:, None]",
+                "probabilities /= probabilities.sum(axis=-1, keepdims=True)",
+            ]
+    return "\n".join([f"{words}.", "", "```python", *lines, "```", ""])
 
 
 def _training(metadata: Mapping[str, Any]) -> str:
@@ -113,7 +135,8 @@ def _calibration(metadata: Mapping[str, Any], calibration: Mapping[str, Any] | N
     names = metadata.get("targets") or ["classes"]
     temperatures = metadata.get("temperatures", ())
     lines = [
-        f"- {name}: divide the logits by {value:.3f}, fitted on speakers held out from training."
+        f"- {name}: divide the logarithm of the clip's probabilities by {value:.3f} and take the softmax (of a single "
+        "window: divide its logits). Fitted on speakers held out from training."
         for name, value in zip(names, temperatures, strict=False)
     ] or ["- No temperature was fitted: no speakers were held out for it."]
     for name, numbers in (calibration or {}).items():
@@ -168,7 +191,7 @@ def _limits(metadata: Mapping[str, Any], results: Mapping[str, Any] | None) -> s
         "- Expressions in the training data may be acted; other cultures, ages, cameras and rooms may be told worse.",
     ]
     if metadata.get("classes") and not metadata.get("temperatures"):
-        lines.append("- The probabilities are a softmax of averaged outputs, not calibrated frequencies.")
+        lines.append("- The probabilities are not calibrated frequencies.")
     if str(metadata.get("dataset", "")).startswith("demo"):
         lines.insert(0, "- The demo's faces and voices are generated. **This model says nothing about people.**")
     if results is None:

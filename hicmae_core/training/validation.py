@@ -12,13 +12,14 @@ from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.batches import test_batches
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.model.classifier import Classifier
+from hicmae_core.model.segments import average_segments
 from hicmae_core.model.temperature import fit_temperature
 from hicmae_core.training import distributed
 from hicmae_core.training.finetuning_losses import classification_loss, regression_loss, smooth_one_hot
 from hicmae_core.training.learner import Row
 
 NUM_SEGMENTS = 2
-"""Temporal segments whose outputs are averaged, as at test time."""
+"""Temporal segments that are averaged, as at test time."""
 
 
 @torch.no_grad()
@@ -42,7 +43,7 @@ def validate(
         clips, clip_ids=[clips.clip_ids[i] for i in indices], labels=clips.labels[indices], subjects=None
     )
     batches = test_batches(own_clips, batch_size, NUM_SEGMENTS, num_workers)
-    own = torch.cat([_clip_outputs(model, batch.frames, batch.audio) for batch in batches])
+    own = torch.cat([_clip_outputs(model, batch.frames, batch.audio, len(dataset.classes)) for batch in batches])
     outputs = own.new_zeros(len(clips), dataset.num_outputs)
     outputs[indices[:num_own]] = own[:num_own]
     return scores(distributed.all_reduce_sum(outputs).cpu(), torch.tensor(clips.labels), dataset, settings)
@@ -61,16 +62,19 @@ def shared_out(num_clips: int, batch_size: int) -> tuple[list[int], int]:
     return [index for batch in own + batches[-1:] * runs_short for index in batch], sum(map(len, own))
 
 
-def _clip_outputs(model: Classifier, frames: Tensor, audio: Tensor) -> Tensor:
-    """Outputs ``[B, num_outputs]`` averaged over the segments of frames ``[B, segments, ...]``."""
+def _clip_outputs(model: Classifier, frames: Tensor, audio: Tensor, num_classes: int) -> Tensor:
+    """Outputs ``[B, num_outputs]`` for clips, from frames ``[B, segments, ...]`` (`average_segments`)."""
     device = next(model.parameters()).device
     video = resize_only(frames.flatten(0, 1).to(device), model.architecture.image_size)
     outputs: Tensor = model(video, audio.flatten(0, 1).to(device))
-    return outputs.unflatten(0, frames.shape[:2]).mean(1)
+    return average_segments(outputs.unflatten(0, frames.shape[:2]), num_classes)
 
 
 def scores(outputs: Tensor, labels: Tensor, dataset: DatasetParams, settings: FinetuneParams) -> Row:
-    """`validate`'s metrics of outputs ``[N, num_outputs]`` and labels."""
+    """`validate`'s metrics of labels and outputs for clips, ``[N, num_outputs]`` (`average_segments`).
+
+    Loss and temperatures are those of the averaged probabilities, which are what is reported of a clip.
+    """
     if dataset.task == "regression":
         loss = regression_loss(outputs, labels, settings.regression_loss).item()
         return {"validation_loss": loss, "score": -loss}

@@ -289,7 +289,8 @@ function layers(data) {
     element("p", {class: "note"}, "The head reads a learned mean over the blocks of each encoder, and what the fusion " +
       "encoder makes of the last ones. Left: the weight of each block. Right: the terms that add up to the output " +
       (data.said === "probabilities" ? "(logit), over the mean of the target's classes" : "before its activation") +
-      ", for the whole clip. They are exact, given the last norm's mean and deviation of this clip."),
+      ", averaged over the windows of the whole clip" +
+      (data.said === "probabilities" ? " (its probabilities are averaged after the softmax)" : "") + ". They are exact, given the last norm's mean and deviation of this clip."),
     element("p", {}, "Output: ", choice), place];
 }
 

@@ -14,6 +14,7 @@ from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
 from hicmae_core.data.writing import write_shards
 from hicmae_core.evaluation.prediction import predict, predict_windows, shown_modality
 from hicmae_core.model.sizes import classifier
+from tests.disagreeing import PROBABILITIES, make_disagree
 
 MODEL = ModelParams(size="demo", image_size=32, num_frames=4, frame_stride=2, num_audio_frames=32)
 SETTINGS = EvaluateParams(num_segments=2, batch_size=3)
@@ -72,11 +73,25 @@ def test_predictions_are_the_plain_loop(clips, emotions, modality):
                 model(resize_only(frames[[window]], 32), fbank[[window], None])
                 for window in range(SETTINGS.num_segments)
             ]
-        expected = torch.cat(logits).mean(0).softmax(0)
+        expected = torch.cat(logits).softmax(1).mean(0)
         assert row[probabilities].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
         assert row["prediction"] == np.argmax(row[probabilities].tolist())
     assert table[probabilities].sum(axis=1).to_numpy() == pytest.approx(np.ones(7))
     assert table[probabilities].std().min() > 0
+
+
+@pytest.mark.parametrize("num_targets", [1, 2])
+def test_segments_that_disagree_average_their_probabilities(clips, emotions, load, num_targets):
+    labels = np.zeros((7, num_targets), np.int64).squeeze()
+    model, (frames, fbank) = model_with(3 * num_targets), clips.test_item(6, 2)
+    with torch.no_grad():
+        make_disagree(model, model.features(resize_only(frames, 32), fbank[:, None]), num_targets)
+    dataset = load if num_targets == 2 else emotions.model_copy(update={"classes": load.classes})
+    row = predict(model, dataclasses.replace(clips, labels=labels), dataset, SETTINGS, CPU).iloc[6]
+    for target, suffix in enumerate(dataset.suffixes):
+        assert row[f"prediction{suffix}"] == target  # of averaged logits: 2, and 0
+        found = row[[f"p{suffix}_{name}" for name in load.classes]].tolist()
+        assert found == pytest.approx(np.roll(PROBABILITIES, target).tolist(), abs=1e-3)
 
 
 def test_a_second_look_is_the_same_to_the_bit_and_draws_nothing(clips, emotions):
@@ -109,8 +124,8 @@ def test_several_targets_share_one_head(clips, load):
         assert table[f"prediction_{target}"].tolist() == probabilities.argmax(axis=1).tolist()
     frames, fbank = clips.test_item(0, 2)
     with torch.no_grad():
-        logits = model(resize_only(frames, 32), fbank[:, None]).mean(0)
-    expected = logits[3:].softmax(0).tolist()
+        logits = model(resize_only(frames, 32), fbank[:, None])
+    expected = logits[:, 3:].softmax(1).mean(0).tolist()
     assert table[["p_valence_low", "p_valence_mid", "p_valence_high"]].iloc[0].tolist() == pytest.approx(
         expected, abs=1e-4
     )
@@ -134,8 +149,8 @@ def test_a_missing_modality_is_zeros_in_its_place(clips, emotions):
     video, sound = resize_only(frames, 32), fbank[:, None]
     with torch.no_grad():
         blind, deaf = model(torch.zeros_like(video), sound), model(video, torch.zeros_like(sound))
-    assert answers["audio"][2] == pytest.approx(blind.mean(0).softmax(0).numpy(), abs=1e-4)
-    assert answers["video"][2] == pytest.approx(deaf.mean(0).softmax(0).numpy(), abs=1e-4)
+    assert answers["audio"][2] == pytest.approx(blind.softmax(1).mean(0).numpy(), abs=1e-4)
+    assert answers["video"][2] == pytest.approx(deaf.softmax(1).mean(0).numpy(), abs=1e-4)
 
 
 def test_a_model_is_shown_what_it_was_trained_on():

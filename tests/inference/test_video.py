@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from hicmae_core.config import FacesParams
+from hicmae_core.inference.explanation import explain
 from hicmae_core.inference.video import open_video_reader
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.sizes import classifier
+from tests.disagreeing import LOGITS, PROBABILITIES, logits_of, save_disagreeing, write_changing_film
 from tests.media.films import picture, tone, write_film
 
 FACES = FacesParams(detector="none", size=48)
@@ -20,6 +22,11 @@ def film(tmp_path_factory):
     """Two seconds of a head, with a tone."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     return write_film(path, [picture([(160, 120, 90)])] * 50, tone(2.0))
+
+
+@pytest.fixture(scope="module")
+def changing_film(tmp_path_factory):
+    return write_changing_film(tmp_path_factory.mktemp("film") / "changing.mp4")
 
 
 def reader_of(folder, num_outputs, modality="both", **metadata):
@@ -58,11 +65,44 @@ def test_the_clip_s_answer_is_the_mean_of_its_first_and_last_window(film, tmp_pa
     reader = reader_of(tmp_path, 3, classes=["a", "b", "c"])
     ((judgement,),) = reader.judgements([film], hop_seconds=0.5)
     first, last = judgement.outputs[0], judgement.outputs[-1]
-    assert judgement.output.tolist() == pytest.approx(((first + last) / 2).tolist())
+    expected = torch.stack([first, last]).softmax(dim=1).mean(dim=0)
+    assert list(reader.answer(film, 0.5).values.values()) == pytest.approx(expected.tolist(), abs=1e-6)
     starts = [judgement.seconds(index)[0] for index in judgement.timeline.line]
     assert starts[0] == 0
     assert max(np.diff(starts)) <= 0.5 + 4 / 25
     assert judgement.seconds(judgement.timeline.line[-1])[1] == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("num_targets", [1, 2])
+def test_windows_that_disagree_average_their_probabilities(changing_film, tmp_path, num_targets):
+    reader = save_disagreeing(tmp_path, changing_film, num_targets)
+    answer = reader.answer(changing_film)
+    found = np.reshape(list(answer.values.values()), (num_targets, 3))
+    assert found.argmax(axis=1).tolist() == [0, 1][:num_targets]  # of averaged logits: 2, and 0
+    for target, probabilities in enumerate(found):
+        assert probabilities.tolist() == pytest.approx(np.roll(PROBABILITIES, target).tolist(), abs=1e-3)
+    for window, logits in ((0, LOGITS[0]), (-1, LOGITS[1])):
+        said = list(answer.windows[window]["values"].values())[:3]
+        assert said == pytest.approx(logits.softmax(dim=0).tolist(), abs=1e-3)
+
+
+def test_a_temperature_sharpens_or_flattens_the_averaged_probabilities(changing_film, tmp_path):
+    answer = save_disagreeing(tmp_path, changing_film, temperatures=[2.0]).answer(changing_film)
+    flattened = np.sqrt(PROBABILITIES) / np.sqrt(PROBABILITIES).sum()
+    assert list(answer.values.values()) == pytest.approx(flattened.tolist(), abs=1e-3)
+
+
+@pytest.mark.parametrize("num_targets", [1, 2])
+def test_an_explanation_averages_as_the_answer_does(changing_film, tmp_path, num_targets):
+    reader = save_disagreeing(tmp_path, changing_film, num_targets)
+    found = explain(reader, changing_film, 60)
+    answer = reader.answer(changing_film)
+    assert found.values == pytest.approx(answer.values, abs=1e-5)
+    assert found.shown["both"] == pytest.approx(answer.values, abs=1e-5)
+    terms = [sum(sum(part) for part in parts.values()) for parts in found.contributions.values()]
+    mean_logits = logits_of(num_targets).mean(dim=0).view(num_targets, 3)
+    expected = (mean_logits - mean_logits.mean(dim=1, keepdim=True)).flatten()
+    assert terms == pytest.approx(expected.tolist(), abs=1e-2)  # terms are of logits, and these do add up
 
 
 def test_windows_of_many_files_are_judged_as_one_alone_is(film, tmp_path):

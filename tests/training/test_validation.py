@@ -2,14 +2,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from hicmae_core.config import DatasetParams, FinetuneParams
+from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.model.sizes import classifier
+from hicmae_core.model.temperature import fit_temperature
 from hicmae_core.training import distributed
 from hicmae_core.training.validation import scores, shared_out, validate
+from tests.disagreeing import PROBABILITIES, make_disagree
 
 from .conftest import open_clips
 from .together import together
@@ -52,6 +56,26 @@ def test_several_targets_are_averaged() -> None:
     assert found["validation_uar"] == pytest.approx((1 + 3 / 4) / 2)
     assert found["validation_war"] == pytest.approx(7 / 8)
     assert found["score"] == found["validation_uar"]
+
+
+@pytest.mark.parametrize("num_targets", [1, 2])
+def test_segments_that_disagree_average_their_probabilities(labelled: ClipDataset, num_targets: int) -> None:
+    torch.manual_seed(0)
+    model = classifier("demo", 3 * num_targets, image_size=32, num_frames=4, num_audio_frames=32).eval()
+    frames, fbank = labelled.test_item(3, 2)
+    with torch.no_grad():
+        make_disagree(model, model.features(resize_only(frames, 32), fbank[:, None]), num_targets)
+    names = ("arousal", "valence")[: num_targets - 1 and num_targets]
+    task = "multi_classification" if names else "classification"
+    dataset = DatasetParams(corpus="csv", task=task, classes=("a", "b", "c"), targets=names, num_folds=2)
+    labels = np.arange(num_targets)[None]  # what averaged probabilities say; averaged logits say 2, and 0
+    clip = replace(labelled, clip_ids=labelled.clip_ids[3:4], labels=labels if names else labels[0], subjects=None)
+    found = validate(model, clip, dataset, SETTINGS, 0)
+    assert (found["validation_uar"], found["validation_war"]) == (1, 1)
+    assert found["validation_loss"] == pytest.approx(-np.log(PROBABILITIES[0]), abs=1e-3)
+    fitted = fit_temperature(np.log([PROBABILITIES]), np.array([0]))
+    for suffix in dataset.suffixes:
+        assert found[f"validation_temperature{suffix}"] == pytest.approx(fitted, rel=1e-2)
 
 
 def test_reading_twice_is_identical_and_batches_do_not_matter(labelled: ClipDataset) -> None:

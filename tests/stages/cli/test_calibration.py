@@ -65,7 +65,12 @@ def test_a_temperature_is_fitted_on_held_out_speakers_and_reported(study, hicmae
     hicmae("export", paths[0], "--out", "shared", cwd=project)
     card = (project / "shared/README.md").read_text()
     error = record["classes"]["with each fold's temperature"]["expected_calibration_error"]
-    for words in (f"by {temperatures[0]:.3f}", f"{100 * error:.1f} %", "Fine-tuning: ", "label_smoothing 0"):
+    for words in (
+        f"probabilities by {temperatures[0]:.3f}",
+        f"{100 * error:.1f} %",
+        "Fine-tuning: ",
+        "label_smoothing 0",
+    ):
         assert words in card
 
 

@@ -1,0 +1,38 @@
+"""A card's lines of code make of an export's outputs what this project makes of them."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from hicmae_core.model.artifact import load_model
+from hicmae_core.model.sizes import classifier
+from hicmae_core.sharing.card import model_card
+from tests.disagreeing import logits_of, save_disagreeing, write_changing_film
+
+
+def run_code(card, outputs):
+    """The variables that the card's code leaves."""
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    variables = {"np": np, "outputs": outputs}
+    exec(code, variables)
+    return variables
+
+
+@pytest.mark.parametrize("temperatures", [[], [0.5, 2.0]])
+@pytest.mark.parametrize("num_targets", [1, 2])
+def test_probabilities_of_windows_are_averaged(tmp_path, num_targets, temperatures):
+    noted = {"temperatures": temperatures[:num_targets]} if temperatures else {}
+    reader = save_disagreeing(tmp_path, write_changing_film(tmp_path / "film.mp4"), num_targets, **noted)
+    model, metadata = load_model(tmp_path / "model.safetensors")
+    outputs = logits_of(num_targets)
+    found = run_code(model_card(model, metadata, None, None, None, {}), outputs.numpy())["probabilities"]
+    assert found.flatten().tolist() == pytest.approx(list(reader.named(outputs).values()), abs=1e-6)
+    assert found.argmax(axis=1).tolist() == [0, 1][:num_targets]
+
+
+def test_values_of_windows_are_averaged():
+    model = classifier("demo", 2, image_size=32, num_frames=4, num_audio_frames=32)
+    card = model_card(model, {"classes": [], "targets": ["arousal", "valence"]}, None, None, None, {})
+    assert run_code(card, torch.tensor([[0.0, 1.0], [1.0, 4.0]]).numpy())["values"].tolist() == [0.5, 2.5]

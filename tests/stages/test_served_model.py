@@ -1,0 +1,25 @@
+"""What MLflow loads averages segments as evaluation does."""
+
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.pyfunc import write_pyfunc
+from tests.disagreeing import PROBABILITIES, save_disagreeing, write_changing_film
+
+
+@pytest.mark.parametrize(("num_targets", "label"), [(1, "a"), (2, "arousal a, valence b")])
+def test_segments_that_disagree_average_their_probabilities(tmp_path: Path, num_targets: int, label: str) -> None:
+    film = write_changing_film(tmp_path / "changing.mp4")
+    reader = save_disagreeing(tmp_path, film, num_targets)
+    weights = tmp_path / "model.safetensors"
+    write_pyfunc(tmp_path / "served", weights, reader.num_segments, "m-1", "0" * 32, {})
+    served = mlflow.pyfunc.load_model(str(tmp_path / "served"))
+    answered = served.predict(pd.DataFrame({"video": [str(film)], "video_base64": [None]})).iloc[0]
+    assert answered["label"] == label  # of averaged logits: c, and a
+    found = answered[[name for name in answered.index if name.startswith("p_")]].to_numpy(float).reshape(-1, 3)
+    for target, probabilities in enumerate(found):
+        assert probabilities.tolist() == pytest.approx(np.roll(PROBABILITIES, target).tolist(), abs=1e-3)
