@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,10 @@ _POINTERS = (
     (b"version https://git-lfs.github.com/spec/", "is a Git LFS pointer, not the file itself: run `git lfs pull`"),
     (b"version http://git-media.io/", "is a Git LFS pointer, not the file itself: run `git lfs pull`"),
     (b"/annex/objects/", "is a git-annex pointer, not the file itself: run `git annex get`"),
-    (b"outs:\n- md5: ", "is a DVC pointer, not the file itself: run `dvc pull`, and name the file without .dvc"),
 )
-_PAGES = (b"<!doctype html", b"<html", b"<?xml", b"<error>")
+_PAGES = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<(!doctype html|html|head|error)\b", re.I | re.S
+)
 
 
 @contextmanager
@@ -74,7 +76,9 @@ def stand_in(start: bytes) -> str:
     for sign, what in _POINTERS:
         if start.startswith(sign):
             return what
-    if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:20].lower().startswith(_PAGES):
+    if b"\nouts:\n- " in b"\n" + start and b"\n  path: " in start:
+        return "is a DVC pointer, not the file itself: run `dvc pull`, and name the file without .dvc"
+    if _PAGES.match(start):
         return "is a web page, as a server sends in place of a file that it refuses: download the file again"
     return ""
 

@@ -19,7 +19,7 @@ from hicmae_core.data.corpora.registry import corpus_named, published_counts
 from hicmae_core.data.corpora.tables import did_you_mean
 from hicmae_core.data.folds import check_folds
 from hicmae_core.data.manifest import COLUMN_TYPES, MANIFEST_COLUMNS, check_rejects
-from hicmae_core.files import sha256_of
+from hicmae_core.files import MAX_STAND_IN_BYTES, sha256_of, stand_in
 from hicmae_core.progress import progress_bar
 
 
@@ -47,6 +47,9 @@ class MediaFacts(Protocol):
         """Whether there is a sound stream."""
 
 
+_UNFINISHED = (".part", ".crdownload", ".partial", ".download", ".aria2", ".!qB", ".tmp")
+"""What browsers and other programs add to the name of a file while they download it."""
+_START_BYTES = 1024
 _MAX_ID_LENGTH = 1000
 """As long as any path is in practice; a longer clip id is a broken table."""
 
@@ -147,8 +150,8 @@ def _with_status(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams) -> 
     ids = {label: i for i, label in enumerate(dataset.classes)}
     manifest["label"] = manifest["label_name"].map(ids)
     for column in ("video_path", "audio_path"):
-        absent = pd.Series([not folder.holds(path) for path in manifest[column].tolist()])
-        _mark(manifest, absent, "missing", manifest[column] + ": no such file")
+        absence = manifest[column].map({path: _absence(folder, path) for path in manifest[column].unique()})
+        _mark(manifest, absence != "", "missing", manifest[column] + ": " + absence)
     if dataset.task == "classification":
         reason = _unlisted("label", manifest["label_name"], dataset.classes)
         _mark(manifest, manifest["label"].isna(), "unknown_label", reason)
@@ -158,6 +161,28 @@ def _with_status(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams) -> 
         reason = _unlisted(f"target {target}", words, dataset.classes)
         _mark(manifest, manifest[column].isna(), "unknown_label", reason)
     return manifest.fillna({"status": "ok", "reason": ""})
+
+
+def _absence(folder: Folder, path: str) -> str:
+    """Why a file is not there, or is not the file itself; empty if it is, as far as can be told without decoding it.
+
+    Only small files are opened, so that each of the others costs a look at its size.
+    """
+    place = os.path.join(folder.root, path)
+    if folder.holds(path):
+        try:
+            if not 0 < os.stat(place).st_size <= MAX_STAND_IN_BYTES:
+                return ""
+            with open(place, "rb") as file:
+                return stand_in(file.read(_START_BYTES))
+        except OSError:  # whoever decodes it will say why
+            return ""
+    if os.path.islink(place) and "/annex/objects/" in os.readlink(place):
+        return "is a git-annex link whose content is not here: run `git annex get`"
+    if folder.holds(f"{path}.dvc"):
+        return f"no such file, but {path}.dvc is there: run `dvc pull`"
+    unfinished = next((path + ending for ending in _UNFINISHED if folder.holds(path + ending)), None)
+    return f"no such file, but {unfinished} is there: its download did not finish" if unfinished else "no such file"
 
 
 def _finite(words: pd.Series) -> pd.Series:

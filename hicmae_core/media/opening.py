@@ -11,12 +11,13 @@ from typing import BinaryIO
 
 import av
 
+from hicmae_core.files import stand_in
+from hicmae_core.media.formats import FORMATS
+
 MAX_PICTURE_PIXELS = 8192 * 4320
 """The largest picture that cameras take (8K); one takes 106 MB as RGB."""
 
-_FORMATS = ("aac", "asf", "avi", "flac", "flv", "matroska", "webm", "mov", "mp3", "mpeg", "mpegts", "ogg", "wav")
-# Playlists (concat, hls, dash, sdp ...) would fetch other files and play them under this file's name.
-_OPTIONS = {"format_whitelist": ",".join(_FORMATS), "protocol_whitelist": "none"}
+_OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
 
 # Some containers are found anywhere in a file, so the first film of an archive would be played as if it were alone.
 _ARCHIVES = (
@@ -84,6 +85,9 @@ def _check_file(path: Path) -> None:
 
 
 def _check_start(path: Path, start: bytes) -> None:
+    other = stand_in(start)
+    if other:
+        raise MediaError(path, "missing", other)
     if any(start.startswith(sign, at) for at, sign in _ARCHIVES):
         raise MediaError(path, "unreadable", "is an archive: unpack it first")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.cli.files import media_in
+from stages.cli.files import media_in, tell_passed_over
 
 PATIENCE_SECONDS = (2.0, 10.0)
 """How long a file must be as it is before it is looked at, and before it is looked at again if it had no answer."""
@@ -41,6 +41,7 @@ class GrowingFolder:
             raise ValueError(f"{folder}: no such folder to watch")
         self._folder = folder
         self._files: dict[Path, _File] = {}
+        self._passed_over: set[str] = set()
         here = {os.path.realpath(path) for path in known}
         for path, file in self._listed().items():
             if os.path.realpath(path) in here:
@@ -73,7 +74,10 @@ class GrowingFolder:
 
     def _listed(self) -> dict[Path, _File]:
         listed = {}
-        for path in media_in(self._folder):
+        media, others = media_in(self._folder)
+        tell_passed_over(self._folder, [name for name in others if name not in self._passed_over])
+        self._passed_over |= {*others}
+        for path in media:
             try:
                 found = path.stat()
             except OSError:  # gone since it was listed

@@ -14,8 +14,9 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import VIDEO, Folder, by_key, stem
+from hicmae_core.data.corpora.listing import Folder, by_key, note_passed_over, stem
 from hicmae_core.data.corpora.tables import look_up, read_lines
+from hicmae_core.media.formats import VIDEO
 
 LEVELS = ("very_high", "high", "medium", "low", "very_low")
 WORDS = {
@@ -31,7 +32,9 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     """List the short clips, with the labels of their task; see `base.ReadFn`."""
     levels = {name: _read_levels(folder, name) for name in dataset.targets}
     rows = []
-    for clip_id, video in by_key(folder.files, VIDEO, _clip_of).items():
+    videos = by_key(folder.files, VIDEO, _clip_of)
+    note_passed_over(folder, _clip_of, videos)
+    for clip_id, video in videos.items():
         participant, task = _CLIP.search(video).groups()  # type: ignore[union-attr]
         fold = 1 if int(participant[4:]) in TEST_PARTICIPANTS else None
         targets = [levels[name].get(f"{participant}_{task}") for name in dataset.targets]

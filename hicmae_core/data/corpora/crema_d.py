@@ -13,8 +13,9 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import SOUND, VIDEO, Folder, by_key, stem
+from hicmae_core.data.corpora.listing import Folder, by_key, note_passed_over, stem
 from hicmae_core.data.corpora.tables import look_up, read_columns
+from hicmae_core.media.formats import AUDIO, VIDEO
 
 CODES = {
     "ANG": "anger",
@@ -34,7 +35,8 @@ _NAME = re.compile(r"(1\d{3})_[A-Z]{3}_(ANG|DIS|FEA|HAP|NEU|SAD)_(?:XX|LO|MD|HI)
 def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     """List the clips by their names; see `base.ReadFn`."""
     videos = by_key(folder.files, VIDEO, _clip_of)
-    sounds = by_key(folder.files, SOUND[:1], _clip_of)
+    sounds = by_key(folder.files, AUDIO[:1], _clip_of)
+    note_passed_over(folder, _clip_of, videos.keys() | sounds.keys())
     perceived = _perceived(folder) if dataset.labels == "perceived" else None
     rows: list[tuple[str | int | None, ...]] = []
     for clip_id in sorted(videos | sounds):

@@ -13,9 +13,10 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import VIDEO, Folder, by_key, stem
+from hicmae_core.data.corpora.listing import Folder, by_key, stem
 from hicmae_core.data.corpora.splits import read_splits
 from hicmae_core.data.corpora.tables import look_up, read_columns
+from hicmae_core.media.formats import VIDEO
 
 CLASSES = ("happy", "sad", "neutral", "anger", "surprise", "disgust", "fear")
 """Labels 1 to 7."""

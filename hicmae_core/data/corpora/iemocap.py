@@ -14,8 +14,9 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import SOUND, VIDEO, Folder, by_key, stem
+from hicmae_core.data.corpora.listing import Folder, by_key, stem
 from hicmae_core.data.corpora.tables import look_up, read_text
+from hicmae_core.media.formats import AUDIO, VIDEO
 
 CODES = {
     "ang": "anger",
@@ -42,7 +43,7 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     if not evaluations:
         raise ValueError(f"{folder.root}: there is no Session1/dialog/EmoEvaluation/Ses01F_impro01.txt with labels")
     videos = by_key(folder.files, VIDEO, _clip_of)
-    sounds = by_key(folder.files, SOUND[:1], _clip_of)
+    sounds = by_key(folder.files, AUDIO[:1], _clip_of)
     rows = []
     for evaluation in evaluations:
         path = folder.root / evaluation

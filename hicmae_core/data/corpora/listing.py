@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-VIDEO = (".mp4", ".avi", ".flv", ".mkv", ".mov", ".webm", ".mpg", ".mpeg")
-SOUND = (".wav", ".flac", ".m4a", ".mp3")
+_MAX_KINDS = 8
+"""Extensions that a note names."""
 
 
 class _Listing(NamedTuple):
@@ -86,7 +87,31 @@ class Folder:
 
 def stem(path: str) -> str:
     """A file's name without folder and extension."""
-    return path.rpartition("/")[2].rpartition(".")[0]
+    return Path(path).stem
+
+
+def in_words(paths: Iterable[str]) -> str:
+    """How many files there are of each extension: ``3 files (2 .txt, 1 without extension)``."""
+    kinds = Counter(Path(path).suffix.lower() or "without extension" for path in paths)
+    total = kinds.total()
+    named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(_MAX_KINDS))
+    more = ", ..." if len(kinds) > _MAX_KINDS else ""
+    return f"{total} file{'s' * (total != 1)} ({named}{more})"
+
+
+def note_passed_over(folder: Folder, key_of: Callable[[str], str | None], found: Container[str]) -> None:
+    """Note files that have a clip's name, but not the extension of what is read, where the clip has no other file.
+
+    Args:
+        folder: The raw folder.
+        key_of: As of `by_key`.
+        found: The clips that have a file.
+    """
+    others = [path for path in folder.files if (key := key_of(path)) is not None and key not in found]
+    if others:
+        folder.notes.append(
+            f"passed over {in_words(others)} named as clips, such as {others[0]}: not the extension of what is read"
+        )
 
 
 def by_key(

@@ -17,9 +17,10 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import VIDEO, Folder, by_key
+from hicmae_core.data.corpora.listing import Folder, by_key
 from hicmae_core.data.corpora.splits import read_splits
 from hicmae_core.data.corpora.tables import look_up, read_lines
+from hicmae_core.media.formats import VIDEO
 
 SINGLE = (
     "anger",

@@ -11,8 +11,9 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import VIDEO, Folder, by_key
+from hicmae_core.data.corpora.listing import Folder, by_key
 from hicmae_core.data.corpora.tables import look_up, read_columns
+from hicmae_core.media.formats import VIDEO
 
 CLASSES = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 _FOLD_OF_PART = {"train": None, "test1": 1}

@@ -14,8 +14,9 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import SOUND, VIDEO, Folder, by_key, stem
+from hicmae_core.data.corpora.listing import Folder, by_key, stem
 from hicmae_core.data.corpora.tables import look_up, read_text
+from hicmae_core.media.formats import AUDIO, VIDEO
 
 CODES = {"A": "anger", "H": "happy", "N": "neutral", "S": "sad", "O": "other", "X": "no agreement"}
 CLASSES = ("anger", "happy", "neutral", "sad")
@@ -31,7 +32,7 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
         raise ValueError(f"{folder.root}: there is no Evalution.txt; it holds the labels and comes with the corpus")
     path = folder.root / found
     videos = by_key(folder.files, VIDEO, _clip_of)
-    sounds = by_key(folder.files, SOUND[:1], _clip_of)
+    sounds = by_key(folder.files, AUDIO[:1], _clip_of)
     rows = []
     for number, raw in enumerate(read_text(path, errors="replace").splitlines(), start=1):
         if not _LINE.match(raw.strip()):

@@ -14,7 +14,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import SOUND, VIDEO, Folder, by_key, stem
+from hicmae_core.data.corpora.listing import Folder, by_key, note_passed_over, stem
+from hicmae_core.media.formats import AUDIO, VIDEO
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 """Codes 01 to 08."""
@@ -24,7 +25,8 @@ _SPEECH = re.compile(r"(0[123])-(01-0[1-8]-0[12]-0[12]-0[12]-(?:0[1-9]|1\d|2[0-4
 def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     """List the spoken takes by their names; see `base.ReadFn`."""
     videos = by_key(folder.files, VIDEO, _speech)
-    sounds = by_key(folder.files, SOUND, _speech)
+    sounds = by_key(folder.files, AUDIO, _speech)
+    note_passed_over(folder, _speech, videos.keys() | sounds.keys())
     takes = {name[3:] for name in videos | sounds}
     rows = []
     for take in sorted(takes, key=lambda take: (take[-2:], take)):

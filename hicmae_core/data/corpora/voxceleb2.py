@@ -13,7 +13,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import VIDEO, Folder, by_key
+from hicmae_core.data.corpora.listing import Folder, by_key, note_passed_over
+from hicmae_core.media.formats import VIDEO
 
 _CLIP = re.compile(r"(?:^|/)(id\d{5}/[^/]+/\d+)\.\w+$")
 
@@ -21,8 +22,9 @@ _CLIP = re.compile(r"(?:^|/)(id\d{5}/[^/]+/\d+)\.\w+$")
 def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     """List the clips of the development part; see `base.ReadFn`."""
     files = [path for path in folder.files if not path.startswith("test/") and "/test/" not in path]
-    videos = by_key(files, VIDEO[:1], _clip_of)
+    videos = by_key(files, VIDEO, _clip_of)
     sounds = by_key(files, (".m4a", ".wav"), _clip_of)
+    note_passed_over(folder, _clip_of, videos.keys() | sounds.keys())
     clip_ids = list(videos)
     return pd.DataFrame(
         {

@@ -13,8 +13,9 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import SOUND, VIDEO, Folder, by_key
+from hicmae_core.data.corpora.listing import Folder, by_key
 from hicmae_core.data.corpora.tables import read_columns
+from hicmae_core.media.formats import AUDIO, VIDEO
 
 TARGETS = ("arousal", "valence", "dominance")
 _CLIP = re.compile(r"(0[1-9]|[12]\d|30)_\d\d_\d+")
@@ -28,7 +29,7 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
         if not _CLIP.fullmatch(clip_id):
             raise ValueError(f"{path}, line {line}: a clip is named such as 01_01_128, not {clip_id!r}")
     videos = by_key(folder.files, VIDEO)
-    sounds = by_key(folder.files, SOUND[:1])
+    sounds = by_key(folder.files, AUDIO[:1])
     rows = pd.DataFrame({"clip_id": table["clip_id"].reset_index(drop=True)})
     rows["video_path"] = [videos.get(clip_id, f"{clip_id}.mp4") for clip_id in rows["clip_id"]]
     pairs = zip(rows["clip_id"], rows["video_path"], strict=True)

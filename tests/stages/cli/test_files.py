@@ -3,6 +3,7 @@
 import pytest
 
 from stages.cli.files import media_files
+from stages.cli.growing import GrowingFolder
 
 
 @pytest.fixture
@@ -31,3 +32,35 @@ def test_a_name_is_taken_as_it_is(folder):
 def test_nothing_found_is_said(folder, name, words):
     with pytest.raises(ValueError, match=words):
         media_files([str(folder / name)])
+
+
+def test_how_many_files_are_passed_over_is_said(folder, capfd):
+    for name in ("x.rm", "sub/y.RM", "noextension"):
+        (folder / name).touch()
+    assert len(media_files([str(folder)])) == 3
+    assert capfd.readouterr().err == (
+        f"{folder}: passed over 4 files (2 .rm, 1 without extension, 1 .txt), no video or audio by extension; "
+        "to open one, name it\n"
+    )
+    (folder / "empty/z.rm").touch()
+    with pytest.raises(ValueError, match=r"no video or sound file in this folder.*: 1 file \(1 \.rm\)"):
+        media_files([str(folder / "empty")])
+
+
+def test_every_container_that_is_opened_is_found_in_a_folder(tmp_path):
+    for extension in ("m2ts", "vob", "opus", "asf", "wma", "oga", "mka", "3g2", "m4v", "ts", "ogv", "m2t", "f4v"):
+        (tmp_path / f"a.{extension}").touch()
+        assert tmp_path / f"a.{extension}" in media_files([str(tmp_path)])
+
+
+def test_a_watched_folder_names_each_file_that_it_passes_over_once(folder, capfd):
+    growing = GrowingFolder(folder)
+    growing.finished()
+    (folder / "late.rm").touch()
+    growing.finished()
+    growing.finished()
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.split(", no video")[0] for line in lines] == [
+        f"{folder}: passed over 1 file (1 .txt)",
+        f"{folder}: passed over 1 file (1 .rm)",
+    ]
