@@ -18,8 +18,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from hicmae_core.config import SAMPLE_RATE_HZ
+from hicmae_core.media.colours import is_convertible
 from hicmae_core.media.opening import MediaError, audio_stream, opened, video_stream
-from hicmae_core.media.pictures import Picture
+from hicmae_core.media.pictures import Display, Picture
 
 MAX_FRAME_RATE = 500
 """No camera films faces faster; a rate of 1000 is the millisecond clock of Matroska and FLV in the wrong place."""
@@ -40,8 +41,8 @@ class MediaInfo:
         fps: Mean frames per second.
         num_frames: Declared (or else estimated) frames.
         duration_seconds: Length of the longest stream.
-        width: Width as shown, after rotation, pixels.
-        height: Height as shown, after rotation, pixels.
+        width: Width as shown, in square pixels and after rotation.
+        height: Height as shown, in square pixels and after rotation.
         has_video: Whether there is moving video; cover art does not count.
         has_audio: Whether there is a sound stream.
     """
@@ -68,7 +69,7 @@ def probe(path: Path) -> MediaInfo:
         duration = max(_declared_seconds(video), _declared_seconds(audio), (container.duration or 0) / av.time_base)
         if video is None:
             return MediaInfo(0.0, 0, duration, 0, 0, has_video=False, has_audio=True)
-        first = Picture(_first_frame(path, container, video))
+        first = Picture(_first_frame(path, container, video), display=Display.of(video))
         fps = float(_frame_rate(path, video))
         num_frames = video.frames or round(duration * fps)
         return MediaInfo(
@@ -104,16 +105,17 @@ def read_pictures(path: Path, max_seconds: float = math.inf) -> Iterator[tuple[f
             raise MediaError(path, "no_video", "has no video stream")
         _check_length(path, _declared_seconds(video) or (container.duration or 0) / av.time_base, max_seconds)
         frame_seconds = 1 / float(_frame_rate(path, video))
-        converter = VideoReformatter()
+        converter, display = VideoReformatter(), Display.of(video)
         next_index = 0
         shown: Picture | None = None
         shown_at = 0.0
         for frame, at in _timed(path, container.decode(video), frame_seconds):
             _check_length(path, at, max_seconds)
+            _check_colours(path, frame)
             while shown is not None and next_index * frame_seconds < (shown_at + at) / 2:
                 yield next_index * frame_seconds, shown
                 next_index += 1
-            shown, shown_at = Picture(frame, converter), at
+            shown, shown_at = Picture(frame, converter, display), at
         if shown is None:
             raise MediaError(path, "no_video", "has a video stream without a single frame")
         _check_whole(path, "video", shown_at + frame_seconds, _declared_seconds(video))
@@ -261,6 +263,13 @@ def _check_alone(path: Path, decoded_seconds: float, declared_seconds: float) ->
     if declared_seconds and decoded_seconds > declared_seconds / _MIN_DECODED_FRACTION + _MAX_STEP_BACK_SECONDS:
         reason = f"goes on for {decoded_seconds:.2f} s, although it declares {declared_seconds:.2f} s of video"
         raise MediaError(path, "unreadable", reason)
+
+
+def _check_colours(path: Path, frame: av.VideoFrame) -> None:
+    if not is_convertible(frame):
+        raise MediaError(
+            path, "unreadable", f"codes its colours in a way that is not known (matrix {frame.colorspace})"
+        )
 
 
 def _check_length(path: Path, seconds: float, max_seconds: float) -> None:

@@ -47,12 +47,13 @@ class FaceTrack:
         reason: A sentence where the status is not ``ok``, otherwise empty.
         fps: Frames per second.
         frames: JPEG bytes, square RGB crops; empty unless `usable`.
-        boxes: float32 ``[num_frames, 4]``: left, top, right, bottom of the face's upright square in video pixels.
+        boxes: float32 ``[num_frames, 4]``: left, top, right, bottom of the face's upright square, in pixels
+            of the video as shown.
         coverage: Fraction of the frames in which the face was detected, or interpolated between detections.
         num_faces: Most faces in view at the same time, in the whole video.
         start_seconds: When the frames start; 0 unless each face is a sample of its own.
         share: The face's part of all faces seen in its time, by duration, size, centrality and score; 1 is alone.
-        face_size: Median side of the face's square, pixels of the video.
+        face_size: Median side of the face's square, pixels of the video as shown.
     """
 
     status: str

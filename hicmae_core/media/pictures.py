@@ -1,12 +1,55 @@
-"""Decoded pictures that turn into pixels only when asked."""
+"""Decoded pictures that turn into pixels only when asked, in square pixels and the way up that players show."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideData, Type
 from av.video.reformatter import VideoReformatter
+
+from hicmae_core.media.colours import rgb_of, yuv_matrix
+
+_MAX_PIXEL_RATIO = 4
+"""Pixels of no camera or disc are longer; a ratio beyond is a damaged header."""
+_ONE = 1 << 16
+_UPRIGHT = (_ONE, 0, 0, _ONE)
+_CLOCKWISE = (_UPRIGHT, (0, _ONE, -_ONE, 0), (-_ONE, 0, 0, -_ONE), (0, -_ONE, _ONE, 0))
+
+
+def _unlisted(kind: type[Type], value: Any) -> Type:
+    """A kind of side data that PyAV does not list yet, such as EXIF: it refused the frame's matrix beside it, too."""
+    member = object.__new__(kind)
+    member._name_, member._value_ = f"UNLISTED_{value}", value
+    return member
+
+
+Type._missing_ = classmethod(_unlisted)  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Display:
+    """How a video's frames are meant to be shown, as far as only the stream says it.
+
+    Attributes:
+        pixel_ratio: Width of a coded pixel over its height.
+        quarters: Clockwise quarter turns of frames that have no display matrix.
+    """
+
+    pixel_ratio: float = 1.0
+    quarters: int = 0
+
+    @classmethod
+    def of(cls, video: av.VideoStream) -> Display:
+        """What a stream says: its sample aspect ratio, and the tag ``rotate`` that old programs wrote."""
+        ratio = float(video.sample_aspect_ratio or 1)
+        is_likely = 1 / _MAX_PIXEL_RATIO <= ratio <= _MAX_PIXEL_RATIO
+        tags = {name.lower(): value for name, value in video.metadata.items()}
+        degrees = tags.get("rotate", "").removesuffix(".0")
+        quarters = round(int(degrees) / 90) % 4 if degrees.removeprefix("-").isdecimal() else 0
+        return cls(ratio if is_likely else 1.0, quarters)
 
 
 @dataclass(frozen=True)
@@ -14,22 +57,24 @@ class Picture:
     """A frame of a video as FFmpeg keeps it: for most of them it is enough to compare their luma.
 
     Attributes:
-        frame: The decoded frame, not yet rotated.
+        frame: The decoded frame, neither scaled nor turned.
         converter: Shared by the pictures of one video, it need not be set up for each of them. Not for two threads.
+        display: How its video is meant to be shown.
     """
 
     frame: av.VideoFrame
     converter: VideoReformatter = field(default_factory=VideoReformatter, repr=False)
+    display: Display = Display()
 
     @property
     def width(self) -> int:
-        """Width as shown, after rotation, pixels."""
-        return self.frame.height if self._quarters % 2 else self.frame.width
+        """Width as shown, in square pixels and after rotation."""
+        return self._square_size[self._is_transposed]
 
     @property
     def height(self) -> int:
-        """Height as shown, after rotation, pixels."""
-        return self.frame.width if self._quarters % 2 else self.frame.height
+        """Height as shown, in square pixels and after rotation."""
+        return self._square_size[not self._is_transposed]
 
     @property
     def num_bytes(self) -> int:
@@ -37,17 +82,44 @@ class Picture:
         return sum(plane.buffer_size for plane in self.frame.planes)
 
     def rgb(self) -> np.ndarray:
-        """RGB uint8 ``[height, width, 3]``, turned as it is meant to be shown."""
-        pixels = self.converter.reformat(self.frame, format="rgb24").to_ndarray()
-        return np.ascontiguousarray(np.rot90(pixels, self._quarters)) if self._quarters else pixels
+        """RGB uint8 ``[height, width, 3]`` as it is meant to be shown: upright, in square pixels, on a usual screen."""
+        pixels = rgb_of(self.frame, *self._square_size, self.converter)
+        a, b, c, d = self._matrix
+        if self._is_transposed:
+            pixels, right, down = pixels.swapaxes(0, 1), c, b
+        else:
+            right, down = a, d
+        return np.ascontiguousarray(pixels[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
 
     def luma(self) -> np.ndarray:
-        """Brightness as coded, 16 to 235 in most videos, uint8 of the frame's shape; not rotated."""
+        """Brightness as coded, 16 to 235 in most videos, uint8 of the frame's shape; neither scaled nor turned."""
         brightness = self.frame.format.components[0]
         as_coded = self.frame.format.is_planar and brightness.is_luma and brightness.bits == 8
-        plane = (self.frame if as_coded else self.converter.reformat(self.frame, format="gray")).planes[0]
+        plane = (self.frame if as_coded else self._grey()).planes[0]
         return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
 
+    def _grey(self) -> av.VideoFrame:
+        return self.converter.reformat(self.frame, format="gray", src_colorspace=yuv_matrix(self.frame))
+
     @property
-    def _quarters(self) -> int:
-        return self.frame.rotation // 90
+    def _square_size(self) -> tuple[int, int]:
+        """Width and height before rotation, the shorter side of the pixels stretched."""
+        ratio = self.display.pixel_ratio
+        return round(self.frame.width * max(ratio, 1)), round(self.frame.height * max(1 / ratio, 1))
+
+    @property
+    def _is_transposed(self) -> bool:
+        a, b, c, d = self._matrix
+        return abs(b) + abs(c) > abs(a) + abs(d)
+
+    @property
+    def _matrix(self) -> tuple[int, int, int, int]:
+        """The display matrix, by which a pixel at x, y is shown at ``a x + c y, b x + d y``; read to the quarter turn.
+
+        What is left of an angle is roll, which the crops take out.
+        """
+        found = cast(SideData | None, self.frame.side_data.get("DISPLAYMATRIX"))
+        if found is None:
+            return _CLOCKWISE[self.display.quarters]
+        a, b, _, c, d, *_ = np.frombuffer(memoryview(found), np.int32).tolist()
+        return a, b, c, d
