@@ -7,6 +7,8 @@ and the authors' release); ``params.yaml`` overrides them for the demo.
 
 from __future__ import annotations
 
+import posixpath
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,6 +93,49 @@ class CorpusParams(_Section):
         return self
 
 
+_MAX_NAME_LENGTH = 100
+_TABLE_COLUMNS = ("clip_id", "video", "audio", "subject", "fold", "label", "unit", "fps")
+
+
+def tracked_name(name: str) -> str:
+    """A metric's name as MLflow takes it: all but letters and digits of any script, ``_-.:/`` and space become ``_``.
+
+    So do slashes that would be odd in a path.
+    """
+    plain = re.sub(r"[^\w.\-:/ ]", "_", name)
+    return plain if plain == posixpath.normpath(plain).lstrip("/.") else plain.replace("/", "_")
+
+
+def _name_problems(kind: str, names: tuple[str, ...]) -> list[str]:
+    """What is wrong with the names of classes or targets."""
+    problems = []
+    for name in names:
+        if not name.strip() or name != name.strip() or not name.isprintable():
+            problems.append(f"{kind} name {name!r} must have letters, and no outer space or line break")
+        elif len(name) > _MAX_NAME_LENGTH:
+            problems.append(f"{kind} name {name[:40]!r}... has more than {_MAX_NAME_LENGTH} letters; shorten it")
+    return problems
+
+
+def _target_problems(targets: tuple[str, ...]) -> list[str]:
+    """Names of targets that are one where they are written: as columns, whose case does not matter, and in MLflow."""
+    problems = [
+        f"a target may not be called {name!r}, as a column of a manifest.csv; call it such as '{name}_score'"
+        for name in targets
+        if name.casefold() in _TABLE_COLUMNS
+    ]
+    for plain in (str.casefold, tracked_name):
+        groups: dict[str, list[str]] = {}
+        for name in dict.fromkeys(targets):
+            groups.setdefault(plain(name), []).append(name)
+        problems += [
+            f"the targets {' and '.join(map(repr, same))} are both {one!r} as names of columns or metrics; rename one"
+            for one, same in groups.items()
+            if len(same) > 1
+        ]
+    return problems
+
+
 class DatasetParams(_Section):
     """One dataset: how its raw folder, ``data/raw/<name>``, is read, and what is predicted."""
 
@@ -101,7 +146,8 @@ class DatasetParams(_Section):
     classes: tuple[str, ...] = ()
     """Class names in class-id order; of every target, if several are classified."""
     targets: tuple[str, ...] = ()
-    """Names of the targets: continuous (regression), or each one of `classes` (multi_classification)."""
+    """Names of the targets: continuous (regression), or each one of `classes` (multi_classification). In MLflow's
+    metrics `tracked_name` stands for them."""
     num_folds: int = Field(default=0, ge=0, le=100)
     """Cross-validation folds; 0 for unlabelled datasets."""
     labels: str = ""
@@ -127,6 +173,16 @@ class DatasetParams(_Section):
             raise ValueError("a labelled dataset needs `num_folds` >= 1")
         if len(set(self.classes)) != len(self.classes) or len(set(self.targets)) != len(self.targets):
             raise ValueError("`classes` and `targets` must not repeat a name")
+        problems = _name_problems("class", self.classes) + _name_problems("target", self.targets)
+        problems += _target_problems(self.targets)
+        columns = [f"p{suffix}_{name}" for suffix in self.suffixes for name in self.classes]
+        if len(set(columns)) != len(columns):
+            twice = next(column for column in columns if columns.count(column) > 1)
+            problems.append(
+                f"two pairs of target and class would share the column {twice!r} of predictions; rename one"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hicmae_core.files import sha256_of
 from stages.outbox import Entry
@@ -59,6 +59,8 @@ class Delivery:
             raise
         except FileNotFoundError as error:
             raise Refused(f"{error.filename} is no longer there") from error
+        except UnidentifiedImageError as error:
+            raise Refused(f"{entries[0]['path']} is no picture") from error
 
     def _log_artifact(self, path: Path, folder: str) -> None:
         """Store a file, and by its digest the way back from any copy of it (`stages.lineage`)."""

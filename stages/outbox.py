@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, TextIO
@@ -132,6 +133,33 @@ class Outbox:
         if not self._is_told:
             tell(f"{what} in memory only; free some space")
             self._is_told = True
+
+
+def parts_of(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Entries in two halves; those of a single one that has several points or tags; nothing if it is one item."""
+    if len(entries) > 1:
+        middle = len(entries) // 2
+        return [[*entries[:middle]], [*entries[middle:]]]
+    (entry,) = entries
+    points, tags = entry.get("points", []), [*entry.get("tags", {}).items()]
+    if len(points) > 1:
+        middle = len(points) // 2
+        return [[{**entry, "points": half}] for half in (points[:middle], points[middle:])]
+    return [[{**entry, "tags": {name: value}}] for name, value in tags] if len(tags) > 1 else []
+
+
+def item_of(entry: Entry) -> str:
+    """What a single item is called, for messages."""
+    match entry["kind"]:
+        case "metrics":
+            return f"metric {entry['points'][0][0]!r}"
+        case "tags":
+            return f"tag {next(iter(entry['tags']))!r}"
+        case "artifact" | "image":
+            return f"file {Path(entry['path']).name!r}"
+        case "text":
+            return f"text {entry['name']!r}"
+    return "the end of the run"
 
 
 def waiting_folders(parent: Path) -> list[tuple[Path, str]]:

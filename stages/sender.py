@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from threading import Event, Thread
 
 from hicmae_core.progress import tell
-from stages.outbox import Entry, Outbox
+from stages.outbox import Entry, Outbox, item_of, parts_of
 
 _LINGER_SECONDS = 1.0
 """Entries that come within it travel together."""
 _MAX_PAUSE_SECONDS = 5.0
 _MEGABYTES_PER_SECOND = 1.0
 """The slowest connection that a file is waited for."""
+
+_MAX_NAMED = 5
+"""Refused items that are named."""
 
 Deliver = Callable[[Sequence[Entry]], None]
 """Sends entries; the same again does no harm."""
@@ -37,7 +40,7 @@ class Sender:
         self._deliver = deliver
         self._store = store
         self._num_failures = 0
-        self._has_refused = False
+        self._refused: set[str] = set()
         self._last_success = time.monotonic()
         self._is_finishing = Event()
         self._has_given_up = Event()
@@ -79,18 +82,31 @@ class Sender:
 
     def _attempt(self, batch: Sequence[Entry]) -> bool:
         try:
-            self._deliver(batch)
-        except Refused as refusal:
-            if len(batch) > 1:
-                return all(self._attempt([entry]) for entry in batch)
-            if not self._has_refused:
-                tell(f"MLflow at {self._store} refuses what is logged, and it is lost: {reason(refusal)}")
-            self._has_refused = True
+            self._send(batch)
         except Exception as error:  # whatever the client of a store raises, a training goes on
             self._fail(error)
             return False
         self._succeed(len(batch))
         return True
+
+    def _send(self, entries: Sequence[Entry]) -> None:
+        """Deliver entries; of what is refused, all but the single items that are refused themselves."""
+        try:
+            self._deliver(entries)
+        except Refused as refusal:
+            parts = parts_of(entries)
+            if not parts:
+                self._tell_refused(item_of(entries[0]), refusal)
+            for part in parts:
+                self._send(part)
+
+    def _tell_refused(self, item: str, refusal: Refused) -> None:
+        """Name each item once, and no more than some: a run that is gone refuses all."""
+        if item in self._refused or len(self._refused) == _MAX_NAMED:
+            return
+        self._refused.add(item)
+        last = "; further ones are not named" if len(self._refused) == _MAX_NAMED else ""
+        tell(f"MLflow at {self._store} refuses {item}, and it is lost: {reason(refusal)}{last}")
 
     def _fail(self, error: Exception) -> None:
         self._num_failures += 1

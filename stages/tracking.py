@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hicmae_core.config import Params
+from hicmae_core.config import Params, tracked_name
 from hicmae_core.progress import tell
 from hicmae_core.training.tracker import NullTracker
 from stages import layout, studies
@@ -46,7 +46,7 @@ class MlflowTracker:
         self._keep_first = opened.resumed
 
     def log_metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Remember one value of each metric at `step`."""
+        """Remember one value of each metric at `step`; its name becomes one that MLflow takes (`tracked_name`)."""
         self._log((name, step, value) for name, value in values.items())
 
     def log_series(self, name: str, points: Sequence[tuple[int, float]]) -> None:
@@ -79,7 +79,7 @@ class MlflowTracker:
 
     def _log(self, values: Iterable[tuple[str, int, float]]) -> None:
         now = now_ms()
-        points = [(name, step, float(value), now) for name, step, value in values]
+        points = [(tracked_name(name), step, float(value), now) for name, step, value in values]
         for start in range(0, len(points), MAX_POINTS):
             part = points[start : start + MAX_POINTS]
             self._outbox.append({"kind": "metrics", "points": part, "keep_first": self._keep_first})

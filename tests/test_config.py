@@ -6,7 +6,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from hicmae_core.config import FacesParams, Params, load_params, parse_params
+from hicmae_core.config import DatasetParams, FacesParams, Params, load_params, parse_params
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -83,3 +83,30 @@ def test_every_field_of_every_section_is_documented():
     undocumented = [f"{m.__name__}.{name}" for m in models for name, f in m.model_fields.items() if not f.description]
     assert len(models) >= 9
     assert undocumented == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ("happy", " sad")}, "class name ' sad' must have letters, and no outer space or line break"),
+        ({"classes": ("happy", "")}, "class name '' must have letters"),
+        ({"classes": ("happy", "s\nad")}, r"class name 's\\nad' must have letters, and no outer space or line break"),
+        ({"classes": ("happy", "x" * 101)}, "class name 'x{40}'... has more than 100 letters"),
+        ({"targets": ("a", "Label")}, "a target may not be called 'Label', as a column of a manifest.csv"),
+        ({"targets": ("a", "fold")}, "may not be called 'fold'"),
+        ({"targets": ("a", "A")}, "the targets 'a' and 'A' are both 'a' as names of columns or metrics; rename one"),
+        ({"targets": ("a (1)", "a [1]")}, r"'a \(1\)' and 'a \[1\]' are both 'a _1_' as names"),
+        ({"classes": ("b_c", "c"), "targets": ("a", "a_b")}, "two pairs of target and class .* column 'p_a_b_c'"),
+    ],
+)
+def test_names_that_could_not_be_told_apart_are_refused(change, message):
+    values = {"corpus": "csv", "task": "multi_classification", "classes": ("x", "y"), "targets": ("a", "b")}
+    with pytest.raises(ValueError, match=message):
+        DatasetParams(**values | {"num_folds": 2} | change)
+
+
+def test_any_other_name_is_taken():
+    names = ("joy (high)", "anger|disgust", "高兴", "a/b: 50%+", "*_`<b>")
+    dataset = DatasetParams(corpus="csv", classes=names, num_folds=2)
+    assert dataset.classes == names
+    assert DatasetParams(corpus="csv", task="regression", targets=("arousal (1-9)", "激活"), num_folds=2).targets

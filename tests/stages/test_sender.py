@@ -110,3 +110,65 @@ def test_the_reason_is_at_the_bottom_of_an_error() -> None:
     outer.__cause__ = ConnectionRefusedError(111, "Connection refused")
     assert reason(outer) == "Connection refused"
     assert reason(ValueError()) == "ValueError"
+
+
+def test_a_refused_item_takes_no_other_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arrived: list[str] = []
+
+    def deliver(entries: Sequence[Entry]) -> None:
+        names = [
+            name for entry in entries for name in (*(p[0] for p in entry.get("points", ())), *entry.get("tags", ()))
+        ]
+        if any("(" in name for name in names):
+            raise Refused("no such name")
+        arrived.extend(names)
+
+    outbox = Outbox(tmp_path / "run", "s")
+    for step in (0, 1):
+        points = [[name, step, 1.0, 7] for name in ("uar", "pcc (1-9)", "war", "ccc (1-9)", "loss")]
+        outbox.append({"kind": "metrics", "points": points, "keep_first": False})
+        outbox.append({"kind": "tags", "tags": {"a": "1", "b(": "2", "c": "3"}})
+    Sender(outbox, deliver, "s").finish(patience_seconds=10)
+    assert sorted(arrived) == sorted(2 * ["uar", "war", "loss", "a", "c"])
+    assert len(outbox) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(", and")[0] for line in told] == [
+        "MLflow at s refuses metric 'pcc (1-9)'",
+        "MLflow at s refuses metric 'ccc (1-9)'",
+        "MLflow at s refuses tag 'b('",
+    ]
+
+
+def test_a_store_that_goes_away_amid_refusals_gets_all_later(tmp_path: Path) -> None:
+    arrived: set[str] = set()
+    num_calls = 0
+
+    def deliver(entries: Sequence[Entry]) -> None:
+        nonlocal num_calls
+        num_calls += 1
+        names = {point[0] for entry in entries for point in entry["points"]}
+        if "bad" in names:
+            raise Refused("no such name")
+        if num_calls in (3, 4):
+            raise OSError(111, "Connection refused")
+        arrived.update(names)
+
+    outbox = Outbox(tmp_path / "run", "s")
+    points = [[name, 0, 1.0, 7] for name in ("a", "b", "bad", "c", "d")]
+    outbox.append({"kind": "metrics", "points": points, "keep_first": False})
+    Sender(outbox, deliver, "s").finish(patience_seconds=10)
+    assert arrived == {"a", "b", "c", "d"}
+    assert len(outbox) == 0
+
+
+def test_a_run_that_is_gone_is_not_told_item_by_item(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def deliver(entries: Sequence[Entry]) -> None:
+        raise Refused("no such run")
+
+    outbox = Outbox(tmp_path / "run", "s")
+    for index in range(20):
+        outbox.append(metrics(0, name=f"m{index}"))
+    Sender(outbox, deliver, "s").finish(patience_seconds=10)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 5
+    assert told[-1].endswith("further ones are not named")

@@ -270,3 +270,27 @@ def test_nothing_phones_home_unless_the_user_says_so(monkeypatch: pytest.MonkeyP
     environment.prepare()
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert os.environ["DO_NOT_TRACK"] == "false"
+
+
+def test_any_target_gets_its_metrics_and_what_cannot_be_stored_costs_itself(
+    project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_text("no picture")
+    (tmp_path / "note.txt").write_text("note")
+    names = ("pcc_arousal (1-9)", "pcc_激活", "pcc_a/b", "pcc_//c", "pcc_100%", "loss", "x" * 251, "nan")
+    with track("evaluate", PARAMS, "demo", 1) as tracker:
+        tracker.log_metrics({name: float(name) if name == "nan" else 0.5 for name in names}, step=0)
+        tracker.tag({"a(b": "refused", "kept": "yes"})
+        tracker.log_image(broken)
+        tracker.log_artifact(tmp_path / "note.txt")
+    run = runs_of(project)["fold 1"]
+    logged = {name for name in run.data.metrics if not name.startswith("system/")}
+    assert logged == {"pcc_arousal _1-9_", "pcc_激活", "pcc_a/b", "pcc___c", "pcc_100_", "loss", "nan"}
+    assert run.data.tags["kept"] == "yes"
+    assert (project / "mlartifacts" / run.info.run_id / "artifacts/note.txt").read_text() == "note"
+    assert run.info.status == "FINISHED"
+    told = [line for line in capfd.readouterr().err.splitlines() if "refuses" in line]
+    assert len(told) == 3
+    assert "tag 'a(b'" in told[1]
+    assert "file 'broken.png'" in told[2]
