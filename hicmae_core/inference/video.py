@@ -21,7 +21,6 @@ from hicmae_core.inference.timeline import Timeline, timeline
 from hicmae_core.media.detection import Detector
 from hicmae_core.model.artifact import load_classifier
 from hicmae_core.model.classifier import Classifier
-from hicmae_core.model.reference import load_reference_checkpoint
 from hicmae_core.model.segments import average_segments
 
 HOP_SECONDS = 1.0
@@ -177,8 +176,7 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
     """Open a model for raw videos.
 
     Args:
-        path: A fine-tuned ``model.safetensors`` of this project, or a published ``.pth``, whose classes have numbers
-            for names.
+        path: A fine-tuned model of this project, or a published checkpoint, whose classes have numbers for names.
         faces: The detector to use; crop geometry and size too, unless the model knows those it was trained on. None is
             all as in training, or the published recipe.
         num_segments: Windows averaged for a clip's answer.
@@ -187,14 +185,7 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
     Raises:
         ValueError: If the file is not a classifier, or the face detector's weights or package are missing.
     """
-    if path.suffix == ".pth":
-        model = load_reference_checkpoint(path)
-        if not isinstance(model, Classifier):
-            raise ValueError(f"{path}: holds a pre-training model, but a fine-tuned one is wanted")
-        classes = [f"class {index}" for index in range(model.architecture.num_outputs)]
-        metadata: dict[str, Any] = {"classes": classes, "targets": []}
-    else:
-        model, metadata = load_classifier(path)
+    model, metadata = load_classifier(path)
     trained = FacesParams(**metadata.get("faces", {}))
     if faces is None:
         faces = trained

@@ -1,26 +1,24 @@
-"""Models as single files: weights, architecture and notes in one ``.safetensors``."""
+"""Models as single files: weights, architecture and notes in one ``.safetensors``; published ones are read, too."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from hicmae_core.files import atomic_path
 from hicmae_core.model.architecture import ClassifierArchitecture, PretrainingArchitecture
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
+from hicmae_core.model.reference import load_reference_checkpoint
+from hicmae_core.model.sizes import SIZES
 from hicmae_core.model.weights import load_weights
-
-_HEADER_KEY = "hicmae"
-"""One header entry that holds all: several would be written in random order."""
+from hicmae_core.model.weights_file import HEADER_KEY, own_header
 
 
 def save_model(
@@ -45,23 +43,25 @@ def save_model(
     weights = model.state_dict() if weights is None else weights
     tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(tensors, {_HEADER_KEY: json.dumps(header)}))
+        temporary.write_bytes(save(tensors, {HEADER_KEY: json.dumps(header)}))
 
 
 def load_model(path: Path) -> tuple[PretrainingModel | Classifier, dict[str, Any]]:
-    """Read a model that `save_model` wrote.
+    """Read a model that `save_model` wrote, or a published checkpoint; its content says which.
 
     Returns:
-        The model, on the CPU in eval mode, and its metadata.
+        The model, on the CPU in eval mode, and its metadata; those of a checkpoint as `reference_metadata` gives them.
 
     Raises:
-        ValueError: If there is no such file, it is not a model of this project, or naming every weight that is
+        ValueError: In one sentence, if there is no such file, it holds neither, or naming the first weights that are
             missing, unexpected or mis-shaped.
     """
-    with _opened(path) as (file, header):
-        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    header = own_header(path)
+    if header is None:
+        model = load_reference_checkpoint(path)
+        return model, reference_metadata(path, model)
     model = _built(header["kind"], header["architecture"])
-    load_weights(model, weights, f"{path}: the weights do not fit the architecture in the file")
+    load_weights(model, load_file(path), f"{path}: the weights do not fit the architecture in the file")
     return model.eval(), header["metadata"]
 
 
@@ -71,9 +71,20 @@ def read_metadata(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: If there is no such file, or it is not a model of this project.
     """
-    with _opened(path) as (_, header):
-        metadata: dict[str, Any] = header["metadata"]
+    header = own_header(path)
+    if header is None:
+        raise ValueError(f"{path}: {'not a model that this project wrote' if path.is_file() else 'no such file'}")
+    metadata: dict[str, Any] = header["metadata"]
+    return metadata
+
+
+def reference_metadata(path: Path, model: PretrainingModel | Classifier) -> dict[str, Any]:
+    """What is known of a published checkpoint: its size and file, and numbers in place of its classes' names."""
+    width = model.architecture.video_dim
+    metadata = {"size": next(name for name, size in SIZES.items() if size.dim == width), "source": path.name}
+    if not isinstance(model, Classifier):
         return metadata
+    return metadata | {"classes": [f"class {i}" for i in range(model.architecture.num_outputs)], "targets": []}
 
 
 def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
@@ -86,20 +97,6 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
     if not isinstance(model, Classifier):
         raise ValueError(f"{path}: holds a pre-training model, but a classifier is wanted")
     return model, metadata
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    if not path.is_file():
-        raise ValueError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {}).get(_HEADER_KEY, "null"))
-            if header is None:
-                raise ValueError(f"{path}: a .safetensors file, but not one that this project wrote")
-            yield file, header
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a readable .safetensors file: {error}") from error
 
 
 def _built(kind: str, values: dict[str, Any]) -> PretrainingModel | Classifier:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hicmae_core.model.architecture import ClassifierArchitecture, PretrainingArchitecture
@@ -17,6 +13,8 @@ from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import SIZES, classifier, pretraining_model
 from hicmae_core.model.weights import load_weights
+from hicmae_core.model.weights_file import read_weights, some
+from hicmae_core.progress import tell
 
 _PRETRAINING_FIELDS = {
     "img_size": "image_size",
@@ -47,6 +45,7 @@ _CLASSIFIER_FIELDS = {
     "fusion_depth": "fusion_depth",
     "fusion_num_heads": "fusion_num_heads",
 }
+_VIDEO, _AUDIO = "encoder.patch_embed.proj.weight", "encoder_audio.patch_embed.proj.weight"
 _PATCH_VALUES = {"decoder_num_classes": 1536, "decoder_num_classes_audio": 256}
 
 
@@ -60,7 +59,7 @@ def pretraining_from_reference(state_dict: Mapping[str, Tensor], config: Mapping
 
     Raises:
         ValueError: Naming every configuration key that is missing, unknown or cannot be built, or every
-            weight that is missing, unexpected or mis-shaped.
+            weight that is missing, unexpected, mis-shaped or not finite.
     """
     also = {"img_size_audio", "return_intermediate_features", *_PATCH_VALUES}
     _check_keys(config, {*_PRETRAINING_FIELDS, *also}, {"inter_contrastive_temperature"})
@@ -73,7 +72,7 @@ def pretraining_from_reference(state_dict: Mapping[str, Tensor], config: Mapping
         temperature=config.get("inter_contrastive_temperature", 0.07),
     )
     model = PretrainingModel(architecture)
-    load_weights(model, state_dict, "the weights do not fit the configuration")
+    load_weights(model, state_dict, "the weights do not fit the configuration", None)
     return model.eval()
 
 
@@ -94,7 +93,7 @@ def classifier_from_reference(state_dict: Mapping[str, Tensor], config: Mapping[
         output_activation=config.get("head_activation_func") or "none",
     )
     model = Classifier(architecture)
-    load_weights(model, state_dict, "the weights do not fit the configuration")
+    load_weights(model, state_dict, "the weights do not fit the configuration", None)
     return model.eval()
 
 
@@ -104,55 +103,72 @@ def to_reference_state_dict(model: PretrainingModel | Classifier) -> dict[str, T
 
 
 def load_reference_checkpoint(path: Path | str, **overrides: Any) -> PretrainingModel | Classifier:
-    """Read a published ``.pth`` file; size and head are found from its weights.
+    """Read a published checkpoint, or one in its names; size and head are found from its weights.
 
     Args:
-        path: A file that holds the weights under `model` or `module`, whatever else it holds beside them.
+        path: A file of torch.save or safetensors that `read_weights` reads, whatever it holds beside the weights.
         **overrides: Architecture fields that weights do not show, such as `output_activation`.
 
     Returns:
-        The pre-training model or the classifier, in eval mode.
+        The pre-training model or the classifier, in eval mode and single precision.
 
     Raises:
-        ValueError: If the file cannot be read as weights, its size is none of the published ones, or naming
-            every weight that is missing, unexpected or mis-shaped.
+        ValueError: In one sentence, if the file holds no weights, those of another model, its size is none of the
+            published ones, or naming the first weights that are missing, unexpected, mis-shaped or not finite.
     """
-    state_dict = _read_state_dict(Path(path))
-    embedding = state_dict.get("encoder.patch_embed.proj.weight")
-    if not isinstance(embedding, Tensor):
-        raise ValueError(f"{path}: missing encoder.patch_embed.proj.weight, so these are not the weights of HiCMAE")
-    sizes = [name for name, size in SIZES.items() if size.dim == len(embedding)]
+    path = Path(path)
+    state_dict = _model_of(path, read_weights(path))
+    _check_kind(path, state_dict)
+    width = _num_rows(path, state_dict, _VIDEO, 5)
+    sizes = [name for name, size in SIZES.items() if size.dim == width]
     if not sizes:
         known = ", ".join(f"{name} {size.dim}" for name, size in SIZES.items())
-        raise ValueError(f"{path}: encoder width {len(embedding)} is that of no model size ({known})")
+        raise ValueError(f"{path}: encoder width {width} is that of no model size ({known})")
     model: PretrainingModel | Classifier
     if "head.weight" in state_dict:
-        model = classifier(sizes[0], len(state_dict["head.weight"]), **overrides)
+        model = classifier(sizes[0], _num_rows(path, state_dict, "head.weight", 2), **overrides)
     else:
         model = pretraining_model(sizes[0], **overrides)
     load_weights(model, state_dict, f"{path}: these weights do not fit the {sizes[0]} {type(model).__name__}")
     return model.eval()
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ValueError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
-    if path.suffix == ".safetensors":  # which torch would read as such
-        raise ValueError(f"{path}: a .safetensors file is no checkpoint of the authors; theirs end in .pth")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"{path}: not a readable weights file: it is not what torch.save has written since torch 1.6, or cut short"
-        )
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path}: not a readable weights file: {error}") from error
-    names = [key for key in ("model", "module") if isinstance(content, Mapping) and key in content]
-    if not names:
-        found = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
-        raise ValueError(f"{path}: expected weights under the key `model` or `module`, found {found}")
-    return dict(content[names[0]])
+def _model_of(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The model's weights under its own names, where a trainer holds them as one of its fields, such as ``model.``."""
+    prefixes = [key.removesuffix(_VIDEO) for key in weights if f".{key}".endswith(f".{_VIDEO}")]
+    if not prefixes or "" in prefixes:
+        return weights
+    prefix = "model." if "model." in prefixes else prefixes[0]
+    others = [key for key in weights if not key.startswith(prefix)]
+    if others:
+        tell(f"{path}: weights taken from `{prefix}`, not {some(others)}")
+    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+
+
+def _check_kind(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Refuse the weights of other models, saying whose they look like."""
+    missing = [key for key in (_VIDEO, _AUDIO) if key not in weights]
+    if not missing:
+        return
+    if missing == [_AUDIO]:
+        why = "they have a video encoder alone, as those of VideoMAE, MAE-DFER or a model trained on video"
+    elif missing == [_VIDEO]:
+        why = "they have an audio encoder alone, as those of a model trained on audio"
+    elif "patch_embed.proj.weight" in weights:
+        why = "they are of a single transformer, as a fine-tuned VideoMAE, MAE-DFER or AudioMAE"
+    else:
+        why = f"found {some(list(weights))}"
+    raise ValueError(
+        f"{path}: not one that this project wrote, and missing {missing[0]}, so not the weights of HiCMAE; {why}"
+    )
+
+
+def _num_rows(path: Path, weights: Mapping[str, Tensor], key: str, num_axes: int) -> int:
+    given = weights[key]
+    if not isinstance(given, Tensor) or given.dim() != num_axes:
+        found = f"shape {list(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+        raise ValueError(f"{path}: {key} is {found} instead of a tensor of {num_axes} axes")
+    return len(given)
 
 
 def _check_keys(config: Mapping[str, Any], required: set[str], optional: set[str]) -> None:

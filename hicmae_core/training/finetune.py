@@ -19,10 +19,11 @@ from hicmae_core.data.augmentation import audio_gain, finetuning_augmentation
 from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.data.mixing import mix
 from hicmae_core.files import fingerprint
-from hicmae_core.model.artifact import read_metadata, save_model
+from hicmae_core.model.artifact import save_model
 from hicmae_core.model.classifier import Classifier, initialise_from_pretraining
 from hicmae_core.model.layers import checkpoint_blocks
 from hicmae_core.model.sizes import classifier
+from hicmae_core.model.weights_file import own_header
 from hicmae_core.training import distributed
 from hicmae_core.training.balance import class_weights, sampling_weights
 from hicmae_core.training.checkpoint import TRAINING_CODE
@@ -226,5 +227,5 @@ def _metadata(
 
 def _pretraining(path: Path) -> dict[str, object]:
     """What is known of how the weights came about."""
-    metadata = read_metadata(path) if path.suffix == ".safetensors" else {}
+    metadata = (own_header(path) or {"metadata": {}})["metadata"]
     return {key: metadata[key] for key in ("dataset", "recipe") if key in metadata} or {"source": path.name}

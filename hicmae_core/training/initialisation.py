@@ -7,7 +7,6 @@ from pathlib import Path
 from hicmae_core.model.architecture import Architecture
 from hicmae_core.model.artifact import load_model
 from hicmae_core.model.pretraining import PretrainingModel
-from hicmae_core.model.reference import load_reference_checkpoint
 from hicmae_core.model.sizes import SIZES
 
 
@@ -15,13 +14,13 @@ def load_pretrained(path: Path, size: str) -> PretrainingModel:
     """Read a pre-trained model that a model of `size` can start from.
 
     Args:
-        path: A ``model.safetensors`` of pre-training, or a published ``.pth``.
+        path: A model of pre-training, of this project or published, as `load_model` reads it.
         size: The wanted size, a key of `SIZES`.
 
     Raises:
         ValueError: If the file is unreadable, holds a classifier, or a model of another size.
     """
-    model = load_model(path)[0] if path.suffix == ".safetensors" else load_reference_checkpoint(path)
+    model, _ = load_model(path)
     if not isinstance(model, PretrainingModel):
         raise ValueError(
             f"{path} holds a classifier; fine-tuning starts from a pre-training model: set finetune.checkpoint to one"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hicmae_core.config import FacesParams
-from hicmae_core.model.artifact import save_model
+from hicmae_core.model.artifact import reference_metadata, save_model
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.reference import load_reference_checkpoint
-from hicmae_core.model.sizes import SIZES
 
 EXAMPLES = """
 hicmae import hicmae_pretrain_base.pth --out models/published/model.safetensors
@@ -20,7 +19,9 @@ hicmae import crema_d_fold1.pth --classes anger,disgust,fear,happiness,neutral,s
 
 
 def main(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .pth of the authors.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of the authors, or in their names.")
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The model.safetensors to write.")],
     classes: Annotated[
         str,
@@ -35,18 +36,14 @@ def main(
     if out.suffix != ".safetensors":
         raise ValueError(f"{out}: the model's name ends in .safetensors")
     model = load_reference_checkpoint(checkpoint)
-    width = model.architecture.video_dim
-    metadata: dict[str, Any] = {
-        "size": next(name for name, size in SIZES.items() if size.dim == width),
-        "source": checkpoint.name,
-    }
+    metadata = reference_metadata(checkpoint, model)
     if isinstance(model, Classifier):
         num_outputs = model.architecture.num_outputs
-        names = [name.strip() for name in classes.split(",")] if classes else [f"class {i}" for i in range(num_outputs)]
+        names = [name.strip() for name in classes.split(",")] if classes else metadata["classes"]
         if len(set(names)) != num_outputs:
             raise ValueError(f"--classes names {len(set(names))} classes, but the model has {num_outputs} outputs")
         faces = FacesParams().model_dump(mode="json")
-        metadata |= {"classes": names, "targets": [], "frame_stride": frame_stride, "faces": faces}
+        metadata |= {"classes": names, "frame_stride": frame_stride, "faces": faces}
     elif classes:
         raise ValueError(f"{checkpoint}: holds a pre-training model, which has no classes")
     save_model(out, model, metadata)

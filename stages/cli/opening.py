@@ -16,7 +16,7 @@ from hicmae_core.inference.video import VideoReader, open_video_reader
 from stages import layout
 from stages.tracking import MODEL_FILE, resolve_model
 
-MODEL_HELP = "A model.safetensors or its folder, a published .pth, an MLflow run id, or models:/NAME@ALIAS."
+MODEL_HELP = "A model.safetensors or its folder, a published checkpoint, an MLflow run id, or models:/NAME@ALIAS."
 FilesArgument = Annotated[
     list[str], typer.Argument(metavar="VIDEO|FOLDER|PATTERN...", help="Files, folders, or patterns in quotes.")
 ]
@@ -78,8 +78,12 @@ def found_model(model: str | None) -> Path:
     """
     if model is None:
         return _first_model()
-    in_folder = Path(model) / MODEL_FILE  # as `hicmae export` leaves it
-    return in_folder if in_folder.is_file() else resolve_model(model)
+    if Path(model).is_dir():
+        in_folder = Path(model) / MODEL_FILE  # as `hicmae export` leaves it
+        if not in_folder.is_file():
+            raise ValueError(f"{model}: a folder without {MODEL_FILE}; name the file of the model")
+        return in_folder
+    return resolve_model(model)
 
 
 def _first_model() -> Path:

@@ -245,10 +245,6 @@ def test_checkpoints_that_are_refused(golden, tmp_path):
         load_reference_checkpoint(path)
 
     weights = published(golden, "avit_dim256_patch16_160_a256")
-    torch.save({"model": {f"module.{key}": value for key, value in weights.items()}}, path)
-    with pytest.raises(ValueError, match=r"missing encoder.patch_embed.proj.weight"):
-        load_reference_checkpoint(path)
-
     torch.save({"model": weights | {"encoder.patch_embed.proj.weight": torch.zeros(100, 3, 2, 16, 16)}}, path)
     with pytest.raises(ValueError, match="encoder width 100 is that of no model size"):
         load_reference_checkpoint(path)

@@ -160,9 +160,11 @@ def test_training_starts_from_pretrained_weights(
 
 def test_a_published_checkpoint_is_read(tmp_path: Path) -> None:
     source = pretraining_model("small")
-    torch.save({"model": source.state_dict(), "epoch": 99}, tmp_path / "checkpoint-99.pth")
-    loaded = load_pretrained(tmp_path / "checkpoint-99.pth", "small")
-    assert torch.equal(loaded.mask_token, source.mask_token)
+    wrapped = {f"module.{key}": value for key, value in source.state_dict().items()}
+    for name, content in (("checkpoint-99.pth", {"model": source.state_dict(), "epoch": 99}), ("last.ckpt", wrapped)):
+        torch.save(content, tmp_path / name)
+        loaded = load_pretrained(tmp_path / name, "small")
+        assert torch.equal(loaded.mask_token, source.mask_token)
 
 
 def test_weights_of_another_size_or_kind_are_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -80,6 +81,32 @@ def test_published_checkpoints_go_in_and_out(hicmae, golden, tmp_path, name):
     back = torch.load(tmp_path / "model.pth", weights_only=True)["model"]
     assert back.keys() == weights.keys()
     assert all(torch.equal(back[key], value) for key, value in weights.items())
+
+
+def test_a_checkpoint_is_read_by_every_command_whatever_its_wrapping_and_suffix(hicmae, folder, tmp_path):
+    weights = classifier("demo", 2).state_dict()
+    content = {
+        "state_dict": {f"model._orig_mod.{key}": value for key, value in weights.items()},
+        "acc": np.float64(0.8),
+    }
+    torch.save(content, tmp_path / "best.ckpt")
+    film = folder / "one.mp4"
+    for command in (
+        ["import", "best.ckpt", "--classes", "sad,glad", "--out", "ours.safetensors"],
+        ["export", "best.ckpt", "--out", "shared"],
+        ["predict", film, "--model", "best.ckpt", "--csv", "answers.csv"],
+        ["embed", film, "--model", "best.ckpt", "--out", "features.parquet"],
+    ):
+        result = hicmae(*command, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    for path in ("ours.safetensors", "shared/model.safetensors"):
+        model, _ = load_model(tmp_path / path)
+        assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+    assert "class 1" in (tmp_path / "answers.csv").read_text()
+    again = hicmae("import", "ours.safetensors", "--out", "again.safetensors", cwd=tmp_path)
+    assert "ours.safetensors: is a model of this project" in again.stderr
+    (tmp_path / "empty").mkdir()
+    assert "empty: a folder without model.safetensors" in hicmae("export", "empty", "--out", "x", cwd=tmp_path).stderr
 
 
 class Trap:
