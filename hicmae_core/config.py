@@ -23,6 +23,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Modality = Literal["both", "video", "audio"]
 Task = Literal["classification", "multi_classification", "regression", "unlabelled"]
 FacePolicy = Literal["single", "stitch", "all"]
+VideoSource = Literal["clips", "frames"]
 Precision = Literal["float32", "bfloat16", "float16"]
 RegressionLoss = Literal["mse", "l1", "smooth_l1", "ccc", "pcc"]
 
@@ -154,6 +155,10 @@ class DatasetParams(_Section):
     """Which of the corpus's labellings is read, where it has several, such as ``perceived``; empty means its first."""
     allow_incomplete: bool = False
     """Go on although clips differ from the corpus's published counts, as with a partial download."""
+    video: VideoSource | None = None
+    """Take the corpus's video files, or its folders of face frames; null takes frames where there are any."""
+    fps: float | None = Field(default=None, gt=0, le=500)
+    """Frame rate of face frames without a video file that tells it; null takes their number by the length of audio."""
     face_policy: FacePolicy = "single"
     """One main face per clip, the best face of each shot, or each face of 2 s or more as a sample of its own."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,32 +21,9 @@ from hicmae_core.data.corpora.tables import did_you_mean
 from hicmae_core.data.folds import check_folds
 from hicmae_core.data.manifest import COLUMN_TYPES, MANIFEST_COLUMNS, check_rejects
 from hicmae_core.files import MAX_STAND_IN_BYTES, sha256_of, stand_in
+from hicmae_core.media.decoding import MAX_FRAME_RATE, MediaInfo
+from hicmae_core.media.frame_folder import frame_rate, inspect_folder
 from hicmae_core.progress import progress_bar
-
-
-class MediaFacts(Protocol):
-    """What probing a file tells."""
-
-    @property
-    def fps(self) -> float:
-        """Mean frames per second."""
-
-    @property
-    def num_frames(self) -> int:
-        """Video frames."""
-
-    @property
-    def duration_seconds(self) -> float:
-        """Length of the longest stream."""
-
-    @property
-    def has_video(self) -> bool:
-        """Whether there is a video stream."""
-
-    @property
-    def has_audio(self) -> bool:
-        """Whether there is a sound stream."""
-
 
 _UNFINISHED = (".part", ".crdownload", ".partial", ".download", ".aria2", ".!qB", ".tmp")
 """What browsers and other programs add to the name of a file while they download it."""
@@ -53,7 +31,7 @@ _START_BYTES = 1024
 _MAX_ID_LENGTH = 1000
 """As long as any path is in practice; a longer clip id is a broken table."""
 
-ProbeFn = Callable[[Path], MediaFacts]
+ProbeFn = Callable[[Path], MediaInfo]
 TellFn = Callable[[str], object]
 _FACTS = ("fps", "num_frames", "duration_seconds", "sha256", "audio_sha256", "status", "reason")
 
@@ -94,17 +72,21 @@ def build_manifest(
     corpus, folder = corpus_named(dataset.corpus), Folder(root)
     corpus.check_labelling(dataset.labels)
     rows = corpus.read(folder, dataset).reset_index(drop=True)
+    rows["video_path"] = rows["video_path"].str.rstrip("/")  # of a folder
     for note in folder.notes:
         tell(f"{name}: {note}")
-    rows = _of_used_classes(rows, corpus, dataset, tell)
+    rows = rows if rows.empty else _of_used_classes(rows, corpus, dataset, tell)
     if rows.empty:
         raise ValueError(f"{root}: there are no clips of {corpus.name} ({corpus.description}) in this folder")
     _check_ids(rows, root)
     _check_paths(rows, root)
+    rows["fps"] = _declared_rates(rows, dataset, root)
+    _check_source(rows, folder, dataset, name, tell)
     manifest = _typed(_with_status(rows, folder, dataset), dataset)
     _check_counts(manifest, dataset, name, tell)
     if probe_fn is not None:
-        manifest = _probed(manifest, root, probe_fn, num_processes, name)
+        clip_paths = rows.get("clip_path", pd.Series(None, rows.index, dtype="object"))
+        manifest = _probed(manifest, clip_paths, root, probe_fn, num_processes, name)
     check_rejects(manifest, max_reject_fraction, f"manifest of {name}", ("missing",) * dataset.allow_incomplete)
     if dataset.task != "unlabelled":
         check_folds(manifest[manifest["status"] == "ok"], dataset)
@@ -143,14 +125,62 @@ def _check_paths(rows: pd.DataFrame, root: Path) -> None:
             raise ValueError(f"{root}: {path} lies outside this folder; name files relative to it, without `..`")
 
 
+def _declared_rates(rows: pd.DataFrame, dataset: DatasetParams, root: Path) -> pd.Series:
+    """Frames per second of face frames as the corpus's table has it, or else the parameter."""
+    given = rows.get("fps", pd.Series(None, rows.index, dtype="object"))
+    rates = pd.to_numeric(given, errors="coerce").astype("float64")
+    wrong = given[given.notna() & ~rates.between(0, MAX_FRAME_RATE, inclusive="right")]
+    if len(wrong):
+        clip_id = rows.loc[wrong.index[0], "clip_id"]
+        raise ValueError(f"{root}: fps of clip {clip_id} is a number of frames per second, not {wrong.iloc[0]!r}")
+    return rates.fillna(dataset.fps) if dataset.fps else rates
+
+
+def _check_source(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams, name: str, tell: TellFn) -> None:
+    """Say that faces come from folders of frames, unless `dataset.video` asks for the other kind."""
+    is_folder = pd.Series([folder.num_images(path) is not None for path in rows["video_path"].tolist()], rows.index)
+    there = is_folder | pd.Series([folder.holds(path) for path in rows["video_path"].tolist()], rows.index)
+    if dataset.video is not None:
+        wrong = rows[there & (is_folder == (dataset.video == "clips"))]
+        if len(wrong):
+            clip_id, path = wrong.iloc[0][["clip_id", "video_path"]]
+            kind = "a folder of frames" if dataset.video == "clips" else "a video file"
+            raise ValueError(
+                f"{folder.root}: dataset.{name}.video is {dataset.video}, but the video of {clip_id} is {kind}, "
+                f"{path}; change the one or the other"
+            )
+    rows.loc[~is_folder, "fps"] = None
+    if not is_folder.any():
+        return
+    of_clips = rows.get("clip_path", pd.Series(None, rows.index))[is_folder].notna()
+    both = (
+        f", not its video file, which is there for {of_clips.sum()} of them (dataset.{name}.video: clips takes those)"
+    )
+    tell(
+        f"{name}: the video of {is_folder.sum()} clips is a folder of face frames, such as "
+        f"{rows['video_path'][is_folder].iloc[0]}{both if of_clips.any() else ''}"
+    )
+
+
 def _with_status(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     """Class ids, and the status of every clip as far as names and labels tell."""
     manifest = rows.reindex(columns=[*dict.fromkeys([*rows, "status", "reason"])])
     manifest = manifest.astype({"status": "object", "reason": "object"})
     ids = {label: i for i, label in enumerate(dataset.classes)}
     manifest["label"] = manifest["label_name"].map(ids)
+    num_images = pd.Series([folder.num_images(path) for path in manifest["video_path"].tolist()], dtype="Int64")
+    is_folder = num_images.notna()
+    _mark(
+        manifest, (num_images == 0).fillna(False), "no_video", manifest["video_path"] + ": this folder holds no image"
+    )
+    soundless = is_folder & (manifest["audio_path"] == manifest["video_path"])
+    _mark(
+        manifest, soundless, "no_sound", manifest["video_path"] + ": is a folder of frames; name a file with the audio"
+    )
     for column in ("video_path", "audio_path"):
         absence = manifest[column].map({path: _absence(folder, path) for path in manifest[column].unique()})
+        if column == "video_path":
+            absence = absence.mask(is_folder, "")
         _mark(manifest, absence != "", "missing", manifest[column] + ": " + absence)
     if dataset.task == "classification":
         reason = _unlisted("label", manifest["label_name"], dataset.classes)
@@ -230,29 +260,45 @@ def _check_counts(manifest: pd.DataFrame, dataset: DatasetParams, name: str, tel
         )
 
 
-def _probed(manifest: pd.DataFrame, root: Path, probe_fn: ProbeFn, num_processes: int, name: str) -> pd.DataFrame:
+def _probed(
+    manifest: pd.DataFrame, clip_paths: pd.Series, root: Path, probe_fn: ProbeFn, num_processes: int, name: str
+) -> pd.DataFrame:
     """Open the files of the clips that are there."""
     there = manifest.index[manifest["status"] == "ok"]
-    pairs = list(zip(manifest.loc[there, "video_path"], manifest.loc[there, "audio_path"], strict=True))
+    columns = manifest["video_path"], manifest["audio_path"], clip_paths, manifest["fps"]
+    clips = [_Files(root, *cells) for cells in zip(*(column[there] for column in columns), strict=True)]
     with ThreadPool(num_processes or os.cpu_count()) as pool:
-        looks = pool.imap(lambda pair: _look(root, *pair, probe_fn), pairs, chunksize=8)
-        facts = list(progress_bar(looks, total=len(pairs), desc=f"manifest of {name}", unit="clip"))
+        looks = pool.imap(lambda clip: _look(clip, probe_fn), clips, chunksize=8)
+        facts = list(progress_bar(looks, total=len(clips), desc=f"manifest of {name}", unit="clip"))
     found = pd.DataFrame(facts, index=there, columns=list(_FACTS)).astype({key: COLUMN_TYPES[key] for key in _FACTS})
     manifest.loc[there, list(_FACTS)] = found
     return manifest
 
 
-def _look(root: Path, video_path: str, audio_path: str, probe_fn: ProbeFn) -> dict[str, Any]:
+class _Files(NamedTuple):
+    """A clip's files below `root`, and what was declared about them."""
+
+    root: Path
+    video_path: str
+    audio_path: str
+    clip_path: str | None
+    fps: float
+
+
+def _look(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
     """Status and media facts of one clip; whatever is wrong with its files is told in its row."""
     try:
-        return _facts(root, video_path, audio_path, probe_fn)
+        return _facts(clip, probe_fn)
     except OSError as error:
         reason = f"{error.filename}: cannot be read: {error.strerror}"
         return {**dict.fromkeys(_FACTS), "status": "unreadable", "reason": reason}
 
 
-def _facts(root: Path, video_path: str, audio_path: str, probe_fn: ProbeFn) -> dict[str, Any]:
+def _facts(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
+    root, video_path, audio_path, *_ = clip
     facts: dict[str, Any] = dict.fromkeys(_FACTS)
+    if (root / video_path).is_dir():
+        return _facts_of_frames(clip, probe_fn)
     for path in dict.fromkeys((video_path, audio_path)):
         if (root / path).stat().st_size == 0:
             return facts | {"status": "zero_byte", "reason": f"{path}: the file is empty"}
@@ -262,13 +308,36 @@ def _facts(root: Path, video_path: str, audio_path: str, probe_fn: ProbeFn) -> d
         video = probe_fn(root / video_path)
         audio = video if audio_path == video_path else probe_fn(root / audio_path)
     except ValueError as error:
-        return facts | {
-            "status": getattr(error, "status", "unreadable"),
-            "reason": getattr(error, "reason", str(error)),
-        }
+        return facts | _problem(error)
     facts |= {"fps": video.fps, "num_frames": video.num_frames, "duration_seconds": video.duration_seconds}
     if not video.has_video:
         return facts | {"status": "no_video", "reason": f"{video_path}: has no video stream"}
     if not audio.has_audio:
         return facts | {"status": "no_sound", "reason": f"{audio_path}: has no sound stream"}
     return facts | {"status": "ok", "reason": ""}
+
+
+def _facts_of_frames(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
+    """As `_facts`, of a folder of face frames and a file with audio."""
+    facts: dict[str, Any] = dict.fromkeys(_FACTS)
+    folder, sound = clip.root / clip.video_path, clip.root / clip.audio_path
+    if sound.stat().st_size == 0:
+        return facts | {"status": "zero_byte", "reason": f"{clip.audio_path}: the file is empty"}
+    try:
+        num_frames, facts["sha256"] = inspect_folder(folder)
+        facts["audio_sha256"] = sha256_of(sound)
+        audio, film = probe_fn(sound), None
+        if clip.clip_path not in (None, clip.audio_path):
+            with suppress(ValueError):  # a damaged one tells no rate, and is not needed else
+                film = probe_fn(clip.root / clip.clip_path)
+        fps = frame_rate(folder, num_frames, audio, film, None if pd.isna(clip.fps) else clip.fps)
+    except ValueError as error:
+        return facts | _problem(error)
+    facts |= {"fps": fps, "num_frames": num_frames, "duration_seconds": max(num_frames / fps, audio.duration_seconds)}
+    if not audio.has_audio:
+        return facts | {"status": "no_sound", "reason": f"{clip.audio_path}: has no sound stream"}
+    return facts | {"status": "ok", "reason": ""}
+
+
+def _problem(error: ValueError) -> dict[str, str]:
+    return {"status": getattr(error, "status", "unreadable"), "reason": getattr(error, "reason", str(error))}

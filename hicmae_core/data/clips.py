@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +19,9 @@ from hicmae_core.data.manifest import among
 from hicmae_core.data.reading import decode_into, fbank_window, frame_size
 from hicmae_core.data.sampling import ClipWindow, random_window, test_windows
 from hicmae_core.data.shards import ClipStore, as_matrix
+
+_NUM_SIZED = 64
+"""Clips by which the size of a store's crops is known."""
 
 
 class Batch(NamedTuple):
@@ -145,8 +150,7 @@ class ClipDataset:
         shape = len(clips), len(windows[0])
         audio = torch.empty(*shape, 1, 0 if self.modality == "video" else self.model.num_audio_frames, NUM_MEL_BINS)
         num_frames = 0 if self.modality == "audio" else self.model.num_frames
-        with self._naming(clips[0]):
-            size = frame_size(clips[0].faces["frames"]) if num_frames else self.model.image_size
+        size = self._crop_size if num_frames else self.model.image_size
         frames = np.empty((*shape, num_frames, size, size, 3), np.uint8)  # all clips at once: large, on huge pages
         for row, (clip, segments) in enumerate(zip(clips, windows, strict=True)):
             for column, window in enumerate(segments):
@@ -157,6 +161,20 @@ class ClipDataset:
                     with self._naming(clip):
                         decode_into(frames[row, column], clip.faces["frames"], window.frames)
         return torch.from_numpy(frames), audio
+
+    @cached_property
+    def _crop_size(self) -> int:
+        """The side of the crops of most clips of the store, pixels; those of others are resized to it.
+
+        Clips differ where a corpus ships its own face frames in several sizes. A fixed number of clips, evenly spread,
+        are counted, so that a clip is shown alike whichever clips are read with it.
+        """
+        places = np.linspace(0, len(self.faces) - 1, min(len(self.faces), _NUM_SIZED)).round().astype(int)
+        sizes: Counter[int] = Counter()
+        for place in places.tolist():
+            with suppress(ValueError):  # whoever reads that clip will be told
+                sizes[frame_size(self.faces[self.faces.clip_ids[place]]["frames"])] += 1
+        return max(sizes, key=lambda size: (sizes[size], size), default=self.model.image_size)
 
     @contextmanager
     def _naming(self, clip: _Clip) -> Iterator[None]:

@@ -26,15 +26,17 @@ class ClipFiles:
 
     Attributes:
         clip_id: The manifest's clip id.
-        video: Its video file.
+        video: Its video file, or folder of face frames.
         audio: Its sound file, which may be the same.
         key: Digest of everything that determines the result.
+        fps: Frame rate of face frames; None where it is not known yet.
     """
 
     clip_id: str
     video: Path
     audio: Path
     key: str
+    fps: float | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import simplejpeg
@@ -41,20 +42,27 @@ def decode_into(out: np.ndarray, jpegs: pa.Array, indices: np.ndarray) -> None:
     """Decode the JPEGs at `indices`, ascending, to `out`, ``[len(indices), S, S, 3]`` uint8 RGB.
 
     Repeats, as at the end of a short clip, are decoded once. Crops are decoded at their full size: libjpeg-turbo's
-    scaled transforms are slower but for powers of two, and a training crop needs the pixels.
+    scaled transforms are slower but for powers of two, and a training crop needs the pixels. Those of a clip of another
+    size than S are resized then.
 
     Raises:
-        ValueError: If one is damaged, even where a decoder could guess, or is not S pixels wide and high.
+        ValueError: If one is damaged, even where a decoder could guess, or is not as wide and high as the clip's first.
     """
+    side, wanted = frame_size(jpegs), out.shape[1]
     for place, index in enumerate(indices):
         if place and index == indices[place - 1]:
             out[place] = out[place - 1]
             continue
         jpeg = jpegs[int(index)].as_py()
         height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
-        if (height, width) != out.shape[1:3]:
-            raise ValueError(f"frame {index} is {width} x {height} pixels, not {out.shape[2]} x {out.shape[1]}")
-        simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out[place])
+        if (height, width) != (side, side):
+            raise ValueError(f"frame {index} is {width} x {height} pixels, not {side} x {side}")
+        if side == wanted:
+            simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out[place])
+        else:
+            pixels = simplejpeg.decode_jpeg(jpeg, "RGB")
+            smoothing = cv2.INTER_AREA if wanted < side else cv2.INTER_LINEAR
+            out[place] = cv2.resize(pixels, (wanted, wanted), interpolation=smoothing)
 
 
 def fbank_window(fbank: np.ndarray, window: ClipWindow, num_audio_frames: int) -> Tensor:

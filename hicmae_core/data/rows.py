@@ -23,7 +23,7 @@ from hicmae_core.data.writing import batch_of
 from hicmae_core.files import fingerprint
 from hicmae_core.media.decoding import MediaError, read_audio
 from hicmae_core.media.detection import Detector, make_detector
-from hicmae_core.media.faces import extract_faces
+from hicmae_core.media.faces import extract_faces, frame_folder_face
 from hicmae_core.media.fbank import log_mel
 
 _CODE = [Path(__file__), Path(__file__).resolve().parent.parent / "media"]
@@ -49,7 +49,10 @@ def audio_fingerprint(max_seconds: float) -> str:
 
 def faces_batch(clip: ClipFiles, faces: FacesParams, policy: FacePolicy, max_seconds: float, device: str) -> bytes:
     """The faces of one clip, of `FACES_SCHEMA`: one row, or one for each face with policy ``all``; serialised."""
-    tracks = extract_faces(clip.video, faces, policy, _detector(faces, device), max_seconds)
+    if clip.video.is_dir():
+        tracks = [frame_folder_face(clip.video, clip.audio, clip.fps, faces, max_seconds)]
+    else:
+        tracks = extract_faces(clip.video, faces, policy, _detector(faces, device), max_seconds)
     several = policy == "all" and tracks[0].usable
     rows = [
         {

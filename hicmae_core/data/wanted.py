@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
@@ -11,6 +12,8 @@ from typing import overload
 import pandas as pd
 
 from hicmae_core.data.pool import ClipFiles
+from hicmae_core.media.frame_folder import folder_state
+from hicmae_core.media.opening import MediaError
 
 
 def wanted_clips(manifest: pd.DataFrame, root: Path, settings: str, path: str, digest: str) -> pd.DataFrame:
@@ -24,8 +27,9 @@ def wanted_clips(manifest: pd.DataFrame, root: Path, settings: str, path: str, d
         digest: The column of that file's SHA-256; where it is null, size and time of the file take its place.
 
     Returns:
-        ``clip_id, video_path, audio_path, path`` and ``key``, sorted by clip id. A clip without a sound file of its own
-        has its video's.
+        ``clip_id, video_path, audio_path, path, fps`` and ``key``, sorted by clip id. A clip without a sound file of
+        its own has its video's. Face frames have no rate in their files: the manifest's determines the rows, or the
+        file with the audio, where the manifest has none.
 
     Raises:
         ValueError: If a clip id comes twice, or there is no clip.
@@ -37,9 +41,11 @@ def wanted_clips(manifest: pd.DataFrame, root: Path, settings: str, path: str, d
     if len(twice):
         raise ValueError(f"clip id {twice.iloc[0]!r} comes twice; clip ids must be unique")
     clips["audio_path"] = clips["audio_path"].fillna(clips["video_path"])
-    pairs = zip(clips[path], clips[digest], strict=True)
-    keys = [_key(settings, _state(root, file) if pd.isna(sha256) else sha256) for file, sha256 in pairs]
-    return pd.DataFrame({**clips[["clip_id", "video_path", "audio_path"]], "path": clips[path], "key": keys})
+    rates = clips["fps"] if "fps" in clips else pd.Series(float("nan"), clips.index)
+    cells = zip(clips[path], clips[digest], rates, clips["audio_path"], strict=True)
+    keys = [_key(settings, _content(root, *row)) for row in cells]
+    columns = clips[["clip_id", "video_path", "audio_path"]]
+    return pd.DataFrame({**columns, "path": clips[path], "fps": rates, "key": keys})
 
 
 class ClipSequence(Sequence[ClipFiles]):
@@ -47,7 +53,7 @@ class ClipSequence(Sequence[ClipFiles]):
 
     def __init__(self, clips: pd.DataFrame, root: Path) -> None:
         self._clips, self._root = clips, root
-        self._columns = [clips[name].array for name in ("clip_id", "video_path", "audio_path", "key")]
+        self._columns = [clips[name].array for name in ("clip_id", "video_path", "audio_path", "key", "fps")]
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -59,18 +65,28 @@ class ClipSequence(Sequence[ClipFiles]):
     def __getitem__(self, index: int | slice) -> ClipFiles | ClipSequence:
         if isinstance(index, slice):
             return ClipSequence(self._clips.iloc[index], self._root)
-        clip_id, video, audio, key = (column[index] for column in self._columns)
-        return ClipFiles(clip_id, self._root / video, self._root / audio, key)
+        clip_id, video, audio, key, fps = (column[index] for column in self._columns)
+        return ClipFiles(clip_id, self._root / video, self._root / audio, key, None if pd.isna(fps) else float(fps))
 
 
 def _key(settings: str, content: str) -> str:
     return hashlib.sha256(f"{settings} {content}".encode()).hexdigest()
 
 
+def _content(root: Path, file: str, sha256: str | None, fps: float, audio: str) -> str:
+    """What stands for all that a clip's rows depend on but the settings."""
+    content = _state(root, file) if pd.isna(sha256) else str(sha256)
+    if not pd.isna(fps):
+        return f"{content} {fps}"
+    return f"{content} {_state(root, audio)}" if pd.isna(sha256) and (root / file).is_dir() else content
+
+
 def _state(root: Path, file: str) -> str:
-    """What stands for the content of a file whose digest is unknown."""
+    """What stands for the content of a file, or of a folder of frames, whose digest is unknown."""
     try:
         state = os.stat(root / file)
-    except OSError:
+        if stat.S_ISDIR(state.st_mode):
+            return f"{file} {folder_state(root / file)}"
+    except (OSError, MediaError):
         return f"{file} cannot be read"
     return f"{file} {state.st_size} {state.st_mtime_ns}"

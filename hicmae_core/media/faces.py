@@ -23,6 +23,7 @@ from hicmae_core.media.choosing import (
 from hicmae_core.media.cropping import crop_face, crop_squares, encode_jpeg
 from hicmae_core.media.decoding import MediaError, probe, read_pictures
 from hicmae_core.media.detection import Detector
+from hicmae_core.media.frame_folder import frame_rate, list_frames, read_folder
 from hicmae_core.media.pictures import Picture
 from hicmae_core.media.smoothing import FacePath, smooth_path
 from hicmae_core.media.tracking import Observations, Track, link, observe
@@ -155,6 +156,42 @@ def extract_faces(
     return [
         _face_track(path, sample, frames, num_faces, fps, faces) for sample, frames in zip(samples, crops, strict=True)
     ]
+
+
+def frame_folder_face(
+    folder: Path, audio: Path, fps: float | None, faces: FacesParams, max_seconds: float
+) -> FaceTrack:
+    """The face of a clip whose faces are cropped already, as a folder of images (`frame_folder.read_folder`).
+
+    Args:
+        folder: The images.
+        audio: The file with the clip's audio; it is opened where `fps` is not known.
+        fps: Their rate.
+        faces: JPEG quality and the least coverage; nothing is detected.
+        max_seconds: Longer clips are refused.
+    """
+    try:
+        num_frames = len(list_frames(folder))
+        fps = fps or frame_rate(folder, num_frames, probe(audio), None, None)
+        if num_frames / fps > max_seconds:
+            raise MediaError(folder, "too_long", f"lasts {num_frames / fps:.1f} s, longer than {max_seconds:g} s")
+        found = read_folder(folder, faces.jpeg_quality)
+    except MediaError as error:
+        return FaceTrack(error.status, str(error))
+    covered = found.coverage >= faces.min_coverage
+    coverage = f"its frames and their numbers show the face in {found.coverage:.0%}, below {faces.min_coverage:.0%}"
+    reason = "; ".join(filter(None, [found.reason, "" if covered else coverage]))
+    return FaceTrack(
+        status="ok" if covered else "low_coverage",
+        reason=f"{folder}: {reason}" if reason else "",
+        fps=fps,
+        frames=found.jpegs,
+        boxes=np.tile(np.array([0, 0, found.side, found.side], np.float32), (len(found.jpegs), 1)),
+        coverage=found.coverage,
+        num_faces=1,
+        share=1.0,
+        face_size=float(found.side),
+    )
 
 
 def _search(

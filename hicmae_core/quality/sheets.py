@@ -19,6 +19,7 @@ from PIL import Image
 
 from hicmae_core.data.shards import ClipStore
 from hicmae_core.media.decoding import MediaError, probe, read_pictures
+from hicmae_core.media.frame_folder import middle_image
 from hicmae_core.quality.outcome import Outcome
 
 NUM_LOOKED_AT = 400
@@ -131,6 +132,8 @@ def _middle_crop(sample_id: str, store: ClipStore) -> np.ndarray:
 
 def _middle_frame(path: Path) -> np.ndarray:
     """Raises: MediaError: If there is no such frame."""
+    if path.is_dir():
+        return middle_image(path)
     position = min(probe(path).num_frames // 2, _LATEST_FRAME)
     for _, picture in islice(read_pictures(path), position, None):
         return picture.rgb()

@@ -42,9 +42,11 @@ def media_files(names: Iterable[str]) -> list[Path]:
 
 def media_in(folder: Path) -> tuple[list[Path], list[str]]:
     """Every video and audio file in a folder, at any depth, by its extension; and the relative paths of the others."""
-    names = Folder(folder).files
+    listed = Folder(folder)
+    names = listed.files
     media = {name for name in names if name.lower().endswith((*VIDEO, *AUDIO))}
-    return [folder / name for name in names if name in media], [name for name in names if name not in media]
+    others = sorted([*(name for name in names if name not in media), *listed.images])
+    return [folder / name for name in names if name in media], others
 
 
 def tell_passed_over(folder: Path, others: Sequence[str]) -> None:

@@ -13,9 +13,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import Folder, by_key, note_passed_over, stem
+from hicmae_core.data.corpora.listing import Folder, find_media, note_passed_over, stem
 from hicmae_core.data.corpora.tables import look_up, read_columns
-from hicmae_core.media.formats import AUDIO, VIDEO
 
 CODES = {
     "ANG": "anger",
@@ -34,13 +33,13 @@ _NAME = re.compile(r"(1\d{3})_[A-Z]{3}_(ANG|DIS|FEA|HAP|NEU|SAD)_(?:XX|LO|MD|HI)
 
 def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     """List the clips by their names; see `base.ReadFn`."""
-    videos = by_key(folder.files, VIDEO, _clip_of)
-    sounds = by_key(folder.files, AUDIO[:1], _clip_of)
-    note_passed_over(folder, _clip_of, videos.keys() | sounds.keys())
+    media = find_media(folder, dataset.video, _clip_of)
     perceived = _perceived(folder) if dataset.labels == "perceived" else None
-    rows: list[tuple[str | int | None, ...]] = []
-    for clip_id in sorted(videos | sounds):
-        video = videos.get(clip_id, f"VideoFlash/{clip_id}.flv")
+    named = media.clips | media.sounds | media.frames
+    note_passed_over(folder, _clip_of, named)
+    rows = []
+    for clip_id in sorted(named):
+        paths = media.of(clip_id, f"VideoFlash/{clip_id}.flv", f"face_aligned/{clip_id}")
         actor, code = clip_id[:4], clip_id[9:12]
         fold = next(i for i, last in enumerate(LAST_ACTOR_OF_FOLD, start=1) if int(actor) <= last)
         label = CODES[code] if perceived is None else perceived.get(clip_id)
@@ -49,9 +48,9 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
             label, status, reason = None, "tied_label", "raters' votes tie; there is no one perceived emotion"
         if clip_id in KNOWN_BROKEN:
             status, reason = "known_broken", "the file is broken in the corpus's release"
-        rows.append((clip_id, video, sounds.get(clip_id, video), actor, label, fold, status, reason))
-    columns = ["clip_id", "video_path", "audio_path", "subject", "label_name", "test_fold", "status", "reason"]
-    return pd.DataFrame(rows, columns=columns)
+        told = {"label_name": label, "test_fold": fold, "status": status, "reason": reason}
+        rows.append({"clip_id": clip_id, **paths, "subject": actor, **told})
+    return pd.DataFrame(rows)
 
 
 def _clip_of(path: str) -> str | None:

@@ -31,6 +31,7 @@ _COLUMNS = {
     "audio_path": "audio",
     "subject": "subject",
     "test_fold": "fold",
+    "fps": "fps",
     "label_name": "label",
 }
 """The names in a manifest.csv of the manifest's columns."""
@@ -154,4 +155,4 @@ CSV = Corpus(
     read=table_reader(TABLE, _COLUMNS),
 )
 """Without ``audio`` the video file holds the sound; without ``subject`` speakers are unknown; ``fold`` is the fold
-in which a clip is tested, empty for never."""
+in which a clip is tested, empty for never; ``fps`` is the rate of face frames, if no video file tells it."""

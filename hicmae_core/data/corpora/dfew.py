@@ -13,26 +13,28 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import Folder, by_key, stem
+from hicmae_core.data.corpora.listing import Folder, find_media, stem
 from hicmae_core.data.corpora.splits import read_splits
 from hicmae_core.data.corpora.tables import look_up, read_columns
-from hicmae_core.media.formats import VIDEO
 
 CLASSES = ("happy", "sad", "neutral", "anger", "surprise", "disgust", "fear")
 """Labels 1 to 7."""
+FRAMES_IN = ("clip_224x224", "jpg_224", "jpg_256")
+"""Folders of the corpus's own face frames, ``Clip/clip_224x224/00001``."""
 
 
 def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     """List the clips of the official lists; see `base.ReadFn`."""
     rows = read_splits(folder, dataset, lambda part, fold: f"{part}(single-labeled)/set_{fold}.csv", _read_list)
-    videos = by_key((path for path in folder.files if "original/" in path), VIDEO, _number)
-    rows["video_path"] = [videos.get(clip_id, f"Clip/original/{clip_id}.mp4") for clip_id in rows["clip_id"]]
-    return rows.assign(audio_path=rows["video_path"], subject=None)
+    media = find_media(folder, dataset.video, _number, audio_first=False, clips_in="original/", frames_in=FRAMES_IN)
+    paths = [media.of(clip, f"Clip/original/{clip}.mp4", f"Clip/{FRAMES_IN[0]}/{clip:>05}") for clip in rows["clip_id"]]
+    return rows.join(pd.DataFrame(paths)).assign(subject=None)
 
 
 def _number(path: str) -> str | None:
+    """The clip of a file or folder; those of 16 frames each, which are drawn from all of them, are left out."""
     name = stem(path)
-    return str(int(name)) if name.isdecimal() else None
+    return str(int(name)) if name.isdecimal() and "_16f/" not in path else None
 
 
 def _read_list(path: Path) -> Iterator[tuple[int, str, str]]:

@@ -14,9 +14,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import Folder, by_key, stem
+from hicmae_core.data.corpora.listing import Folder, find_media, stem
 from hicmae_core.data.corpora.tables import look_up, read_text
-from hicmae_core.media.formats import AUDIO, VIDEO
 
 CODES = {
     "ang": "anger",
@@ -42,8 +41,7 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     evaluations = [path for path in folder.files if re.search(r"EmoEvaluation/Ses0[1-5][FM]_\w+\.txt$", path)]
     if not evaluations:
         raise ValueError(f"{folder.root}: there is no Session1/dialog/EmoEvaluation/Ses01F_impro01.txt with labels")
-    videos = by_key(folder.files, VIDEO, _clip_of)
-    sounds = by_key(folder.files, AUDIO[:1], _clip_of)
+    media = find_media(folder, dataset.video, _clip_of)
     rows = []
     for evaluation in evaluations:
         path = folder.root / evaluation
@@ -56,9 +54,10 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
                 raise ValueError(f"{path}, line {number}: expected such as `{_EXAMPLE}`, not {line[:80]!r}")
             clip_id, session, gender = match[1], int(clip[1]), clip[2]
             label = look_up(CODES, match[2], path, number)
-            video = videos.get(clip_id, f"Session{session}/sentences/video/{clip_id}.mp4")
-            rows.append((clip_id, video, sounds.get(clip_id, video), f"Ses0{session}_{gender}", label, session))
-    return pd.DataFrame(rows, columns=["clip_id", "video_path", "audio_path", "subject", "label_name", "test_fold"])
+            paths = media.of(clip_id, f"Session{session}/sentences/video/{clip_id}.mp4", f"face_aligned/{clip_id}")
+            told = {"subject": f"Ses0{session}_{gender}", "label_name": label, "test_fold": session}
+            rows.append({"clip_id": clip_id, **paths, **told})
+    return pd.DataFrame(rows)
 
 
 def _clip_of(path: str) -> str | None:

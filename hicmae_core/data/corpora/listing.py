@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from hicmae_core.config import VideoSource
+from hicmae_core.media.formats import AUDIO, VIDEO
+from hicmae_core.media.frame_folder import IMAGES
+
 _MAX_KINDS = 8
 """Extensions that a note names."""
+EXTRACTED_AUDIO = "audio_16k"
+"""The folder in which published code keeps the clips' audio as wav; the corpus's own files come first."""
+_ALIGNED = "_aligned"
+"""How OpenFace ends the name of a clip's folder of frames."""
 
 
 class _Listing(NamedTuple):
     files: frozenset[str]
-    folders: tuple[tuple[str, bool], ...]
-    """Name, and whether it is a link."""
+    """Images apart, of which a corpus of face frames has a million."""
+    folders: dict[str, bool]
+    """By name, whether it is a link."""
+    num_images: int
 
 
 class Folder:
@@ -38,15 +48,30 @@ class Folder:
 
     @cached_property
     def files(self) -> list[str]:
-        """Every file at any depth, sorted; hidden ones and what macOS adds to archives left out."""
+        """Every file at any depth but images, sorted; hidden ones and what macOS adds to archives left out."""
+        found: list[str] = []
+        for folder in self.folders:
+            prefix = f"{folder}/" if folder else ""
+            found.extend(prefix + name for name in self._list(folder).files if not name.startswith("."))
+        return sorted(found)
+
+    @property
+    def images(self) -> list[str]:
+        """Every image at any depth, likewise; listed anew, as their names are not kept."""
+        holding = [folder for folder in self.folders if self._list(folder).num_images]
+        found = [os.path.join(folder, name) for folder in holding for name in os.listdir(self.root / folder)]
+        return sorted(path for path in found if _is_image(path) and not os.path.basename(path).startswith("."))
+
+    @cached_property
+    def folders(self) -> list[str]:
+        """Every folder at any depth, sorted, this one (``""``) first; left out as for `files`."""
         found: list[str] = []
         waiting = [""]
         while waiting:
             folder = waiting.pop()
+            found.append(folder)
             prefix = f"{folder}/" if folder else ""
-            listing = self._list(folder)
-            found.extend(prefix + name for name in listing.files if not name.startswith("."))
-            for name, is_link in listing.folders:
+            for name, is_link in self._list(folder).folders.items():
                 if not name.startswith((".", "__MACOSX")) and not (is_link and self._leads_back(prefix + name)):
                     waiting.append(prefix + name)
         return sorted(found)
@@ -55,9 +80,17 @@ class Folder:
         """Whether there is a file of that relative path; in a folder that must not be listed, opening it will tell."""
         folder, _, name = path.rpartition("/")
         try:
-            return name in self._list(folder).files
+            return name in self._list(folder).files or (_is_image(name) and (self.root / path).is_file())
         except PermissionError:
             return True
+
+    def num_images(self, path: str) -> int | None:
+        """How many images a folder holds itself, hidden ones apart; None where there is no folder of that path."""
+        folder, _, name = path.rpartition("/")
+        try:
+            return self._list(path).num_images if not path or name in self._list(folder).folders else None
+        except PermissionError:
+            return 1  # opening it will tell
 
     def find(self, suffix: str) -> str | None:
         """The first file whose path is or ends with `suffix`, such as ``set_1/test.txt``; None if there is none."""
@@ -142,19 +175,123 @@ def by_key(
     return found
 
 
+class Media(NamedTuple):
+    """Where a corpus's videos and audio are, by clip id; see `find_media`."""
+
+    clips: dict[str, str]
+    """Video files."""
+    sounds: dict[str, str]
+    """Audio files; empty where they are not wanted."""
+    frames: dict[str, str]
+    """Folders of face frames; empty where `dataset.video` does not take them."""
+    takes_frames: bool
+    audio_first: bool
+
+    @property
+    def videos(self) -> dict[str, str]:
+        """What the faces come from."""
+        return self.frames if self.takes_frames else self.clips
+
+    def of(self, clip_id: str, clip_at: str, frames_at: str) -> dict[str, str | None]:
+        """The columns ``video_path``, ``audio_path`` and ``clip_path`` of a manifest's row (`base.ReadFn`).
+
+        Args:
+            clip_id: The clip.
+            clip_at: Where its video file should be, if there is none.
+            frames_at: Where its folder of frames should be, if there is none.
+        """
+        clip, sound = self.clips.get(clip_id), self.sounds.get(clip_id)
+        if not self.takes_frames:
+            video = clip or clip_at
+            return {"video_path": video, "audio_path": sound or video, "clip_path": None}
+        audio = (sound or clip if self.audio_first else clip or sound) or clip_at
+        return {"video_path": self.frames.get(clip_id, frames_at), "audio_path": audio, "clip_path": clip}
+
+
+def find_media(
+    folder: Folder,
+    source: VideoSource | None,
+    key_of: Callable[[str], str | None] = stem,
+    sounds: tuple[str, ...] = AUDIO[:1],
+    audio_first: bool = True,
+    clips_in: str = "",
+    frames_in: Sequence[str] = (),
+) -> Media:
+    """Find a corpus's video files, audio files and folders of face frames.
+
+    Args:
+        folder: The raw folder.
+        source: `DatasetParams.video`. None takes the frames of all clips where the folder has any, else the clips.
+        key_of: The clip id of a path, None for one that is not meant. It is given a file's path, and a folder's with
+            ``.frames`` in place of OpenFace's ``_aligned``, or behind it.
+        sounds: Extensions of audio files that count.
+        audio_first: Whether an audio file goes before the video file's audio; else it is for frames without one.
+        clips_in: What a video file's path must hold.
+        frames_in: Names of folders that frames are known to be in, the preferred first; others come after them.
+
+    Raises:
+        ValueError: If two files or folders are one clip, or `source` is not there.
+    """
+    holding = {path: key for path in folder.folders if (key := key_of(path.removesuffix(_ALIGNED) + ".frames"))}
+    frames = _frames_by_key(folder, holding, frames_in)
+    drawn = {f"{path.removesuffix(_ALIGNED)}.avi" for path in holding if path.endswith(_ALIGNED)}
+    clips = by_key(  # beside its aligned faces OpenFace leaves a video with its marks drawn on it
+        (path for path in folder.files if clips_in in path and path not in drawn), VIDEO, key_of
+    )
+    if (source == "frames" and not frames) or (source == "clips" and frames and not clips):
+        absent, there = ("folder of face frames", "clips") if source == "frames" else ("video file", "frames")
+        raise ValueError(
+            f"{folder.root}: there is no {absent} of any clip, which the dataset's `video: {source}` asks for; "
+            f"add them, or set it to {there}"
+        )
+    takes_frames = bool(frames) and source != "clips"
+    if takes_frames:  # a folder without an image is a clip that lacks them
+        frames = {key: path for path, key in holding.items() if key not in frames} | frames
+    audio = _audio_by_key(folder, sounds, key_of) if takes_frames or audio_first else {}
+    return Media(clips, audio, frames if takes_frames else {}, takes_frames, audio_first)
+
+
+def _audio_by_key(folder: Folder, sounds: tuple[str, ...], key_of: Callable[[str], str | None]) -> dict[str, str]:
+    extracted = [path for path in folder.files if EXTRACTED_AUDIO in path.split("/")[:-1]]
+    own = set(folder.files).difference(extracted)
+    return by_key(extracted, AUDIO[:1], key_of) | by_key(sorted(own), sounds, key_of)
+
+
+def _frames_by_key(folder: Folder, holding: dict[str, str], preferred: Sequence[str]) -> dict[str, str]:
+    """Folders that hold images themselves, by clip id."""
+    found: dict[str, str] = {}
+    ranks: dict[str, int] = {}
+    for path, key in holding.items():
+        if not folder.num_images(path):
+            continue
+        above = path.split("/")
+        rank = next((i for i, name in enumerate(preferred) if name in above), len(preferred))
+        if rank == ranks.get(key):
+            raise ValueError(f"{found[key]} and {path} hold frames of one clip by name; remove one of them")
+        if rank < ranks.get(key, rank + 1):
+            found[key], ranks[key] = path, rank
+    return found
+
+
 def _listing_of(path: str) -> _Listing:
     """Files and folders of a folder that may not be there; links that lead in a circle are neither."""
-    files, folders = [], []
+    files, folders, num_images = [], {}, 0
     try:
         with os.scandir(path) as entries:
             for entry in entries:
                 with suppress(OSError):
                     if entry.is_dir():
-                        folders.append((entry.name, entry.is_symlink()))
+                        folders[entry.name] = entry.is_symlink()
+                    elif _is_image(entry.name):
+                        num_images += not entry.name.startswith(".")
                     elif entry.is_file():
                         files.append(entry.name)
     except PermissionError:
         raise
     except (OSError, ValueError):
         pass
-    return _Listing(frozenset(files), tuple(folders))
+    return _Listing(frozenset(files), folders, num_images)
+
+
+def _is_image(name: str) -> bool:
+    return name[name.rfind(".") :].lower() in IMAGES

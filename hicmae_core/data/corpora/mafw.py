@@ -17,10 +17,9 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import Folder, by_key
+from hicmae_core.data.corpora.listing import Folder, find_media, stem
 from hicmae_core.data.corpora.splits import read_splits
 from hicmae_core.data.corpora.tables import look_up, read_lines
-from hicmae_core.media.formats import VIDEO
 
 SINGLE = (
     "anger",
@@ -76,9 +75,14 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     """List the clips of the official lists; see `base.ReadFn`."""
     kind = dataset.labels or "single"
     rows = read_splits(folder, dataset, lambda part, fold: f"{kind}/no_caption/set_{fold}/{part}.txt", _read_list)
-    videos = by_key(folder.files, VIDEO)
-    rows["video_path"] = [videos.get(clip_id, f"data/clips/{clip_id}.mp4") for clip_id in rows["clip_id"]]
-    return rows.assign(audio_path=rows["video_path"], subject=None)
+    listed = set(rows["clip_id"])
+
+    def clip_of(path: str) -> str | None:
+        return stem(path) if stem(path) in listed else None
+
+    media = find_media(folder, dataset.video, clip_of, audio_first=False)
+    paths = [media.of(clip, f"data/clips/{clip}.mp4", f"data/frames/{clip}") for clip in rows["clip_id"]]
+    return rows.join(pd.DataFrame(paths)).assign(subject=None)
 
 
 def _read_list(path: Path) -> Iterator[tuple[int, str, str]]:

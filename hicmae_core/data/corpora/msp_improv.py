@@ -14,9 +14,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import Folder, by_key, stem
+from hicmae_core.data.corpora.listing import Folder, find_media, stem
 from hicmae_core.data.corpora.tables import look_up, read_text
-from hicmae_core.media.formats import AUDIO, VIDEO
 
 CODES = {"A": "anger", "H": "happy", "N": "neutral", "S": "sad", "O": "other", "X": "no agreement"}
 CLASSES = ("anger", "happy", "neutral", "sad")
@@ -31,8 +30,7 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     if found is None:
         raise ValueError(f"{folder.root}: there is no Evalution.txt; it holds the labels and comes with the corpus")
     path = folder.root / found
-    videos = by_key(folder.files, VIDEO, _clip_of)
-    sounds = by_key(folder.files, AUDIO[:1], _clip_of)
+    media = find_media(folder, dataset.video, _clip_of)
     rows = []
     for number, raw in enumerate(read_text(path, errors="replace").splitlines(), start=1):
         if not _LINE.match(raw.strip()):
@@ -43,11 +41,11 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
             raise ValueError(f"{path}, line {number}: expected such as `{_EXAMPLE}`, not {raw[:80]!r}")
         clip_id, speaker, session = f"MSP-IMPROV-{clip[1]}", clip[2], int(clip[3])
         label = look_up(CODES, code, path, number)
-        video = videos.get(clip_id, f"Video/session{session}/{clip_id}.avi")
-        rows.append((clip_id, video, sounds.get(clip_id, video), speaker, label, session))
+        paths = media.of(clip_id, f"Video/session{session}/{clip_id}.avi", f"face_aligned/{clip_id}")
+        rows.append({"clip_id": clip_id, **paths, "subject": speaker, "label_name": label, "test_fold": session})
     if not rows:
         raise ValueError(f"{path}: has no line such as `{_EXAMPLE}`")
-    return pd.DataFrame(rows, columns=["clip_id", "video_path", "audio_path", "subject", "label_name", "test_fold"])
+    return pd.DataFrame(rows)
 
 
 def _clip_of(path: str) -> str | None:

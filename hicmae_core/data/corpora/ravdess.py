@@ -14,8 +14,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import Folder, by_key, note_passed_over, stem
-from hicmae_core.media.formats import AUDIO, VIDEO
+from hicmae_core.data.corpora.listing import Folder, find_media, note_passed_over, stem
+from hicmae_core.media.formats import AUDIO
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 """Codes 01 to 08."""
@@ -24,22 +24,22 @@ _SPEECH = re.compile(r"(0[123])-(01-0[1-8]-0[12]-0[12]-0[12]-(?:0[1-9]|1\d|2[0-4
 
 def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     """List the spoken takes by their names; see `base.ReadFn`."""
-    videos = by_key(folder.files, VIDEO, _speech)
-    sounds = by_key(folder.files, AUDIO, _speech)
-    note_passed_over(folder, _speech, videos.keys() | sounds.keys())
-    takes = {name[3:] for name in videos | sounds}
+    media = find_media(folder, dataset.video, _speech, sounds=AUDIO)
+    named = media.clips | media.sounds | media.frames
+    note_passed_over(folder, _speech, named)
+    takes = {name[3:] for name in named}
     rows = []
     for take in sorted(takes, key=lambda take: (take[-2:], take)):
         actor = take[-2:]
         whole, silent, sound = f"01-{take}", f"02-{take}", f"03-{take}"
-        if whole in videos:
-            clip_id, video, audio = whole, videos[whole], videos[whole]
-        else:
-            clip_id = silent
-            video = videos.get(silent, f"Actor_{actor}/{silent}.mp4")
-            audio = sounds.get(sound, f"Actor_{actor}/{sound}.wav")
-        rows.append((clip_id, video, audio, actor, EMOTIONS[int(take[3:5]) - 1], (int(actor) - 1) // 4 + 1))
-    return pd.DataFrame(rows, columns=["clip_id", "video_path", "audio_path", "subject", "label_name", "test_fold"])
+        clip_id, other = (whole, silent) if whole in media.videos else (silent, whole)
+        paths = media.of(clip_id, f"Actor_{actor}/{clip_id}.mp4", f"face_aligned/{clip_id}")
+        paths["clip_path"] = media.clips.get(clip_id) or media.clips.get(other)
+        heard = [media.clips.get(whole), *map(media.sounds.get, (sound, whole, silent))]
+        paths["audio_path"] = next(filter(None, heard), f"Actor_{actor}/{sound}.wav")
+        label, fold = EMOTIONS[int(take[3:5]) - 1], (int(actor) - 1) // 4 + 1
+        rows.append({"clip_id": clip_id, **paths, "subject": actor, "label_name": label, "test_fold": fold})
+    return pd.DataFrame(rows)
 
 
 def _speech(path: str) -> str | None:

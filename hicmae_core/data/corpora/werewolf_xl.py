@@ -13,9 +13,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
-from hicmae_core.data.corpora.listing import Folder, by_key
+from hicmae_core.data.corpora.listing import Folder, find_media, stem
 from hicmae_core.data.corpora.tables import read_columns
-from hicmae_core.media.formats import AUDIO, VIDEO
 
 TARGETS = ("arousal", "valence", "dominance")
 _CLIP = re.compile(r"(0[1-9]|[12]\d|30)_\d\d_\d+")
@@ -28,12 +27,10 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     for line, clip_id in table["clip_id"].items():
         if not _CLIP.fullmatch(clip_id):
             raise ValueError(f"{path}, line {line}: a clip is named such as 01_01_128, not {clip_id!r}")
-    videos = by_key(folder.files, VIDEO)
-    sounds = by_key(folder.files, AUDIO[:1])
-    rows = pd.DataFrame({"clip_id": table["clip_id"].reset_index(drop=True)})
-    rows["video_path"] = [videos.get(clip_id, f"{clip_id}.mp4") for clip_id in rows["clip_id"]]
-    pairs = zip(rows["clip_id"], rows["video_path"], strict=True)
-    rows["audio_path"] = [sounds.get(clip_id, video) for clip_id, video in pairs]
+    media = find_media(folder, dataset.video, _clip_of)
+    rows = pd.DataFrame(
+        [{"clip_id": clip, **media.of(clip, f"{clip}.mp4", f"face_aligned/{clip}")} for clip in table["clip_id"]]
+    )
     rows["subject"], rows["label_name"] = rows["clip_id"].str[:5], None
     rows["test_fold"] = (rows["clip_id"].str[:2].astype(int) - 1) // 6 + 1
     for name in dataset.targets:
@@ -43,6 +40,10 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
             raise ValueError(f"{path}, line {line}: {name} {table[name][line]!r} is not a number")
         rows[f"target_{name}"] = numbers.to_numpy()
     return rows
+
+
+def _clip_of(path: str) -> str | None:
+    return stem(path) if _CLIP.fullmatch(stem(path)) else None
 
 
 WEREWOLF_XL = Corpus(
