@@ -149,7 +149,12 @@ def _check_source(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams, na
                 f"{folder.root}: dataset.{name}.video is {dataset.video}, but the video of {clip_id} is {kind}, "
                 f"{path}; change the one or the other"
             )
-    rows.loc[~is_folder, "fps"] = None
+    needless = rows["fps"].notna() & ~is_folder
+    if needless.any():
+        tell(
+            f"{name}: fps is not used for {needless.sum()} clips whose video is a file, which tells its own frame rate"
+        )
+        rows.loc[needless, "fps"] = None
     if not is_folder.any():
         return
     of_clips = rows.get("clip_path", pd.Series(None, rows.index))[is_folder].notna()
@@ -271,7 +276,8 @@ def _probed(
         looks = pool.imap(lambda clip: _look(clip, probe_fn), clips, chunksize=8)
         facts = list(progress_bar(looks, total=len(clips), desc=f"manifest of {name}", unit="clip"))
     found = pd.DataFrame(facts, index=there, columns=list(_FACTS)).astype({key: COLUMN_TYPES[key] for key in _FACTS})
-    manifest.loc[there, list(_FACTS)] = found
+    for fact in _FACTS:  # one by one: pandas fails at Int64 with nulls among several types
+        manifest.loc[there, fact] = found[fact]
     return manifest
 
 
@@ -281,7 +287,7 @@ class _Files(NamedTuple):
     root: Path
     video_path: str
     audio_path: str
-    clip_path: str | None
+    clip_path: str | float | None
     fps: float
 
 
@@ -327,7 +333,7 @@ def _facts_of_frames(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
         num_frames, facts["sha256"] = inspect_folder(folder)
         facts["audio_sha256"] = sha256_of(sound)
         audio, film = probe_fn(sound), None
-        if clip.clip_path not in (None, clip.audio_path):
+        if isinstance(clip.clip_path, str) and clip.clip_path != clip.audio_path:
             with suppress(ValueError):  # a damaged one tells no rate, and is not needed else
                 film = probe_fn(clip.root / clip.clip_path)
         fps = frame_rate(folder, num_frames, audio, film, None if pd.isna(clip.fps) else clip.fps)

@@ -42,6 +42,8 @@ ABOUT: dict[str, About] = {
         layout=(
             "`VideoFlash/1001_DFA_ANG_XX.flv`",
             "`AudioWAV/1001_DFA_ANG_XX.wav`",
+            "or OpenFace's aligned crops: `face_aligned/1001_DFA_ANG_XX/frame_det_00_000001.bmp` or "
+            "`openface/1001_DFA_ANG_XX/1001_DFA_ANG_XX_aligned/frame_det_00_000001.bmp`",
             "`processedResults/summaryTable.csv`",
         ),
         folds="5 by actor: 1001-1018, 1019-1036, 1037-1054, 1055-1072, 1073-1091. 7,438 clips; four broken ones are "
@@ -60,6 +62,7 @@ ABOUT: dict[str, About] = {
         layout=(
             "`Actor_05/01-01-03-02-01-02-05.mp4`",
             "or `Actor_05/02-01-03-02-01-02-05.mp4` with `Actor_05/03-01-03-02-01-02-05.wav`",
+            "or OpenFace's aligned crops of either: `face_aligned/01-01-03-02-01-02-05/frame_det_00_000001.bmp`",
         ),
         folds="6 by actor: 01-04, 05-08, 09-12, 13-16, 17-20, 21-24; 1,440 clips, 240 each. Songs are left out",
         metrics="UAR, WAR",
@@ -101,11 +104,12 @@ ABOUT: dict[str, About] = {
     ),
     "mafw": About(
         title="MAFW (Liu et al., ACM Multimedia 2022)",
-        download="the clips and `Train & Test Set`",
+        download="the clips, the corpus's own face frames and `Train & Test Set`",
         source="https://mafw-database.github.io/MAFW (signed agreement, university address)",
         licence="non-commercial research only",
         layout=(
-            "`data/clips/00025.mp4`",
+            "`data/frames/00025/1.jpg`, the face frames",
+            "`data/clips/00025.mp4`, whose audio is used; without it `audio_16k/00025.wav`",
             "`Train & Test Set/single/no_caption/set_1/train.txt` and `test.txt`, with lines `00025.mp4 anger`",
             "`Train & Test Set/compound/no_caption/set_1/train.txt` and `test.txt` (43 classes)",
         ),
@@ -119,11 +123,13 @@ ABOUT: dict[str, About] = {
     ),
     "dfew": About(
         title="DFEW (Jiang et al., ACM Multimedia 2020)",
-        download="the original clips (not the aligned frames, which have no sound) and EmoLabel_DataSplit",
+        download="the face frames, the original clips, whose audio is used, and EmoLabel_DataSplit",
         source="https://dfew-dataset.github.io (signed agreement)",
         licence="non-commercial research only",
         layout=(
-            "`Clip/original/1.mp4`",
+            "`Clip/clip_224x224/00001/00001_00001.jpg`, or `Clip/jpg_224/00001/1.jpg`, or `Clip/jpg_256/00001/1.jpg`, "
+            "the face frames (folders of 16 frames a clip, `clip_224x224_16f`, are passed over)",
+            "`Clip/original/1.mp4`; without it `audio_16k/00001.wav`",
             "`EmoLabel_DataSplit/train(single-labeled)/set_1.csv`, with the columns `order,label`",
             "`EmoLabel_DataSplit/test(single-labeled)/set_1.csv`, likewise",
         ),
@@ -151,6 +157,7 @@ ABOUT: dict[str, About] = {
         layout=(
             "`labels.csv` with the columns `clip_id,arousal,valence,dominance`",
             "`01_01_128.mp4` (game, player, clip)",
+            "or OpenFace's aligned crops: `face_aligned/01_01_128/frame_det_00_000001.bmp`",
         ),
         folds="5 by game: 01-06, 07-12, 13-18, 19-24, 25-30; 14,457 clips of 14,632",
         metrics="PCC, CCC per target",

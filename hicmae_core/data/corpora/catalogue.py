@@ -19,6 +19,12 @@ folder. The numbers of clips per fold and class are compared with the published 
 which, and the manifest is refused. Where you know why, as with a partial download, add `--allow-incomplete` (in
 params.yaml: `dataset.<name>.allow_incomplete: true`). Counts that could not be confirmed are told only.
 
+Faces come from the video files, found and cropped here, or from face frames as a corpus ships them: a folder of images
+per clip. MAFW's and DFEW's published results come from the corpora's own face frames, the authors' CREMA-D, RAVDESS and
+Werewolf-XL from OpenFace's aligned crops; faces cropped anew are another measurement. `dataset.<name>.video: clips` or
+`frames` chooses; without it frames are taken where the folder has any, for all clips, and a line says so. No detector
+runs on frames; [own-dataset.md](own-dataset.md#faces-that-are-cropped-already) has the rules.
+
 A dataset's name may be written as you like: `CREMA-D`, `cremad` and `crema_d` are one. To train on it, lay its recipe
 over params.yaml: `python -m stages.configure pretrain_voxceleb2_base finetune_ravdess`. Any other corpus needs one
 CSV file: see [own-dataset.md](own-dataset.md)."""
