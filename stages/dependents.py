@@ -65,7 +65,10 @@ class _Uses:
         if self._clip not in self._listed.index:
             return
         name, params = self._name, self._params
-        media = " and ".join(str(layout.raw_folder(name) / path) for path in self._files())
+        raw, files = layout.raw_folder(name), self._files()
+        media = " and ".join(str(raw / path) for path in files)
+        if any((self._store.root / raw / path).is_dir() for path in files):
+            media += ", and the video file that the frames were taken from"
         yield str(layout.manifest_file(name)), "listed", f"delete {media or 'its file'}, then dvc repro manifest@{name}"
         for stage in ("faces", "audio", "quality"):
             yield f"{stage}@{name}", "prepared", f"dvc repro {stage}@{name}"

@@ -72,7 +72,6 @@ def build_manifest(
     corpus, folder = corpus_named(dataset.corpus), Folder(root)
     corpus.check_labelling(dataset.labels)
     rows = corpus.read(folder, dataset).reset_index(drop=True)
-    rows["video_path"] = rows["video_path"].str.rstrip("/")  # of a folder
     for note in folder.notes:
         tell(f"{name}: {note}")
     rows = rows if rows.empty else _of_used_classes(rows, corpus, dataset, tell)

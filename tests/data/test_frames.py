@@ -281,7 +281,7 @@ def csv_corpus(root: Path, rows: list[dict]) -> Path:
 
 def test_a_table_names_folders_and_their_rate(tmp_path):
     rows = [
-        {"clip_id": "wav", "video": "f/a/", "audio": "a.wav", "fps": "30"},
+        {"clip_id": "wav", "video": " f/a/ ", "audio": "a.wav", "fps": "30"},
         {"clip_id": "spread", "video": "f/a", "audio": "a.wav", "fps": None},
         {"clip_id": "clip", "video": "f/a", "audio": "a.mp4", "fps": "50"},
         {"clip_id": "film", "video": "a.mp4", "audio": None, "fps": "99"},

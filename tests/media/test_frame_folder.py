@@ -151,7 +151,7 @@ DAMAGE = {
     "truncated": (lambda content: content[: len(content) // 2], "cannot be decoded"),
     "empty": (lambda content: b"", "is empty"),
     "text": (lambda content: b"no image at all", "is neither JPEG, PNG nor BMP"),
-    "pointer": (lambda content: b"version https://git-lfs.github.com/spec/v1\noid x", "git lfs pull"),
+    "pointer": (lambda content: b"version https://git-lfs.github.com/spec/v1\noid x", "run `git lfs pull`"),
 }
 
 

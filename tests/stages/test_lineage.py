@@ -130,6 +130,20 @@ def test_the_roles_of_training_clips_are_told_apart(store: MlflowStore, prepared
     assert not held_out & set(left_out)
 
 
+def test_frames_lead_to_the_video_that_they_were_taken_from(store: MlflowStore) -> None:
+    path = store.root / layout.manifest_file("demo")
+    files = {"video_path": "frames/a", "audio_path": "wav/a.wav"}
+    manifest = pd.DataFrame([{"clip_id": "a", "test_fold": 1, **files}]).reindex(columns=list(MANIFEST_COLUMNS))
+    manifest.to_parquet(path)
+    assert uses(store, PARAMS, "a")[0]["when withdrawn"].startswith(
+        "delete data/raw/demo/frames/a and data/raw/demo/wav/a.wav, then"
+    )
+    (store.root / "data/raw/demo/frames/a").mkdir(parents=True)
+    assert uses(store, PARAMS, "a")[0]["when withdrawn"].startswith(
+        "delete data/raw/demo/frames/a and data/raw/demo/wav/a.wav, and the video file that the frames were taken from,"
+    )
+
+
 def test_a_clip_leads_to_all_that_depends_on_it(store: MlflowStore) -> None:
     roles = {row["what"]: row["role"] for row in uses(store, PARAMS, "a")}
     assert roles["finetune@demo-1, evaluate@demo-1"] == "tested in"

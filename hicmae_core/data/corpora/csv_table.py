@@ -117,7 +117,7 @@ def _manifest_columns(cells: pd.DataFrame, columns: Mapping[str, str], path: Pat
     rows = {ours: cells[theirs] for ours, theirs in columns.items() if theirs in cells}
     for ours, column in rows.items():
         if ours in _PATHS:
-            rows[ours] = column.map(lambda path: path if _is_there(path, folder) else path.strip(), na_action="ignore")
+            rows[ours] = column.map(lambda path: _plain(path, folder), na_action="ignore")
         else:
             rows[ours] = column.str.strip()
     if "test_fold" in rows:
@@ -127,8 +127,11 @@ def _manifest_columns(cells: pd.DataFrame, columns: Mapping[str, str], path: Pat
     return pd.DataFrame(rows)
 
 
-def _is_there(path: str, folder: Folder) -> bool:
-    return folder.holds(path) or folder.num_images(path) is not None
+def _plain(path: str, folder: Folder) -> str:
+    if folder.holds(path):
+        return path
+    path = path.rstrip("/") or path
+    return path if folder.num_images(path) is not None else path.strip().rstrip("/") or path
 
 
 def _folds(values: pd.Series, path: Path) -> pd.Series:

@@ -47,6 +47,16 @@ def test_how_many_files_are_passed_over_is_said(folder, capfd):
         media_files([str(folder / "empty")])
 
 
+def test_images_are_passed_over_and_said(folder, capfd):
+    (folder / "frames/00025").mkdir(parents=True)
+    for name in ("1.jpg", "2.JPG", ".hidden.jpg"):
+        (folder / "frames/00025" / name).touch()
+    assert len(media_files([str(folder)])) == 3
+    assert "passed over 3 files (2 .jpg, 1 .txt)" in capfd.readouterr().err
+    with pytest.raises(ValueError, match=r"no video or sound file in this folder.*: 2 files \(2 \.jpg\)"):
+        media_files([str(folder / "frames/00025")])
+
+
 def test_every_container_that_is_opened_is_found_in_a_folder(tmp_path):
     for extension in ("m2ts", "vob", "opus", "asf", "wma", "oga", "mka", "3g2", "m4v", "ts", "ogv", "m2t", "f4v"):
         (tmp_path / f"a.{extension}").touch()
