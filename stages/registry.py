@@ -9,6 +9,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from hicmae_core.config import Params, load_params
+from hicmae_core.evaluation.markdown import escaped
 from hicmae_core.evaluation.summary import HEADLINES
 from hicmae_core.files import sha256_of
 from stages import studies
@@ -129,7 +130,9 @@ def _tags(chosen: Chosen, dataset: str, weights_sha256: str) -> dict[str, str]:
 
 def _description(chosen: Chosen) -> str:
     pooled = {name: value for name, value in chosen.study.data.metrics.items() if name.startswith("pooled_")}
-    results = ", ".join(f"{name.removeprefix('pooled_')} {value:.3f}" for name, value in sorted(pooled.items()))
+    results = ", ".join(
+        f"{escaped(name.removeprefix('pooled_'))} {value:.3f}" for name, value in sorted(pooled.items())
+    )
     return (
         f"Fold {chosen.fold} ({chosen.fold_why}) of the study {chosen.study.info.run_name} ({chosen.study_why}). "
         f"The study's result over the test clips of all its folds: {results}. "

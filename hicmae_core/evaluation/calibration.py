@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.evaluation.drawing import BLUE, GREY, ORANGE, save_figure
+from hicmae_core.evaluation.drawing import BLUE, GREY, ORANGE, drawable, save_figure
 from hicmae_core.evaluation.fold_results import actual_and_predicted
 from hicmae_core.files import write_json
 
@@ -138,7 +138,7 @@ def plot_reliability(curves: Mapping[str, Mapping[str, Reliability]], path: Path
     """
     figure = Figure(figsize=(4.4 * len(curves), 4.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(curves)))
-    for axes, (name, by_title) in zip(panels, curves.items(), strict=True):
+    for axes, name, by_title in zip(panels, drawable([*curves], "target"), curves.values(), strict=True):
         _draw(axes, by_title)
         axes.set(title=name, xlabel="predicted value" if of_values else "probability of the predicted class")
     panels[0].set_ylabel("mean actual value" if of_values else "fraction that is right")

@@ -17,7 +17,7 @@ from sklearn.manifold import TSNE
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.batches import test_batches
 from hicmae_core.data.clips import ClipDataset
-from hicmae_core.evaluation.drawing import BLUE, GREEN, GREY, ORANGE, save_figure
+from hicmae_core.evaluation.drawing import BLUE, GREEN, GREY, ORANGE, drawable, save_figure
 from hicmae_core.model.classifier import Classifier
 
 _BATCH_SIZE = 16
@@ -69,19 +69,20 @@ def plot_layouts(layouts: Mapping[str, Layout], path: Path) -> None:
     panels = figure.subplots(len(layouts), len(kinds), squeeze=False)
     for row, (name, layout) in zip(panels, layouts.items(), strict=True):
         for axes, kind in zip(row, kinds, strict=True):
-            _draw(axes, layout.points, layout.groups[kind])
-            axes.set_title(f"{name}, by {kind}", fontsize=10)
+            (shown,) = drawable([kind], "target")
+            _draw(axes, layout.points, layout.groups[kind], shown)
+            axes.set_title(f"{name}, by {shown}", fontsize=10)
     save_figure(figure, path)
 
 
-def _draw(axes: Axes, points: NDArray[np.float64], names: Sequence[str]) -> None:
+def _draw(axes: Axes, points: NDArray[np.float64], names: Sequence[str], kind: str) -> None:
     distinct = sorted(set(names))
     many = colormaps["tab20"].colors  # type: ignore[attr-defined]
     colours = _FEW_COLOURS if len(distinct) <= len(_FEW_COLOURS) else many
-    for index, name in enumerate(distinct):
+    for index, (name, label) in enumerate(zip(distinct, drawable(distinct, kind), strict=True)):
         chosen = np.array([other == name for other in names])
         axes.scatter(
-            points[chosen, 0], points[chosen, 1], s=16, color=colours[index % len(colours)], linewidths=0, label=name
+            points[chosen, 0], points[chosen, 1], s=16, color=colours[index % len(colours)], linewidths=0, label=label
         )
     axes.set_xticks([])
     axes.set_yticks([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,15 @@ Record = Mapping[str, Any]
 _TITLES = {"uar": "UAR", "war": "WAR", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
 _IN_TARGET_UNITS = ("rmse", "mae")
 _MODALITIES = {"both": "video and sound", "video": "the video", "audio": "the sound"}
+
+
+def escaped(text: str) -> str:
+    """A name that a user chose, as Markdown that shows it as it is, also in a table's cell.
+
+    Underscores within words mean nothing in Markdown and stay.
+    """
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"[\\`*|\[\]~$#!]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
 
 
 def title(metric: str) -> str:
@@ -147,13 +157,13 @@ def _confusion_table(record: Record, target: str) -> str:
     rows = []
     for index, (name, counts) in enumerate(zip(record["classes"], confusion, strict=True)):
         recall = f"{100 * counts[index] / sum(counts):.2f}" if sum(counts) else "–"
-        rows.append([name, *(f"{count:,}" for count in counts), recall])
-    return _table([f"actual {target}".strip(), *record["classes"], "recall, %"], rows)
+        rows.append([escaped(name), *(f"{count:,}" for count in counts), recall])
+    return _table([f"actual {escaped(target)}".strip(), *map(escaped, record["classes"]), "recall, %"], rows)
 
 
 def _target_table(record: Record) -> str:
     rows = [
-        [name, *(_pooled_and_interval(record, f"{metric}_{name}") for metric in record["headline"])]
+        [escaped(name), *(_pooled_and_interval(record, f"{metric}_{name}") for metric in record["headline"])]
         for name in record["targets"]
     ]
     return _table(["target", *(title(metric) for metric in record["headline"])], rows)

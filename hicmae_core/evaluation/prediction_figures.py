@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.evaluation.drawing import BLUE, GREY, save_figure
+from hicmae_core.evaluation.drawing import BLUE, GREY, drawable, note_numbered, save_figure
 from hicmae_core.evaluation.fold_results import actual_and_predicted, plot_rows
 from hicmae_core.evaluation.metrics import confusion_matrix
 
@@ -44,15 +44,17 @@ def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], targets
         path: PNG to write.
     """
     num_classes = len(classes)
+    names, classes, shown_targets = classes, drawable(classes, "class"), drawable(targets, "target")
     side = 1.6 + (0.55 if num_classes <= _MAX_ANNOTATED_CLASSES else 0.2) * max(num_classes, 4)
     figure = Figure(figsize=(2 * side + 0.8, len(confusion) * (side + 0.5)), layout="compressed")
     panels = figure.subplots(len(confusion), 2, squeeze=False)
-    for row, counts, target in zip(panels, confusion, targets or ("",), strict=True):
+    for row, counts, target in zip(panels, confusion, shown_targets or [""], strict=True):
         percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         name = f"{target}: " if target else ""
         _draw_confusion(row[0], counts, max(int(counts.max()), 1), f"{name}clips", classes)
         _draw_confusion(row[1], percent, 100, f"{name}% of the actual class", classes)
         row[0].set_ylabel("actual")
+    note_numbered(figure, [*names, *targets], [*classes, *shown_targets])
     save_figure(figure, path)
 
 
@@ -81,12 +83,13 @@ def plot_agreement(pairs: pd.DataFrame, path: Path) -> None:
     """Draw predicted against actual values, a panel per target (`fold_results.plot_rows`)."""
     targets = list(dict.fromkeys(pairs["target"]))
     figure = Figure(figsize=(3.2 * len(targets) + 0.4, 3.6), layout="compressed")
-    for axes, target in zip(np.atleast_1d(figure.subplots(1, len(targets))), targets, strict=True):
+    panels = np.atleast_1d(figure.subplots(1, len(targets)))
+    for axes, target, name in zip(panels, targets, drawable(targets, "target"), strict=True):
         values = pairs.loc[pairs["target"] == target, ["actual", "predicted"]]
         low, high = float(values.to_numpy().min()), float(values.to_numpy().max())
         axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle="--", label="equal")
         axes.scatter(values["actual"], values["predicted"], s=9, alpha=0.4, color=BLUE, linewidths=0)
-        axes.set_title(target, fontsize=11)
+        axes.set_title(name, fontsize=11)
         axes.set_xlabel("actual")
         axes.set_aspect("equal")
         axes.spines[["top", "right"]].set_visible(False)

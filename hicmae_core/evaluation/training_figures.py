@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from hicmae_core.evaluation.drawing import BLUE, save_figure
+from hicmae_core.evaluation.drawing import BLUE, drawable, save_figure
 
 _PANELS_PER_ROW = 3
 _MAX_FRAMES = 8
@@ -36,10 +36,10 @@ def plot_history(history: pd.DataFrame | Path, path: Path) -> None:
     num_columns = min(len(columns), _PANELS_PER_ROW)
     figure = Figure(figsize=(3.2 * num_columns, 2.3 * num_rows), layout="constrained")
     panels = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
-    for axes, name in zip(panels, columns, strict=False):
+    for axes, name, label in zip(panels, columns, drawable(columns, "column"), strict=False):
         known = table[["epoch", name]].dropna()
         axes.plot(known["epoch"], known[name], color=BLUE, linewidth=1.6, marker="." if len(known) <= 30 else "")
-        axes.set_title(name.replace("_", " "), fontsize=10)
+        axes.set_title(label.replace("_", " "), fontsize=10)
         axes.set_xlabel("epoch", fontsize=9)
         axes.tick_params(labelsize=8)
         axes.grid(visible=True, color="#DDDDDD", linewidth=0.7)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from hicmae_core.evaluation.markdown import escaped
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.sharing.formats import TOLERANCE, input_shapes
@@ -74,7 +75,7 @@ def _model(model: Classifier | PretrainingModel, metadata: Mapping[str, Any]) ->
 
 
 def _outputs(metadata: Mapping[str, Any]) -> str:
-    classes, targets = ", ".join(metadata.get("classes", ())), ", ".join(metadata.get("targets", ()))
+    classes, targets = (", ".join(map(escaped, metadata.get(kind, ()))) for kind in ("classes", "targets"))
     if not classes:
         return f"values of {targets}"
     return f"logits of {classes}" + (f", for each of {targets}" if targets else "")
@@ -112,13 +113,15 @@ def _training(metadata: Mapping[str, Any]) -> str:
         "epoch": "Epoch, from 0",
         "source": "Source",
     }
-    lines = [f"- {title}: {metadata[key]}." for key, title in known.items() if metadata.get(key, "") != ""]
+    lines = [
+        f"- {title}: {escaped(str(metadata[key]))}." for key, title in known.items() if metadata.get(key, "") != ""
+    ]
     recipes = {"Fine-tuning": metadata.get("recipe")}
     pretraining = metadata.get("pretraining") or {}
     recipes["Pre-training" + _named(pretraining)] = pretraining.get("recipe")
     lines += [f"- {title}: {_settings(recipe)}." for title, recipe in recipes.items() if recipe]
     if isinstance(pretraining.get("source"), str):
-        lines.append(f"- Pre-trained weights: {pretraining['source']}.")
+        lines.append(f"- Pre-trained weights: {escaped(pretraining['source'])}.")
     return "\n".join(lines) or "Unknown: the file says nothing of it."
 
 
@@ -135,8 +138,8 @@ def _calibration(metadata: Mapping[str, Any], calibration: Mapping[str, Any] | N
     names = metadata.get("targets") or ["classes"]
     temperatures = metadata.get("temperatures", ())
     lines = [
-        f"- {name}: divide the logarithm of the clip's probabilities by {value:.3f} and take the softmax (of a single "
-        "window: divide its logits). Fitted on speakers held out from training."
+        f"- {escaped(name)}: divide the logarithm of the clip's probabilities by {value:.3f} and take the softmax "
+        "(of a single window: divide its logits). Fitted on speakers held out from training."
         for name, value in zip(names, temperatures, strict=False)
     ] or ["- No temperature was fitted: no speakers were held out for it."]
     for name, numbers in (calibration or {}).items():
@@ -146,7 +149,9 @@ def _calibration(metadata: Mapping[str, Any], calibration: Mapping[str, Any] | N
             if isinstance(value, Mapping) and "expected_calibration_error" in value
         ]
         if errors:
-            lines.append(f"- {name}, expected calibration error over the test clips of all folds: {', '.join(errors)}.")
+            lines.append(
+                f"- {escaped(name)}, expected calibration error over the test clips of all folds: {', '.join(errors)}."
+            )
     return "\n".join(lines)
 
 
@@ -174,13 +179,17 @@ def _speakers(predictions: pd.DataFrame | None) -> str:
         return "The spread over speakers is not known here."
     right = (predictions["label"] == predictions["prediction"]).groupby(predictions["subject"]).agg(["mean", "size"])
     rates = right["mean"]
+    worst, best = (escaped(str(name)) for name in (rates.idxmin(), rates.idxmax()))
     lines = [
-        f"Clips told rightly, by speaker, over {len(rates)} speakers: worst {rates.min():.0%} ({rates.idxmin()}), "
-        f"median {rates.median():.0%}, best {rates.max():.0%} ({rates.idxmax()}). A mean hides this spread.",
+        f"Clips told rightly, by speaker, over {len(rates)} speakers: worst {rates.min():.0%} ({worst}), "
+        f"median {rates.median():.0%}, best {rates.max():.0%} ({best}). A mean hides this spread.",
         "",
         "| speaker | clips | told rightly |",
         "|---|---:|---:|",
-        *(f"| {name} | {int(row['size'])} | {row['mean']:.0%} |" for name, row in right.sort_values("mean").iterrows()),
+        *(
+            f"| {escaped(str(name))} | {int(row['size'])} | {row['mean']:.0%} |"
+            for name, row in right.sort_values("mean").iterrows()
+        ),
     ]
     return "\n".join(lines) + "\n\nAge, sex, skin tone and language of the speakers are not known to this project."
 
