@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hicmae_core.evaluation.published import CLASSES
+
 Record = Mapping[str, Any]
 
 _TITLES = {"uar": "UAR", "war": "WAR", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
@@ -63,11 +65,11 @@ def short_markdown(record: Record) -> str:
 
 
 def overview_markdown(records: Sequence[Record]) -> str:
-    """The report over datasets: a row each, with the metrics that were published for it, or its first two."""
+    """The report over datasets: a row each, with the metrics published for the first system of its class, or two."""
     header = ["dataset", "folds", "clips", "metrics", "over folds", "pooled", "published"]
     rows = []
     for record in records:
-        published = record["published"][0] if record["published"] else None
+        published = next((r for r in record["published"] if r["system_class"] == record["system_class"]), None)
         metrics = [name for name in (published["percent"] if published else ()) if name in record["pooled"]]
         metrics = metrics or record["headline"][:2]
         rows.append(
@@ -170,28 +172,46 @@ def _target_table(record: Record) -> str:
 
 
 def _published_section(record: Record) -> str:
+    """A table per class of system, ours among its own."""
     if not record["published"]:
         return f"There are no published numbers for `{record['dataset']}`."
     metrics = list(dict.fromkeys(name for result in record["published"] for name in result["percent"]))
+    by = max(metrics, key=lambda name: sum(name in result["percent"] for result in record["published"]))
+    parts = [f"Like beside like: in each class ours come first, then the others by {title(by)}, the highest first."]
+    if record["labels"]:
+        parts.append(f"Ours are on the labels `{record['labels']}`, which may not be theirs.")
+    header = ["system", "year", "modality", "parameters, M", *(title(name) for name in metrics), "source"]
+    for system_class in CLASSES:
+        of_class = [result for result in record["published"] if result["system_class"] == system_class]
+        of_class.sort(key=lambda result: result["percent"].get(by, 0), reverse=True)
+        rows = _our_rows(record, metrics) if system_class == record["system_class"] else []
+        rows += [row for result in of_class for row in _published_rows(result, metrics)]
+        if rows:
+            parts += [f"### {system_class[0].upper()}{system_class[1:]}", _table(header, rows)]
+    return "\n\n".join(parts)
+
+
+def _our_rows(record: Record, metrics: Sequence[str]) -> list[list[str]]:
     ours = {"ours, pooled": _pooled_and_interval, "ours, over folds": _mean_and_deviation}
     trained, shown = record["modality"], record["shown"]
     modality = trained if shown == trained else f"{trained}, {shown} shown"
-    rows = [
+    return [
         [label, "", modality, "", *(cell(record, name) if name in record["pooled"] else "–" for name in metrics), ""]
         for label, cell in ours.items()
     ]
-    for result in record["published"]:
-        millions = "–" if result["parameters_millions"] is None else f"{result['parameters_millions']:g}"
-        source = f"{result['source']} ({result['note']})" if result["note"] else result["source"]
-        values = [_percent(result, name) for name in metrics]
-        rows.append([result["system"], str(result["year"]), result["modality"], millions, *values, source])
-        for fold, fold_values in enumerate(zip(*result["folds"].values(), strict=True), start=1):
-            by_name = dict(zip(result["folds"], fold_values, strict=True))
-            cells = [_percent({"percent": by_name}, name) for name in metrics]
-            rows.append([f"{result['system']}, fold {fold}", "", "", "", *cells, ""])
-    header = ["system", "year", "modality", "parameters, M", *(title(name) for name in metrics), "source"]
-    labels = f"Ours are on the labels `{record['labels']}`, which may not be theirs.\n\n" if record["labels"] else ""
-    return labels + _table(header, rows)
+
+
+def _published_rows(result: Record, metrics: Sequence[str]) -> list[list[str]]:
+    """A system's row, and one for each fold that is known."""
+    millions = "–" if result["parameters_millions"] is None else f"{result['parameters_millions']:g}"
+    source = f"{result['source']} ({result['note']})" if result["note"] else result["source"]
+    values = [_percent(result, name) for name in metrics]
+    rows = [[result["system"], str(result["year"]), result["modality"] or "–", millions, *values, source]]
+    for fold, fold_values in enumerate(zip(*result["folds"].values(), strict=True), start=1):
+        by_name = dict(zip(result["folds"], fold_values, strict=True))
+        cells = [_percent({"percent": by_name}, name) for name in metrics]
+        rows.append([f"{result['system']}, fold {fold}", "", "", "", *cells, ""])
+    return rows
 
 
 def _percent(result: Record, name: str) -> str:

@@ -12,6 +12,7 @@ from hicmae_core.evaluation.figures import plot_fold_boxes, plot_folds
 from hicmae_core.evaluation.fold_results import plot_rows
 from hicmae_core.evaluation.markdown import is_percent, results_markdown
 from hicmae_core.evaluation.prediction_figures import plot_predictions
+from hicmae_core.evaluation.published import class_of
 from hicmae_core.evaluation.summary import Summary
 from hicmae_core.files import atomic_path, write_json, write_text
 
@@ -70,6 +71,7 @@ def results_record(summary: Summary) -> dict[str, Any]:
         "low": {name: interval.low for name, interval in intervals.items()} or None,
         "high": {name: interval.high for name, interval in intervals.items()} or None,
         **{f"confusion{suffix}": summary.confusion[index].tolist() for index, suffix in enumerate(suffixes)},
+        "system_class": class_of(summary.shown),
         "published": [result._asdict() for result in summary.published],
     }
 

@@ -59,6 +59,51 @@ def test_published_numbers_stand_beside_ours(predictions_of, tmp_path):
     assert f"| ours, pooled |  | both |  | {100 * summary.pooled['uar']:.2f} (" in text
 
 
+def section(text, heading):
+    """The table below a heading."""
+    return text.split(f"### {heading}\n\n")[1].split("\n\n")[0].splitlines()[2:]
+
+
+@pytest.mark.parametrize(
+    ("modality", "shown", "heading"),
+    [
+        ("both", "both", "Self-supervised, audio-visual"),
+        ("video", "video", "Video only"),
+        ("audio", "audio", "Audio only"),
+        ("both", "audio", "Audio only"),
+    ],
+)
+def test_systems_stand_in_their_classes_and_ours_among_its_own(predictions_of, tmp_path, modality, shown, heading):
+    dataset = DatasetParams(corpus="csv", classes=tuple("abcdefg"), num_folds=5)
+    folds = {1: predictions_of(dataset).assign(modality=modality, shown=shown)}
+    summary = summarise("dfew", dataset, folds, SummariseParams(bootstrap_samples=100), seed=0)
+    write_reports(summary, tmp_path)
+    text = (tmp_path / "results.md").read_text()
+    headings = [line[4:] for line in text.splitlines() if line.startswith("### ")]
+    assert headings == [
+        "Self-supervised, audio-visual",
+        "Adapters on pre-trained models, audio-visual",
+        "CLIP and CLAP",
+        "Multimodal language model",
+        "Video only",
+        "Audio only",
+    ]
+    assert [name for name in headings if section(text, name)[0].startswith("| ours, pooled |")] == [heading]
+    assert text.count("| ours, pooled |") == 1
+    systems = [row.split(" | ")[0][2:] for row in section(text, "Video only")]
+    assert [name for name in systems if "ours" not in name] == [
+        "MiRA-H", "S4D", "MAE-DFER", "SVFAP-B", "HiCMAE-B", "HiCMAE-S", "HiCMAE-T",
+    ]  # fmt: skip
+    assert "| S4D | 2025 | video | – | – | 76.68 |" in text
+    record = json.loads((tmp_path / "results.json").read_text())
+    assert record["system_class"].lower() == heading.lower()
+    classes = {result["system"]: result["system_class"] for result in record["published"]}
+    assert classes["CLAIP-Emo L/14"] == "CLIP and CLAP"
+    published = overview_markdown([record]).splitlines()[-1].split(" | ")[-1]
+    like = {"Self-supervised, audio-visual": "63.76 / 75.01 (HiCMAE-B)", "Video only": "61.92 / 73.10 (HiCMAE-B)"}
+    assert published == like.get(heading, "37.78 / 44.64 (WavLM-Plus)") + " |"
+
+
 def test_files_of_a_regression(affect, predictions_of, tmp_path):
     write_reports(summary_of("werewolf_xl", affect, predictions_of), tmp_path)
     text = (tmp_path / "results.md").read_text()

@@ -116,10 +116,9 @@ ABOUT: dict[str, About] = {
         folds="5 official ones. 9,172 clips are listed with a single label; 9,156 are left without those that have no "
         "sound, which `--probe` rejects. No speakers are known",
         metrics="UAR, WAR",
-        confirmed="names and label words (the corpus's README); lists, formats and counts (a description of the "
-        "release)",
-        unconfirmed="counts per class, folder and counts of the compound lists (told, not enforced), the order of the "
-        "43 classes",
+        confirmed="names and label words (the corpus's README); lists, formats and counts per fold and class (a "
+        "description of the release); counts per fold of the compound lists",
+        unconfirmed="the folder of the compound lists, the order of the 43 classes",
     ),
     "dfew": About(
         title="DFEW (Jiang et al., ACM Multimedia 2020)",
@@ -135,8 +134,8 @@ ABOUT: dict[str, About] = {
         ),
         folds="5 official ones; 11,697 clips with a single label. No speakers are known",
         metrics="UAR, WAR",
-        confirmed="labels (the corpus's README), folders (public readers), counts (its lists)",
-        unconfirmed="counts per class, so they are not compared",
+        confirmed="labels (the corpus's README), folders (public readers), counts per fold and class (its lists)",
+        unconfirmed="counts per class of folds 2 to 5, so they are not compared",
     ),
     "mer2023": About(
         title="MER 2023, track MER-MULTI (Lian et al., ACM Multimedia 2023)",

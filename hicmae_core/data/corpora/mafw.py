@@ -2,9 +2,9 @@
 
 Confirmed: names and compound labels such as ``anger_disgust_anxiety`` (the corpus's README); the lists, their format,
 and 9,172 clips in the single-label ones, of which 16 have no sound and 9,156 remain (a public description of the
-release, which agrees with the published counts). Unconfirmed: the compound lists' folder and counts, the id order of
-the 43 classes (here the 11 single ones first, then by name) and their 32 compound names, which come from a public
-benchmark.
+release, which agrees with the published counts); counts per class, and those of the compound lists per fold.
+Unconfirmed: the compound lists' folder, the id order of the 43 classes (here the 11 single ones first, then by name)
+and their 32 compound names, which come from a public benchmark.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora import avcaffe, crema_d, dfew, iemocap, mafw, mer2023, msp_improv, ravdess, werewolf_xl
-from hicmae_core.data.corpora.counts import Expected, in_all, per_class, per_fold, per_fold_and_class
+from hicmae_core.data.corpora.counts import Count, Expected, in_all, per_class, per_fold, per_fold_and_class
 
 
 class ReadyMade(NamedTuple):
@@ -29,6 +29,14 @@ _CREMA_D_COUNTS = per_fold_and_class(
     }
 )
 """The published lists leave out 1040_ITH_SAD_XX, of fold 3."""
+
+_MAFW_COUNTS: dict[str, Count] = {
+    "anger": (1388, 1390), "disgust": 639, "fear": 625, "happiness": (1236, 1242), "neutral": (1136, 1138),
+    "sadness": (1466, 1470), "surprise": (1070, 1072), "contempt": 236, "anxiety": 916, "helplessness": 262,
+    "disappointment": 182,
+}  # fmt: skip
+"""Without and with the 16 clips that have no audio, which some lists leave out."""
+_DFEW_FOLD_1 = dict(zip(dfew.CLASSES, (489, 379, 534, 435, 294, 29, 181), strict=True))
 
 
 def _of_classes(counts: tuple[Expected, ...], names: tuple[str, ...]) -> tuple[Expected, ...]:
@@ -62,19 +70,17 @@ READY_MADE: dict[str, ReadyMade] = {
     ),
     "mafw": ReadyMade(
         DatasetParams(corpus="mafw", classes=mafw.SINGLE, num_folds=5, labels="single"),
-        per_fold((1836, 1839), (1833, 1837), (1827, 1833), (1829, 1832), 1831)
-        + per_class(
-            dict(zip(mafw.SINGLE, (1374, 623, 609, 1226, 1122, 1454, 1056, 220, 900, 246, 166), strict=True)),
-            slack=16,
-            confirmed=False,
-        ),
+        per_fold((1836, 1839), (1833, 1837), (1827, 1833), (1829, 1832), 1831) + per_class(_MAFW_COUNTS),
     ),
     "mafw_43": ReadyMade(
         DatasetParams(corpus="mafw", classes=mafw.SINGLE + mafw.COMPOUND, num_folds=5, labels="compound"),
-        per_fold(1818, 1809, 1798, 1788, 1783, confirmed=False),
+        per_fold(1818, 1809, 1798, 1788, 1783),
     ),
     "dfew": ReadyMade(
-        DatasetParams(corpus="dfew", classes=dfew.CLASSES, num_folds=5), per_fold(2341, 2341, 2340, 2339, 2336)
+        DatasetParams(corpus="dfew", classes=dfew.CLASSES, num_folds=5),
+        per_fold(2341, 2341, 2340, 2339, 2336)
+        + per_class(dict(zip(dfew.CLASSES, (2445, 1894, 2669, 2173, 1469, 145, 902), strict=True)))
+        + per_fold_and_class({name: (count,) for name, count in _DFEW_FOLD_1.items()}),
     ),
     "mer2023": ReadyMade(
         DatasetParams(corpus="mer2023", classes=mer2023.CLASSES, num_folds=1),
