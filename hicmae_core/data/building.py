@@ -157,9 +157,7 @@ def _check_source(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams, na
     if not is_folder.any():
         return
     of_clips = rows.get("clip_path", pd.Series(None, rows.index))[is_folder].notna()
-    both = (
-        f", not its video file, which is there for {of_clips.sum()} of them (dataset.{name}.video: clips takes those)"
-    )
+    both = f"; for {of_clips.sum()} of them a video file is there, too, which dataset.{name}.video: clips would take"
     tell(
         f"{name}: the video of {is_folder.sum()} clips is a folder of face frames, such as "
         f"{rows['video_path'][is_folder].iloc[0]}{both if of_clips.any() else ''}"
@@ -185,6 +183,8 @@ def _with_status(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams) -> 
         absence = manifest[column].map({path: _absence(folder, path) for path in manifest[column].unique()})
         if column == "video_path":
             absence = absence.mask(is_folder, "")
+            other = (absence != "") & rows.get("clip_path", pd.Series(None, rows.index)).notna()
+            absence = absence.mask(other, absence + ", but a video file, which `video: clips` would take")
         _mark(manifest, absence != "", "missing", manifest[column] + ": " + absence)
     if dataset.task == "classification":
         reason = _unlisted("label", manifest["label_name"], dataset.classes)

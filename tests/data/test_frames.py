@@ -160,7 +160,9 @@ def test_what_is_wrong_with_a_clip_s_frames_is_a_row(mafw, tmp_path):
     (frames / "01005/3.jpg").write_bytes(b"damaged")
     manifest = built("mafw", root)[0].set_index("clip_id")
     assert manifest["status"].tolist() == ["missing", "no_video", "no_video", *["ok"] * 4, "missing", "ok", "ok"]
-    assert manifest.loc["00001", "reason"] == "data/frames/00001: no such file"
+    assert manifest.loc["00001", "reason"] == (
+        "data/frames/00001: no such file, but a video file, which `video: clips` would take"
+    )
     assert manifest.loc["00002", "reason"] == "data/frames/00002: this folder holds no image"
     manifest = built("mafw", root, probed=True)[0].set_index("clip_id")
     assert manifest["status"].to_dict() == {
