@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import posixpath
 import re
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -96,6 +98,11 @@ class CorpusParams(_Section):
 
 _MAX_NAME_LENGTH = 100
 _TABLE_COLUMNS = ("clip_id", "video", "audio", "subject", "fold", "label", "unit", "fps")
+_ANSWER_COLUMNS = (
+    *("video", "face", "part", "start_seconds", "end_seconds", "status", "reason", "model_sha256", "prediction"),
+    *("calibrated", "label"),
+)
+"""Columns of answers, beside which there is one for each class, or target of a regression."""
 
 
 def tracked_name(name: str) -> str:
@@ -115,26 +122,31 @@ def _name_problems(kind: str, names: tuple[str, ...]) -> list[str]:
             problems.append(f"{kind} name {name!r} must have letters, and no outer space or line break")
         elif len(name) > _MAX_NAME_LENGTH:
             problems.append(f"{kind} name {name[:40]!r}... has more than {_MAX_NAME_LENGTH} letters; shorten it")
-    return problems
+        elif name in _ANSWER_COLUMNS:
+            problems.append(f"{kind} name {name!r} is that of a column of answers; call it such as '{name}_'")
+    return problems + _same(names, _spelling, f"two {kind} names differ in case or in the coding of letters only")
+
+
+def _spelling(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def _same(names: tuple[str, ...], plain: Callable[[str], str], what: str) -> list[str]:
+    """A problem for each group of names that are one in plain form."""
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        groups.setdefault(plain(name), []).append(name)
+    return [f"{what}: {' and '.join(map(repr, same))}; rename one" for same in groups.values() if len(same) > 1]
 
 
 def _target_problems(targets: tuple[str, ...]) -> list[str]:
-    """Names of targets that are one where they are written: as columns, whose case does not matter, and in MLflow."""
+    """What is wrong with names of targets as those of columns and metrics."""
     problems = [
         f"a target may not be called {name!r}, as a column of a manifest.csv; call it such as '{name}_score'"
         for name in targets
         if name.casefold() in _TABLE_COLUMNS
     ]
-    for plain in (str.casefold, tracked_name):
-        groups: dict[str, list[str]] = {}
-        for name in dict.fromkeys(targets):
-            groups.setdefault(plain(name), []).append(name)
-        problems += [
-            f"the targets {' and '.join(map(repr, same))} are both {one!r} as names of columns or metrics; rename one"
-            for one, same in groups.items()
-            if len(same) > 1
-        ]
-    return problems
+    return problems + _same(targets, tracked_name, "two targets would share the name of their metrics in MLflow")
 
 
 class DatasetParams(_Section):

@@ -1,12 +1,15 @@
 """params.yaml: one door, every problem at once."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
 from hicmae_core.config import DatasetParams, FacesParams, Params, load_params, parse_params
+from stages import served_model
+from stages.cli import records
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -94,8 +97,20 @@ def test_every_field_of_every_section_is_documented():
         ({"classes": ("happy", "x" * 101)}, "class name 'x{40}'... has more than 100 letters"),
         ({"targets": ("a", "Label")}, "a target may not be called 'Label', as a column of a manifest.csv"),
         ({"targets": ("a", "fold")}, "may not be called 'fold'"),
-        ({"targets": ("a", "A")}, "the targets 'a' and 'A' are both 'a' as names of columns or metrics; rename one"),
-        ({"targets": ("a (1)", "a [1]")}, r"'a \(1\)' and 'a \[1\]' are both 'a _1_' as names"),
+        (
+            {"targets": ("a", "A")},
+            "two target names differ in case or in the coding of letters only: 'a' and 'A'; rename",
+        ),
+        (
+            {"targets": ("a (1)", "a [1]")},
+            r"share the name of their metrics in MLflow: 'a \(1\)' and 'a \[1\]'; rename one",
+        ),
+        (
+            {"classes": ("Sad", "sad")},
+            "two class names differ in case or in the coding of letters only: 'Sad' and 'sad'",
+        ),
+        ({"classes": ("caf\u00e9", "cafe\u0301")}, "differ in case or in the coding of letters only"),
+        ({"classes": ("x", "status")}, "class name 'status' is that of a column of answers"),
         ({"classes": ("b_c", "c"), "targets": ("a", "a_b")}, "two pairs of target and class .* column 'p_a_b_c'"),
     ],
 )
@@ -103,6 +118,13 @@ def test_names_that_could_not_be_told_apart_are_refused(change, message):
     values = {"corpus": "csv", "task": "multi_classification", "classes": ("x", "y"), "targets": ("a", "b")}
     with pytest.raises(ValueError, match=message):
         DatasetParams(**values | {"num_folds": 2} | change)
+
+
+def test_no_name_is_that_of_a_column_of_answers():
+    reader = SimpleNamespace(classes=("x",), value_names=())
+    for column in (*records._columns(reader), *served_model.TEXT_COLUMNS, "calibrated"):
+        with pytest.raises(ValueError, match=f"'{column}' is that of a column of answers|may not be called"):
+            DatasetParams(corpus="csv", task="regression", targets=(column,), num_folds=1)
 
 
 def test_any_other_name_is_taken():

@@ -114,3 +114,12 @@ def test_a_file_named_as_a_clip_is_taken_or_told(tmp_path: Path, name: str, take
     assert manifest["video_path"].tolist() == [taken]
     note = f"passed over 1 file (1 .rm) named as clips, such as {passed_over}"
     assert [line for line in told if "passed over" in line] == [f"{name}: {note}: not the extension of what is read"]
+
+
+def test_an_evaluation_file_without_utterances_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "Session1/dialog/EmoEvaluation"
+    folder.mkdir(parents=True)
+    (folder / "Ses01F_impro01.txt").write_text("[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5, 2.5, 2.5]\n")
+    (folder / "Ses01F_impro02.txt").write_text("% a file that was cut off\n")
+    with pytest.raises(ValueError, match=r"Ses01F_impro02\.txt: has no line such as"):
+        build_manifest("iemocap", READY_MADE["iemocap"].params, tmp_path, None, 1, 1.0)

@@ -281,6 +281,7 @@ def test_a_table_proposes_its_classes_and_folds(raw: Path, caplog: pytest.LogCap
         ((1, "fold", "split"), r"labels need a column fold.*split \(rename it to `fold` if it is that\)"),
         ((2, ",1,", ",one,"), "line 2: folds are whole numbers from 1, not 'one'"),
         ((2, ",1,", ",0,"), "without a gap; there are: 0, 1, 2"),
+        ((2, "angry", "Calm"), "differ in case or in the coding of letters only: 'Calm' and 'calm'"),
         ((2, ",1,", ",4,"), "without a gap; there are: 1, 2, 4"),
     ],
 )

@@ -41,6 +41,7 @@ _SYNONYMS = {
     "audio_path": ("audio", "sound", "wav", "audio_file"),
     "subject": ("speaker", "actor", "participant", "person", "subject_id", "speaker_id", "actor_id", "participant_id"),
     "test_fold": ("fold", "split", "cv_fold", "fold_id", "partition"),
+    "fps": ("fps", "frame_rate", "frames_per_second"),
     "label_name": ("label", "emotion", "class", "category", "expression", "target"),
 }
 """What else people call these columns, for hints."""

@@ -42,9 +42,9 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     if not evaluations:
         raise ValueError(f"{folder.root}: there is no Session1/dialog/EmoEvaluation/Ses01F_impro01.txt with labels")
     media = find_media(folder, dataset.video, _clip_of)
-    rows = []
+    rows: list[dict[str, object]] = []
     for evaluation in evaluations:
-        path = folder.root / evaluation
+        path, before = folder.root / evaluation, len(rows)
         for number, line in enumerate(read_text(path, errors="replace").splitlines(), start=1):
             if not re.match(r"\[\d", line):
                 continue
@@ -57,6 +57,8 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
             paths = media.of(clip_id, f"Session{session}/sentences/video/{clip_id}.mp4", f"face_aligned/{clip_id}")
             told = {"subject": f"Ses0{session}_{gender}", "label_name": label, "test_fold": session}
             rows.append({"clip_id": clip_id, **paths, **told})
+        if len(rows) == before:
+            raise ValueError(f"{path}: has no line such as `{_EXAMPLE}`")
     return pd.DataFrame(rows)
 
 
