@@ -385,7 +385,7 @@ class FinetuneParams(_Optimisation):
     init: Literal["pretrained", "scratch"] = "pretrained"
     """Start from pre-trained weights, or from random ones."""
     checkpoint: Path = Path("models/pretrain/model.safetensors")
-    """Pre-trained weights: a model.safetensors of this project, or a published .pth."""
+    """Pre-trained weights: a model.safetensors of this project, or a published checkpoint."""
     modality: Modality = "both"
     """Train and evaluate on both modalities or on one alone."""
     layer_decay: float = Field(default=0.75, gt=0, le=1)

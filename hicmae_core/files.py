@@ -83,6 +83,12 @@ def stand_in(start: bytes) -> str:
     return ""
 
 
+def brief(error: Exception) -> str:
+    """What a library says of a file, in one short line: some name each of hundreds of weights."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "weights_only" not in line]
+    return (lines[0] if lines else type(error).__name__)[:200]
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as handle:

@@ -31,7 +31,7 @@ def cross_validate(
     Args:
         dataset: A dataset of params.yaml; it becomes the one that is evaluated.
         folds: Which folds, 1-based; none means all.
-        checkpoint: Where fine-tuning starts: this project's own pre-training, or a published .pth file.
+        checkpoint: Where fine-tuning starts: this project's own pre-training, or a published checkpoint.
         modality: Train and evaluate on face and voice, or on one alone.
         max_parallel: Stages that may run at the same time.
     """

@@ -15,6 +15,7 @@ import numpy as np
 
 from hicmae_core.config import FacesParams
 from hicmae_core.devices import device_named
+from hicmae_core.files import brief, stand_in
 
 CAREFUL_SIZE = 640
 CAREFUL_SCORE = 0.3
@@ -204,7 +205,9 @@ class FaceAlignmentDetector:
         except ImportError as error:
             raise ValueError(f"detector {self.name} needs a package that is not installed: {error}") from None
         except Exception as error:  # each backend has its own way of refusing a file
-            raise ValueError(f"faces.weights: {self.weights} is not a weights file of {self.name}: {error}") from error
+            with open(self.weights, "rb") as file:
+                why = stand_in(file.read(1024)) or brief(error)
+            raise ValueError(f"faces.weights: {self.weights} is not a weights file of {self.name}: {why}") from error
 
 
 class WholePicture:

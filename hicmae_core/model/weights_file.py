@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hicmae_core.files import stand_in
+from hicmae_core.files import brief, stand_in
 from hicmae_core.progress import tell
 
 HEADER_KEY = "hicmae"
@@ -80,7 +80,7 @@ def own_header(path: Path) -> dict[str, Any] | None:
             header: dict[str, Any] | None = json.loads((file.metadata() or {}).get(HEADER_KEY, "null"))
             return header
     except (SafetensorError, ValueError) as error:
-        why = f"its header is damaged or does not fit its content, as of a file cut short ({error})"
+        why = f"its header is damaged or does not fit its content, as of a file cut short ({brief(error)})"
         raise _unreadable(path, why) from error
 
 
@@ -127,6 +127,8 @@ def _described(start: bytes) -> str:
     other = stand_in(start)
     if other:
         return f"it {other}"
+    if start.startswith(b"\x08") and b"pytorch" in start[:64]:
+        return "it is a program of ONNX; name the model that it was exported from"
     if start.startswith(_PICKLE) and start[1] in range(2, 6):  # its protocol
         return "it is a pickle that torch.save has not written, which could run code; write it with torch.save"
     if start[257:262] == b"ustar":
@@ -182,7 +184,7 @@ def _torch_load(path: Path, is_zip: bool) -> Any:
                     "weights alone: torch.save({'model': model.state_dict()}, 'weights.pth')",
                 ) from error
             raise _unreadable(
-                path, f"torch cannot read it, as of a file cut short or damaged ({_first_line(error)})"
+                path, f"torch cannot read it, as of a file cut short or damaged ({brief(error)})"
             ) from error
 
 
@@ -193,11 +195,6 @@ def _unknown_globals(path: Path, error: Exception) -> list[str]:
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
     except Exception:  # of a legacy or damaged file, only the first is known
         return _GLOBAL.findall(str(error))
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if "weights_only" not in line and line.strip()]
-    return (lines[0].strip() if lines else type(error).__name__)[:200]
 
 
 def _unwrapped(path: Path, content: Mapping[Any, Any]) -> Mapping[str, Tensor]:

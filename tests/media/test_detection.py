@@ -148,8 +148,16 @@ def test_a_wrong_weights_file_is_named(name, tmp_path):
 
 
 def test_weights_of_another_detector_are_refused(weights):
-    with pytest.raises(ValueError, match=r"retinaface.pth is not a weights file of sfd"):
+    with pytest.raises(ValueError, match=r"retinaface.pth is not a weights file of sfd: Error") as caught:
         FaceAlignmentDetector("sfd", weights["retinaface"])
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).count("weight") < 5  # torch names all that are missing
+
+
+def test_a_pointer_in_place_of_weights_is_told(tmp_path):
+    (tmp_path / "sfd.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n")
+    with pytest.raises(ValueError, match=r"sfd.pth is not a weights file of sfd: is a Git LFS pointer.*git lfs pull"):
+        FaceAlignmentDetector("sfd", tmp_path / "sfd.pth")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is not None, reason="onnxruntime is installed")

@@ -280,6 +280,7 @@ OTHER_FILES = {
     "zip of many": (lambda w: zipped(*map(str, range(99))), "it holds 0, 1, 2, 3, 4 ... and 94 more"),
     "TorchScript": (script, "a program of TorchScript"),
     "torch.export": (program, "a program of torch.export"),
+    "ONNX": (lambda w: b"\x08\x0a\x12\x07pytorch\x1a\x05" + bytes(600), "a program of ONNX"),
     "numpy": (lambda w: b"\x93NUMPY\x01\x00" + bytes(600), "neither torch.save nor safetensors has written it"),
     "noise": (lambda w: bytes(range(128, 256)) * 9, "neither torch.save nor safetensors has written it"),
     "half a zip": (lambda w: torch_file(w)[:-9000], "cut short or damaged"),
