@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from hicmae_core.evaluation.ablation_report import ablation_markdown, plot_ablat
 from hicmae_core.evaluation.embedding import Layout, features_of, lay_out, plot_layouts
 from hicmae_core.evaluation.fold_results import read_predictions
 from hicmae_core.evaluation.summary import HEADLINES
+from hicmae_core.evaluation.units import unit_in_words
 from hicmae_core.files import atomic_path, write_text
 from hicmae_core.model.artifact import load_classifier
 from stages import experiments, layout
@@ -24,6 +25,8 @@ from stages.experiments import Finished
 
 Found = Sequence[tuple[Experiment, Finished]]
 """Experiments of the plan that have run."""
+Predictions = Mapping[tuple[str, str, int], pd.DataFrame]
+"""Of the test clips of all folds, by protocol, arm and seed."""
 _CACHE = layout.CHECKPOINTS / "ablation"
 _PICTURED = {
     ("probe", "scratch"): "random weights, all clips",
@@ -49,28 +52,33 @@ def write_report(found: Found, root: Path) -> str:
     params = load_params(root / "params.yaml")
     name = params.evaluated[0]
     metric = HEADLINES[params.dataset[name].task][0]
-    table = _table(found, root, params, name, metric)
+    predictions = _predictions(found, root, name)
+    table = _table(predictions, params, name, metric)
+    unit = unit_in_words(next(iter(predictions.values())), params.dataset[name])
     with atomic_path(root / layout.REPORTS / "ablation.csv") as temporary:
         table.to_csv(temporary, index=False)
     plot_ablation(table, metric, root / layout.REPORTS / "ablation.png")
-    text = ablation_markdown(table, metric, params.summarise.confidence, _notes(found, params, name))
+    text = ablation_markdown(table, metric, params.summarise.confidence, _notes(found, params, name, unit))
     if _draw_features(found, root, params, name):
         text += "\n![Features](ablation-features.png)\n"
     write_text(root / layout.REPORTS / "ablation.md", text)
     return text
 
 
-def _table(found: Found, root: Path, params: Params, name: str, metric: str) -> pd.DataFrame:
-    """A row per protocol and arm that has run with all seeds."""
+def _predictions(found: Found, root: Path, name: str) -> Predictions:
     with ThreadPoolExecutor() as pool:
-        predictions = dict(
+        return dict(
             zip(
                 [(experiment.protocol.name, experiment.arm.name, experiment.seed) for experiment, _ in found],
-                pool.map(lambda pair: _predictions(*pair, root, name), found),
+                pool.map(lambda pair: _of_all_folds(*pair, root, name), found),
                 strict=True,
             )
         )
-    seeds = sorted({experiment.seed for experiment, _ in found})
+
+
+def _table(predictions: Predictions, params: Params, name: str, metric: str) -> pd.DataFrame:
+    """A row per protocol and arm that has run with all seeds."""
+    seeds = sorted({seed for _, _, seed in predictions})
     compared = []
     for protocol in PROTOCOLS:
         arms = {
@@ -86,19 +94,19 @@ def _table(found: Found, root: Path, params: Params, name: str, metric: str) -> 
     return pd.concat(compared, ignore_index=True)
 
 
-def _predictions(experiment: Experiment, done: Finished, root: Path, name: str) -> pd.DataFrame:
+def _of_all_folds(experiment: Experiment, done: Finished, root: Path, name: str) -> pd.DataFrame:
     folder = experiments.fetch(root, done, Path("results") / name, root / _CACHE)
     return pd.concat([read_predictions(folder / str(fold)) for fold in experiment.folds], ignore_index=True)
 
 
-def _notes(found: Found, params: Params, name: str) -> list[str]:
+def _notes(found: Found, params: Params, name: str, unit: str) -> list[str]:
     """What was run, and how to read the table."""
     folds = sorted({fold for experiment, _ in found for fold in experiment.folds})
     seeds = sorted({experiment.seed for experiment, _ in found})
     commits = sorted({done.baseline[:10] for _, done in found})
     return [
-        f"Dataset `{name}`; test folds {_listed(folds)}, which share no speaker with what is trained on; training "
-        f"seeds {_listed(seeds)}; started from commit {_listed(commits)}.",
+        f"Dataset `{name}`, scored by {unit}; test folds {_listed(folds)}, which share no speaker with what is trained "
+        f"on; training seeds {_listed(seeds)}; started from commit {_listed(commits)}.",
         f"The intervals come from {params.summarise.bootstrap_samples:,} bootstrap resamples of speakers and, "
         "independently, of seeds. Differences are to the first row, on the same speakers and seeds. "
         "docs/ablation.md says what the arms are.",

@@ -55,7 +55,9 @@ def main() -> None:
         write_json(layout.preparation_metrics("manifest", name), counts)
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
     speakers = speakers_in_words(manifest, labelled=dataset.task != "unlabelled")
-    print(f"{name}: {len(manifest)} clips, {statuses}; {speakers}")
+    num_units = manifest["unit"].nunique()
+    units = f"; {num_units} units, each scored as one" if num_units < len(manifest) else ""
+    print(f"{name}: {len(manifest)} clips, {statuses}; {speakers}{units}")
 
 
 if __name__ == "__main__":

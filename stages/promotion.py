@@ -12,6 +12,7 @@ from hicmae_core.config import Params
 from hicmae_core.evaluation.fold_results import PREDICTIONS_NAME
 from hicmae_core.evaluation.statistics import paired_difference
 from hicmae_core.evaluation.summary import HEADLINES
+from hicmae_core.evaluation.units import CLIP, unit_in_words
 from stages.mlflow_store import MlflowStore
 from stages.model_store import ModelStore
 from stages.registry import CANDIDATE, CHAMPION, model_name
@@ -27,8 +28,8 @@ class Verdict(NamedTuple):
 def promote(store: MlflowStore, params: Params, dataset: str) -> Verdict:
     """Let the candidate take the champion's place if it is better beyond doubt; else both aliases stay.
 
-    The two studies' test predictions, of all folds, are compared on the clips that both were tested on, by the
-    dataset's first metric (UAR of a classification). Subjects are drawn with replacement, the same for both. The
+    The two studies' test predictions, of all folds, are compared on the clips that both were tested on, scored by unit,
+    by the dataset's first metric (UAR of a classification). Subjects are drawn with replacement, the same for both. The
     whole interval of the difference must lie above zero. Where there is no champion, the candidate becomes it.
 
     Args:
@@ -37,7 +38,7 @@ def promote(store: MlflowStore, params: Params, dataset: str) -> Verdict:
         dataset: An evaluated dataset.
 
     Raises:
-        ValueError: If there is no candidate, or the two were tested on no common clip.
+        ValueError: If there is no candidate, or the two were tested on no common clip or scored by different units.
     """
     models, name = ModelStore(store), model_name(dataset)
     if dataset not in params.dataset:
@@ -68,15 +69,22 @@ def _compare(
     common = sorted(set(tables[0].index) & set(tables[1].index))
     if not common:
         raise ValueError(f"versions {candidate.version} and {champion.version} were tested on no common clip")
-    first, second = (table.loc[common].reset_index() for table in tables)
+    first, second = _same_units(*(table.loc[common].reset_index() for table in tables))
     rng = np.random.default_rng(params.seed)
     found = paired_difference(first, second, described, metric, settings.bootstrap_samples, settings.confidence, rng)
-    where = f"on {len(common)} clips of {first['subject'].nunique()} subjects"
+    units = "" if unit_in_words(first, described) == CLIP else f"{first['unit'].nunique()} units of "
+    where = f"on {units}{len(common)} clips of {first['subject'].nunique()} subjects"
     if found.interval is None:
         return False, f"{metric} {found.value:+.3f} {where}; one subject says nothing about others"
     low, high = found.interval
     level = f"{100 * settings.confidence:g} % interval"
     return low > 0, f"{metric} {found.value:+.3f} {where}, {level} {low:+.3f} to {high:+.3f}"
+
+
+def _same_units(*tables: pd.DataFrame) -> list[pd.DataFrame]:
+    """The tables of the same clips; one from before there were units is given the other's."""
+    known = next((table["unit"] for table in tables if "unit" in table), tables[0]["clip_id"])
+    return [table if "unit" in table else table.assign(unit=known) for table in tables]
 
 
 def _predictions(store: MlflowStore, version: ModelVersion) -> pd.DataFrame:

@@ -41,7 +41,9 @@ def views_of_study(study: Run, dataset: DatasetParams) -> dict[str, str]:
         "orderByKey": "tags.`fold`",
         "orderByAsc": True,
         "selectedColumns": _columns(
-            metrics=[*tested, "test_num_clips", "train_loss", "samples_per_second"], params=_RECIPE, tags=["fold"]
+            metrics=[*tested, "test_num_units", "test_num_clips", "train_loss", "samples_per_second"],
+            params=_RECIPE,
+            tags=["fold"],
         ),
         **_charts(
             {

@@ -78,6 +78,7 @@ def build_manifest(
     if rows.empty:
         raise ValueError(f"{root}: there are no clips of {corpus.name} ({corpus.description}) in this folder")
     _check_ids(rows, root)
+    rows["unit"] = _units(rows, root)
     _check_paths(rows, root)
     rows["fps"] = _declared_rates(rows, dataset, root)
     _check_source(rows, folder, dataset, name, tell)
@@ -107,15 +108,33 @@ def _of_used_classes(rows: pd.DataFrame, corpus: Corpus, dataset: DatasetParams,
 def _check_ids(rows: pd.DataFrame, root: Path) -> None:
     if rows["clip_id"].isna().any() or rows["video_path"].isna().any():
         raise ValueError(f"{root}: {rows[['clip_id', 'video_path']].isna().any(axis=1).sum()} rows lack an id or file")
-    ids = rows["clip_id"].astype("str")
-    odd = ids[ids.str.contains(r"[\x00-\x1f\x7f]") | (ids.str.len() > _MAX_ID_LENGTH)]
-    if len(odd):
-        what = f"has control characters or more than {_MAX_ID_LENGTH} letters"
-        raise ValueError(f"{root}: clip id {odd.iloc[0][:80]!r} {what}; give it a plain name")
+    _check_names(rows["clip_id"].astype("str"), "clip id", root)
     twice = rows[rows["clip_id"].duplicated(keep=False)].groupby("clip_id")["video_path"].agg(", ".join)
     if len(twice):
         names = "; ".join(f"{clip_id} is {files}" for clip_id, files in twice.head(5).items())
         raise ValueError(f"{root}: {len(twice)} clip ids are not unique; give each clip its own ({names})")
+
+
+def _check_names(names: pd.Series, what: str, root: Path) -> None:
+    odd = names[names.str.contains(r"[\x00-\x1f\x7f]") | (names.str.len() > _MAX_ID_LENGTH)]
+    if len(odd):
+        problem = f"has control characters or more than {_MAX_ID_LENGTH} letters"
+        raise ValueError(f"{root}: {what} {odd.iloc[0][:80]!r} {problem}; give it a plain name")
+
+
+def _units(rows: pd.DataFrame, root: Path) -> pd.Series:
+    """Each clip's unit: what the adapter says, else its own id, which no other clip may have been given as a unit."""
+    clip_ids = rows["clip_id"].astype("str")
+    if "unit" not in rows:
+        return clip_ids
+    given = rows["unit"].astype("str").str.strip().replace("", None)
+    _check_names(given.dropna(), "unit", root)
+    mixed = rows[given.isna() & clip_ids.isin(given.dropna())]
+    if len(mixed):
+        name = mixed["clip_id"].iloc[0]
+        others = ", ".join(clip_ids[given == name].head(5))
+        raise ValueError(f"{root}: clip {name} has no unit, but is the unit of {others}; give clip {name} a unit, too")
+    return given.fillna(clip_ids)
 
 
 def _check_paths(rows: pd.DataFrame, root: Path) -> None:

@@ -63,6 +63,7 @@ class ClipDataset:
             unlabelled.
         model: The model's input geometry.
         subjects: Each clip's speaker, None where unknown.
+        units: What each clip is scored with (`hicmae_core.data.units`); None scores each by itself.
         modality: What is read. Of a video's sound nothing is, and of the faces behind a sound their number alone,
             which says where its windows lie.
 
@@ -76,6 +77,7 @@ class ClipDataset:
     labels: np.ndarray | None
     model: ModelParams
     subjects: Sequence[str | None] | None = None
+    units: Sequence[str] | None = None
     modality: Modality = "both"
 
     def __post_init__(self) -> None:
@@ -95,7 +97,7 @@ class ClipDataset:
         model: ModelParams,
         modality: Modality = "both",
     ) -> ClipDataset:
-        """The clips `clip_ids` with the labels and subjects that a manifest, a row for each, gives them."""
+        """The clips `clip_ids` with the labels, subjects and units that a manifest, a row for each, gives them."""
         rows = manifest.set_index("clip_id").loc[list(clip_ids)]
         labels: np.ndarray | None = None
         if dataset.task == "classification":
@@ -104,7 +106,7 @@ class ClipDataset:
             dtype = np.int64 if dataset.task == "multi_classification" else np.float32
             labels = rows[[f"target_{name}" for name in dataset.targets]].to_numpy(dtype=dtype)
         subjects = [None if pd.isna(subject) else str(subject) for subject in rows["subject"]]
-        return cls(faces, audio, list(clip_ids), labels, model, subjects, modality)
+        return cls(faces, audio, list(clip_ids), labels, model, subjects, rows["unit"].tolist(), modality)
 
     def __len__(self) -> int:
         return len(self.clip_ids)

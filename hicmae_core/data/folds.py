@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -48,13 +48,13 @@ def split(
         fold: The test fold, 1-based.
         dataset: Its classes, targets and number of folds.
         selection: ``validation`` holds a part out.
-        validation_fraction: Share of the speakers held out; where no speaker is known, of the clips, such that each
-            class (combination of classes, or of values) has its share to within one clip.
+        validation_fraction: Share of the speakers held out; where no speaker is known, of the units, such that each
+            class (combination of classes, or of values) has its share to within one unit. No unit is in both parts.
         seed: Decides who is held out, together with `fold`.
 
     Raises:
-        ValueError: If the fold is out of range, either part is empty, a speaker is both trained on and tested, or a
-            class is missing from either part, which with `dataset.allow_incomplete` is a warning.
+        ValueError: If the fold is out of range, either part is empty, a speaker or unit is both trained on and tested,
+            or a class is missing from either part, which with `dataset.allow_incomplete` is a warning.
     """
     _check_range(fold, dataset)
     _check_fold(manifest, fold, dataset)
@@ -70,27 +70,28 @@ def split(
 def few_labels(
     manifest: pd.DataFrame, clip_ids: Sequence[str], dataset: DatasetParams, fraction: float, seed: int, fold: int
 ) -> list[str]:
-    """A share of the training clips, as if no more had been labelled.
+    """A share of the training clips, as if no more had been labelled: whole units, which are what labels are given to.
 
     Args:
         manifest: Usable clips.
         clip_ids: The training clips.
         dataset: Its classes and targets.
-        fraction: Share of each class's (combination of classes') clips, at least one of each; of all clips, in a
-            regression. A larger share holds all clips of a smaller one.
-        seed: Decides which clips, together with `fold`.
+        fraction: Share of each class's (combination of classes') units, at least one of each; of all units, in a
+            regression. A larger share holds all units of a smaller one.
+        seed: Decides which units, together with `fold`.
         fold: The test fold, 1-based.
 
     Returns:
         Ids in the order of `clip_ids`.
     """
-    rows = manifest.set_index("clip_id").loc[list(clip_ids)]
+    clips = manifest.set_index("clip_id").loc[list(clip_ids)]
+    rows = clips.drop_duplicates("unit")
     shuffled = rows.iloc[np.random.default_rng([seed, fold, len("few labels")]).permutation(len(rows))]
     labels = [np.zeros(len(rows))] if dataset.task == "regression" else _label_columns(dataset)
     groups = shuffled.groupby(labels, dropna=False)
     wanted = (fraction * groups["test_fold"].transform("size")).round().clip(lower=1)
-    chosen = set(shuffled.index[groups.cumcount() < wanted])
-    return [clip_id for clip_id in clip_ids if clip_id in chosen]
+    chosen = shuffled.loc[groups.cumcount() < wanted, "unit"]
+    return [str(clip_id) for clip_id in clips.index[clips["unit"].isin(chosen)]]
 
 
 def training_parts(
@@ -128,9 +129,10 @@ def check_folds(manifest: pd.DataFrame, dataset: DatasetParams) -> None:
         dataset: Its classes, targets and number of folds.
 
     Raises:
-        ValueError: As `split`, and if a clip's fold is out of range. With `dataset.allow_incomplete` a fold without
-            test or training clips is passed over with a warning.
+        ValueError: As `split`, and if a clip's fold is out of range, or the clips of a unit differ in subject, label or
+            fold. With `dataset.allow_incomplete` a fold without test or training clips is passed over with a warning.
     """
+    _check_units(manifest, dataset)
     beyond = manifest[~manifest["test_fold"].between(1, dataset.num_folds).fillna(True).astype(bool)]
     if len(beyond):
         row = beyond.iloc[0]
@@ -165,8 +167,42 @@ def _check_fold(manifest: pd.DataFrame, fold: int, dataset: DatasetParams) -> No
             f"fold {fold}: {len(both)} speakers are both trained on and tested ({names}); "
             "give all clips of a speaker the same fold"
         )
+    units = set(manifest.loc[tested, "unit"]) & set(manifest.loc[~tested, "unit"])
+    if units:
+        clips = manifest[manifest["unit"] == min(units)]
+        tested_ones, others = (", ".join(clips.loc[part, "clip_id"].head(5)) for part in (tested, ~tested))
+        raise ValueError(
+            f"fold {fold}: {len(units)} units are both trained on and tested, such as unit {min(units)} "
+            f"({tested_ones} tested, {others} not); give all clips of a unit the same fold"
+        )
     _check_part(manifest[tested], dataset, f"the test part of fold {fold}")
     _check_part(manifest[~tested], dataset, f"the training part of fold {fold}")
+
+
+def _check_units(manifest: pd.DataFrame, dataset: DatasetParams) -> None:
+    """Demand that the clips of a unit have one subject, label and fold: they are scored as one."""
+    words = {"subject": "subject", **{column: column.replace("_", " ") for column in _label_columns(dataset)}}
+    repeated = manifest[manifest["unit"].duplicated(keep=False)]
+    for column, word in {**words, "test_fold": "fold"}.items():
+        numbers = repeated.groupby("unit", sort=False)[column].nunique(dropna=False)
+        torn = numbers.index[numbers > 1]
+        if not len(torn):
+            continue
+        differing = [
+            f"{_in_words(value, column, dataset)} of {', '.join(clips['clip_id'].head(5))}"
+            for value, clips in repeated[repeated["unit"] == torn[0]].groupby(column, sort=False, dropna=False)
+        ]
+        raise ValueError(
+            f"{len(torn)} units have clips that differ in their {word}, such as unit {torn[0]}: "
+            f"{'; '.join(differing)}; a unit is scored as one: give its clips one {word}, or units of their own"
+        )
+
+
+def _in_words(value: Any, column: str, dataset: DatasetParams) -> str:
+    if pd.isna(value):
+        return "none"
+    is_class = bool(dataset.classes) and column in _label_columns(dataset)
+    return dataset.classes[int(value)] if is_class else str(value)
 
 
 def _check_part(rows: pd.DataFrame, dataset: DatasetParams, part: str) -> None:
@@ -196,19 +232,18 @@ def _label_columns(dataset: DatasetParams) -> list[str]:
 def _held_out(
     train: pd.DataFrame, dataset: DatasetParams, fraction: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Which rows validate: whole speakers (a clip of an unknown one is its own), else a stratified share of the clips.
+    """Which rows validate: whole speakers (a unit of an unknown one is its own), else a stratified share of the units.
 
-    Stratified: the clips, shuffled and then sorted by label, are taken at even distances.
+    Stratified: the units, shuffled and then sorted by label, are taken at even distances.
     """
     if train["subject"].notna().any():
-        groups = train["subject"].fillna(train["clip_id"])
+        groups = train["subject"].fillna(train["unit"])
         names = rng.permutation(sorted(groups.unique()))
         return groups.isin(names[: max(1, round(fraction * len(names)))]).to_numpy()
     columns = _label_columns(dataset)
-    shuffled = train[columns].reset_index(drop=True).sample(frac=1, random_state=rng)
+    units = train.drop_duplicates("unit")
+    shuffled = units[columns].reset_index(drop=True).sample(frac=1, random_state=rng)
     order = shuffled.sort_values(columns, kind="stable").index.to_numpy()
-    number = max(1, round(fraction * len(train)))
-    places = np.floor((np.arange(number) + rng.random()) * len(train) / number).astype(np.int64)
-    held_out = np.zeros(len(train), dtype=bool)
-    held_out[order[places]] = True
-    return held_out
+    number = max(1, round(fraction * len(units)))
+    places = np.floor((np.arange(number) + rng.random()) * len(units) / number).astype(np.int64)
+    return train["unit"].isin(units["unit"].iloc[order[places]]).to_numpy()

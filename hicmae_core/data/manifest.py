@@ -20,6 +20,7 @@ COLUMN_TYPES = {
     "video_path": "str",
     "audio_path": "str",
     "subject": "str",
+    "unit": "str",
     "label": "Int64",
     "label_name": "str",
     "test_fold": "Int64",
@@ -32,7 +33,8 @@ COLUMN_TYPES = {
     "reason": "str",
 }
 MANIFEST_COLUMNS = tuple(COLUMN_TYPES)
-"""Paths are relative to the raw folder; ``label`` is the class id; ``sha256`` is the video file's and ``audio_sha256``
+"""Paths are relative to the raw folder; ``unit`` names what is scored as one, the clip itself or a group of clips
+(`hicmae_core.data.units`); ``label`` is the class id; ``sha256`` is the video file's and ``audio_sha256``
 that of the file with the sound, often the same; ``status`` is ``ok`` or a short code, explained by ``reason``. Each
 target adds a column ``target_<name>``: floats for regression, class ids where several targets are classified."""
 
@@ -49,7 +51,7 @@ def write_manifest(path: Path, manifest: pd.DataFrame) -> None:
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
-    """Read what `write_manifest` wrote.
+    """Read what `write_manifest` wrote; a clip without a unit is its own.
 
     Raises:
         ValueError: If there is no such file or it is no manifest.
@@ -60,7 +62,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
     missing = [column for column in MANIFEST_COLUMNS if column not in manifest]
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; make it again with `python -m stages.prepare`")
-    return manifest
+    return manifest.assign(unit=manifest["unit"].fillna(manifest["clip_id"]))
 
 
 def counts_by_status(rows: pd.DataFrame) -> dict[str, int]:

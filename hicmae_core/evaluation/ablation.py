@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from hicmae_core.config import DatasetParams, SummariseParams
 from hicmae_core.evaluation.statistics import pooled, unit_sums
+from hicmae_core.evaluation.units import unit_names
 
 
 class _Scores(NamedTuple):
     by_seed: NDArray[np.float64]
-    """Of each seed, all its test clips together, ``[num_seeds]``."""
+    """Of each seed, all its tested units together, ``[num_seeds]``."""
     value: float
     """Of the predictions of all seeds together."""
     drawn: NDArray[np.float64]
@@ -30,7 +31,7 @@ def compare_arms(
     settings: SummariseParams,
     seed: int,
 ) -> pd.DataFrame:
-    """Compare arms that were tested on the same clips with the same training seeds.
+    """Compare arms that were tested on the same clips, scored by unit, with the same training seeds.
 
     The bootstrap draws speakers and, independently, training seeds, both with replacement (the pigeonhole bootstrap
     of crossed random effects; Owen 2007, "The pigeonhole bootstrap"): the intervals speak of other speakers and of
@@ -50,7 +51,7 @@ def compare_arms(
         seed or speaker only, or no such baseline.
 
     Raises:
-        ValueError: If two tables differ in their clips, or arms in their number of seeds.
+        ValueError: If two tables differ in their clips or units, or arms in their number of seeds.
     """
     tables = {arm: [table.sort_values("clip_id") for table in by_seed] for arm, by_seed in predictions.items()}
     _check_alike(tables)
@@ -73,13 +74,15 @@ def compare_arms(
 
 def _check_alike(tables: Mapping[str, Sequence[pd.DataFrame]]) -> None:
     first_arm, first = next(iter(tables.items()))
-    clips = first[0]["clip_id"].tolist()
+    clips, units = first[0]["clip_id"].tolist(), unit_names(first[0]).tolist()
     for arm, by_seed in tables.items():
         if len(by_seed) != len(first):
             raise ValueError(f"{arm} has {len(by_seed)} seeds, {first_arm} has {len(first)}")
         for table in by_seed:
             if table["clip_id"].tolist() != clips:
                 raise ValueError(f"{arm} was not tested on the same clips as {first_arm}; run both again")
+            if unit_names(table).tolist() != units:
+                raise ValueError(f"{arm} was not scored by the same units as {first_arm}; run both again")
 
 
 def _scores(

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from hicmae_core.config import DatasetParams
+from hicmae_core.data.units import Units
 from hicmae_core.evaluation.drawing import BLUE, GREY, ORANGE, drawable, save_figure
 from hicmae_core.evaluation.fold_results import actual_and_predicted
+from hicmae_core.evaluation.units import unit_names
 from hicmae_core.files import write_json
 
 CALIBRATION_NAME = "calibration.json"
@@ -30,36 +32,42 @@ Floats = NDArray[np.float64]
 
 
 class Reliability(NamedTuple):
-    """Clips sorted into bins; empty bins are left out."""
+    """Units of evaluation sorted into bins; empty bins are left out."""
 
     said: Floats
     """Mean probability of the predicted class, or mean predicted value, ``[bins]``."""
     true: Floats
     """Fraction that is right, or mean actual value, ``[bins]``."""
-    num_clips: NDArray[np.int64]
+    num_units: NDArray[np.int64]
     """``[bins]``."""
 
     @property
     def expected_error(self) -> float:
-        """Expected calibration error: the mean gap between the two, each clip counting once."""
-        return float(np.average(np.abs(self.said - self.true), weights=self.num_clips))
+        """Expected calibration error: the mean gap between the two, each unit counting once."""
+        return float(np.average(np.abs(self.said - self.true), weights=self.num_units))
 
 
 class Target(NamedTuple):
-    """What a table of predictions says of one target's classes."""
+    """What a table of predictions says of one target's classes, by clip or by unit."""
 
     log_probabilities: Floats
-    """``[num_clips, C]``."""
+    """``[N, C]``."""
     labels: NDArray[np.int64]
-    """Class ids, ``[num_clips]``."""
+    """Class ids, ``[N]``."""
 
     def scaled(self, temperatures: Floats) -> Target:
-        """The same with the log-probabilities of each clip divided by a temperature, ``[num_clips]``."""
+        """The same with the log-probabilities of each clip divided by a temperature, ``[N]``."""
         return Target(log_softmax(self.log_probabilities / temperatures[:, None], axis=1), self.labels)
+
+    def by_unit(self, units: Units) -> Target:
+        """The mean probabilities of each unit's clips."""
+        if units.are_clips:
+            return self
+        return Target(_log(units.mean(np.exp(self.log_probabilities))), self.labels[units.first])
 
     @property
     def negative_log_likelihood(self) -> float:
-        """Mean over the clips, nats."""
+        """Mean, nats."""
         return float(-self.log_probabilities[np.arange(len(self.labels)), self.labels].mean())
 
     @property
@@ -72,12 +80,11 @@ class Target(NamedTuple):
 
 
 def targets_of(predictions: pd.DataFrame, dataset: DatasetParams) -> dict[str, Target]:
-    """A table of predictions (`prediction.predict`) of classes by target; that of a classification has no name."""
+    """The clips of a table of predictions (`prediction.predict`) by target; that of a classification has no name."""
     found = {}
     for name, suffix in zip(dataset.targets or ("",), dataset.suffixes, strict=True):
         probabilities = predictions[[f"p{suffix}_{label}" for label in dataset.classes]].to_numpy(np.float64)
-        tiny = np.finfo(np.float64).tiny
-        found[name] = Target(np.log(np.maximum(probabilities, tiny)), predictions[f"label{suffix}"].to_numpy(np.int64))
+        found[name] = Target(_log(probabilities), predictions[f"label{suffix}"].to_numpy(np.int64))
     return found
 
 
@@ -85,10 +92,11 @@ def write_calibration(predictions: pd.DataFrame, dataset: DatasetParams, out_dir
     """Write ``reliability.png`` and ``calibration.json``.
 
     Of classes: probability against how often it is right, plain and, if every fold has temperatures, scaled by them. Of
-    values: actual against predicted ones, in tenths of the clips.
+    values: actual against predicted ones, in tenths of the units. What is counted are units of evaluation. A
+    temperature is of clips: each clip is scaled before the probabilities of a unit's clips are averaged.
 
     Args:
-        predictions: Test predictions of all folds, with a ``fold`` column.
+        predictions: Test predictions of the clips of all folds, with a ``fold`` column.
         dataset: What is predicted.
         out_dir: Where.
 
@@ -96,13 +104,15 @@ def write_calibration(predictions: pd.DataFrame, dataset: DatasetParams, out_dir
         What is in ``calibration.json``, by target (``classes`` where there is but one label).
     """
     curves: dict[str, dict[str, Reliability]]
+    units = Units(unit_names(predictions).tolist())
+    counts = {"num_clips": len(predictions), "num_units": len(units.first)}
     if dataset.task == "regression":
         actual, predicted = actual_and_predicted(predictions, dataset)
         curves = {
             name: {PLAIN: _by_tenths(predicted[:, index], actual[:, index])}
             for index, name in enumerate(dataset.targets)
         }
-        record: dict[str, Any] = {name: {"num_clips": len(predictions)} for name in curves}
+        record: dict[str, Any] = dict.fromkeys(curves, counts)
     else:
         curves, record = {}, {}
         for (name, plain), suffix in zip(targets_of(predictions, dataset).items(), dataset.suffixes, strict=True):
@@ -110,10 +120,11 @@ def write_calibration(predictions: pd.DataFrame, dataset: DatasetParams, out_dir
             by_fold = _temperatures(predictions, f"temperature{suffix}")
             if by_fold is not None:
                 versions[SCALED] = plain.scaled(predictions[f"temperature{suffix}"].to_numpy(np.float64))
+            versions = {title: target.by_unit(units) for title, target in versions.items()}
             curves[name] = {title: target.reliability for title, target in versions.items()}
             likelihoods = {title: target.negative_log_likelihood for title, target in versions.items()}
             record[name or "classes"] = {
-                "num_clips": len(plain.labels),
+                **counts,
                 "temperature_by_fold": by_fold,
                 **{
                     title: {
@@ -129,7 +140,8 @@ def write_calibration(predictions: pd.DataFrame, dataset: DatasetParams, out_dir
 
 
 def plot_reliability(curves: Mapping[str, Mapping[str, Reliability]], path: Path, of_values: bool) -> None:
-    """Draw what is true against what is said: a panel per target, in it a curve by title; marks grow with their clips.
+    """Draw what is true against what is said: a panel per target, in it a curve by title; marks grow with their
+    units.
 
     Args:
         curves: By target and title; at most two titles.
@@ -152,10 +164,16 @@ def _draw(axes: Axes, by_title: Mapping[str, Reliability]) -> None:
     for (title, curve), colour in zip(by_title.items(), (BLUE, ORANGE), strict=False):
         label = f"{title}: mean gap {curve.expected_error:.3f}"
         axes.plot(curve.said, curve.true, color=colour, linewidth=1.5, label=label)
-        axes.scatter(curve.said, curve.true, s=12 + 200 * curve.num_clips / curve.num_clips.sum(), c=colour)
+        axes.scatter(curve.said, curve.true, s=12 + 200 * curve.num_units / curve.num_units.sum(), c=colour)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.legend(loc="upper left", fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _log(probabilities: Floats) -> Floats:
+    """Logs; of a probability of 0, of the smallest number."""
+    logs: Floats = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    return logs
 
 
 def _temperatures(predictions: pd.DataFrame, column: str) -> dict[str, float] | None:
@@ -171,8 +189,8 @@ def _by_tenths(said: Floats, true: Floats) -> Reliability:
 
 
 def _binned(said: Floats, true: Floats, bins: NDArray[np.int64]) -> Reliability:
-    num_clips = np.bincount(bins, minlength=NUM_BINS)
-    used = num_clips > 0
+    num_units = np.bincount(bins, minlength=NUM_BINS)
+    used = num_units > 0
     sums = (np.bincount(bins, weights=values, minlength=NUM_BINS)[used] for values in (said, true))
-    mean_said, mean_true = (values / num_clips[used] for values in sums)
-    return Reliability(mean_said, mean_true, num_clips[used].astype(np.int64))
+    mean_said, mean_true = (values / num_units[used] for values in sums)
+    return Reliability(mean_said, mean_true, num_units[used].astype(np.int64))

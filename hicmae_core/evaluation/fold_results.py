@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.evaluation.metrics import classification_metrics, regression_metrics
+from hicmae_core.evaluation.units import by_unit, unit_names
 from hicmae_core.files import atomic_path, write_json
 
 PREDICTIONS_NAME = "predictions.parquet"
@@ -18,14 +19,15 @@ CONFUSION_NAME = "confusion.csv"
 
 
 def actual_and_predicted(predictions: pd.DataFrame, dataset: DatasetParams) -> tuple[NDArray, NDArray]:
-    """Class ids, or values of a regression, of a table of predictions: twice `[num_clips, num_targets]`."""
+    """Class ids, or values of a regression, of a table of predictions, by unit: twice `[num_units, num_targets]`."""
+    rows = by_unit(predictions, dataset)
     kinds = ("target", "output") if dataset.task == "regression" else ("label", "prediction")
-    actual, predicted = (predictions[[kind + suffix for suffix in dataset.suffixes]].to_numpy() for kind in kinds)
+    actual, predicted = (rows[[kind + suffix for suffix in dataset.suffixes]].to_numpy() for kind in kinds)
     return actual, predicted
 
 
 def metrics_of(predictions: pd.DataFrame, dataset: DatasetParams) -> dict[str, float]:
-    """Metrics of a table of predictions (`prediction.predict`), in the order they are reported.
+    """Metrics of a table of predictions (`prediction.predict`) by unit, in the order they are reported.
 
     Raises:
         ValueError: If the table is empty, or a label is not one of the dataset's classes.
@@ -37,14 +39,14 @@ def metrics_of(predictions: pd.DataFrame, dataset: DatasetParams) -> dict[str, f
 
 
 def plot_rows(predictions: pd.DataFrame, dataset: DatasetParams) -> pd.DataFrame:
-    """Columns ``actual`` and ``predicted``, and where there are several targets ``target``: a row per clip and target.
+    """Columns ``actual`` and ``predicted``, and where there are several targets ``target``: a row per unit and target.
 
     Values of a regression, or names of classes, which begin with their target's, so that a single confusion matrix
     of all rows is made of one block per target.
     """
-    actual, predicted = (values.T.ravel() for values in actual_and_predicted(predictions, dataset))
-    rows = pd.DataFrame({"actual": actual, "predicted": predicted})
-    targets = pd.Series(np.repeat(dataset.targets, len(predictions)))
+    actual, predicted = actual_and_predicted(predictions, dataset)
+    rows = pd.DataFrame({"actual": actual.T.ravel(), "predicted": predicted.T.ravel()})
+    targets = pd.Series(np.repeat(dataset.targets, len(actual)))
     if dataset.task != "regression":
         rows = rows.apply(lambda ids: ids.map(dict(enumerate(dataset.classes))))
     if dataset.task == "multi_classification":
@@ -55,10 +57,10 @@ def plot_rows(predictions: pd.DataFrame, dataset: DatasetParams) -> pd.DataFrame
 
 
 def write_fold_results(predictions: pd.DataFrame, dataset: DatasetParams, out_dir: Path) -> dict[str, float]:
-    """Write one fold's ``predictions.parquet``, ``metrics.json`` and ``confusion.csv``.
+    """Write one fold's ``predictions.parquet``, a row per clip, and by unit ``metrics.json`` and ``confusion.csv``.
 
-    The metrics are fractions, with ``num_clips`` and ``num_subjects`` (known ones) beside them; ``confusion.csv`` is
-    `plot_rows`, as DVC's ``confusion`` template wants it.
+    The metrics are fractions, with ``num_clips``, ``num_units`` and ``num_subjects`` (known ones) beside them;
+    ``confusion.csv`` is `plot_rows`, as DVC's ``confusion`` template wants it.
 
     Returns:
         What is in ``metrics.json``.
@@ -66,7 +68,11 @@ def write_fold_results(predictions: pd.DataFrame, dataset: DatasetParams, out_di
     Raises:
         ValueError: As `metrics_of`.
     """
-    counts = {"num_clips": len(predictions), "num_subjects": int(predictions["subject"].nunique())}
+    counts = {
+        "num_clips": len(predictions),
+        "num_units": unit_names(predictions).nunique(),
+        "num_subjects": int(predictions["subject"].nunique()),
+    }
     metrics = {**metrics_of(predictions, dataset), **counts}
     with atomic_path(out_dir / PREDICTIONS_NAME) as temporary:
         predictions.to_parquet(temporary, index=False)

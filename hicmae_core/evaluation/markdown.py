@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hicmae_core.evaluation.published import CLASSES
+from hicmae_core.evaluation.units import CLIP
 
 Record = Mapping[str, Any]
 
@@ -46,9 +47,9 @@ def results_markdown(record: Record) -> str:
     """The report of one dataset."""
     parts = [f"# Results on {record['dataset']}", _introduction(record), _metrics_table(record), _interval_note(record)]
     if record["targets"]:
-        parts += ["## Per target", "Pooled test clips, with their intervals.", _target_table(record)]
+        parts += ["## Per target", f"Pooled test {_scored(record)}, with their intervals.", _target_table(record)]
     if record["classes"]:
-        parts += ["## Confusion", "Pooled test clips: rows are actual classes, columns predicted ones."]
+        parts += ["## Confusion", f"Pooled test {_scored(record)}: rows are actual classes, columns predicted ones."]
         parts += [_confusion_table(record, name) for name in record["targets"] or [""]]
     parts += ["![Actual against predicted](confusion.png)", "![Metrics per fold](folds.png)"]
     parts += ["![Spread over folds](boxes.png)"]
@@ -66,7 +67,7 @@ def short_markdown(record: Record) -> str:
 
 def overview_markdown(records: Sequence[Record]) -> str:
     """The report over datasets: a row each, with the metrics published for the first system of its class, or two."""
-    header = ["dataset", "folds", "clips", "metrics", "over folds", "pooled", "published"]
+    header = ["dataset", "folds", "scored", "metrics", "over folds", "pooled", "published"]
     rows = []
     for record in records:
         published = next((r for r in record["published"] if r["system_class"] == record["system_class"]), None)
@@ -76,7 +77,7 @@ def overview_markdown(records: Sequence[Record]) -> str:
             [
                 f"[{record['dataset']}](reports/{record['dataset']}/results.md)",
                 f"{len(record['folds'])} of {record['num_folds']}",
-                f"{record['num_clips']:,}",
+                f"{record['num_clips' if _by_clip(record) else 'num_units']:,} {_scored(record)}",
                 " / ".join(title(name) for name in metrics),
                 " / ".join(_mean_and_deviation(record, name) for name in metrics),
                 " / ".join(_pooled_and_interval(record, name) for name in metrics),
@@ -85,7 +86,9 @@ def overview_markdown(records: Sequence[Record]) -> str:
                 else "none",
             ]
         )
-    introduction = "Mean ± standard deviation over folds, and pooled test clips with their bootstrap interval, in %."
+    introduction = (
+        "Mean ± standard deviation over folds, and all that was tested, pooled, with its bootstrap interval, in %."
+    )
     return "\n\n".join(["# Results", introduction, _table(header, rows)]) + "\n"
 
 
@@ -97,14 +100,36 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _introduction(record: Record) -> str:
     subjects = f"{record['num_subjects']:,} known subjects" if record["num_subjects"] else "unknown subjects"
     folds = f"{len(record['folds'])} of {record['num_folds']} folds"
-    text = f"{record['num_clips']:,} test clips of {subjects} in {folds}. "
-    text += f"{_looked_at(record)} "
+    text = f"{tested(record)} of {subjects} in {folds}; {_scoring(record)}. {_looked_at(record)} "
     means = "Means over the targets: " if record["targets"] else ""
     if record["task"] == "regression":
         return f"{text}{means}PCC and CCC in %, RMSE and MAE in units of the targets."
     num_classes = len(record["classes"])
     metrics = f"{means}metrics" if means else "Metrics"
     return f"{text}{metrics} in %; guessing among {num_classes} classes has a UAR of {100 / num_classes:.2f}."
+
+
+def tested(record: Record) -> str:
+    """How much was tested: clips, or units of how many clips."""
+    clips = f"{record['num_clips']:,} test clips"
+    return clips if _by_clip(record) else f"{record['num_units']:,} units ({record['unit']}) of {clips}"
+
+
+def _by_clip(record: Record) -> bool:
+    """Whether each clip was scored by itself, as in records from before there were units."""
+    return bool(record.get("unit", CLIP) == CLIP)
+
+
+def _scored(record: Record) -> str:
+    """What the numbers count."""
+    return "clips" if _by_clip(record) else "units"
+
+
+def _scoring(record: Record) -> str:
+    if _by_clip(record):
+        return "each clip was scored by itself"
+    what = "outputs" if record["task"] == "regression" else "probabilities"
+    return f"each unit was scored once: the {what} of its clips are averaged"
 
 
 def _looked_at(record: Record) -> str:
@@ -118,22 +143,23 @@ def _looked_at(record: Record) -> str:
 def _metrics_table(record: Record) -> str:
     names = record["headline"]
     rows = [
-        [f"fold {fold}", f"{record['clips_by_fold'][fold]:,}", *(show(name, metrics[name]) for name in names)]
+        [f"fold {fold}", f"{record['units_by_fold'][fold]:,}", *(show(name, metrics[name]) for name in names)]
         for fold, metrics in record["folds"].items()
     ]
     over_folds = "mean ± standard deviation over folds" if record["std"] else "mean over folds"
     rows.append([over_folds, "", *(_mean_and_deviation(record, name) for name in names)])
-    rows.append(["pooled", f"{record['num_clips']:,}", *(show(name, record["pooled"][name]) for name in names)])
+    rows.append(["pooled", f"{record['num_units']:,}", *(show(name, record["pooled"][name]) for name in names)])
     if record["low"]:
         rows.append([f"{_level(record)} interval of pooled", "", *(_interval(record, name) for name in names)])
-    return _table(["", "clips", *(title(name) for name in names)], rows)
+    return _table(["", _scored(record), *(title(name) for name in names)], rows)
 
 
 def _interval_note(record: Record) -> str:
     if not record["low"]:
         return "No interval: a single subject says nothing about others."
-    units = "subjects (of clips, where the subject is unknown)" if record["num_subjects"] else "clips"
-    return f"The {_level(record)} interval is that of {record['bootstrap_samples']:,} bootstrap resamples of {units}."
+    what = _scored(record)
+    drawn = f"subjects (of {what}, where the subject is unknown)" if record["num_subjects"] else what
+    return f"The {_level(record)} interval is that of {record['bootstrap_samples']:,} bootstrap resamples of {drawn}."
 
 
 def _level(record: Record) -> str:
@@ -172,14 +198,16 @@ def _target_table(record: Record) -> str:
 
 
 def _published_section(record: Record) -> str:
-    """A table per class of system, ours among its own."""
+    """A table per class of system, ours among its own; or why there is none."""
+    if record["not_comparable"]:
+        return str(record["not_comparable"])
     if not record["published"]:
         return f"There are no published numbers for `{record['dataset']}`."
     metrics = list(dict.fromkeys(name for result in record["published"] for name in result["percent"]))
     by = max(metrics, key=lambda name: sum(name in result["percent"] for result in record["published"]))
     parts = [f"Like beside like: in each class ours come first, then the others by {title(by)}, the highest first."]
     if record["labels"]:
-        parts.append(f"Ours are on the labels `{record['labels']}`, which may not be theirs.")
+        parts.append(f"Ours are on the labels `{record['labels']}`: compare them with numbers on the same ones.")
     header = ["system", "year", "modality", "parameters, M", *(title(name) for name in metrics), "source"]
     for system_class in CLASSES:
         of_class = [result for result in record["published"] if result["system_class"] == system_class]

@@ -59,11 +59,12 @@ def predict(
         temperatures: Of each target, if any were fitted; they are noted, and the probabilities stay as they are.
 
     Returns:
-        One row per clip, in order: ``clip_id``, ``subject`` (None if unknown), ``modality`` (the model's) and
-        ``shown``; then for classification ``label``, ``prediction`` (the class of the largest probability) and a
-        probability ``p_<class>`` per class (mean over windows), and ``temperature`` if there is one; where there are
-        several targets these are ``label_<target>``, ``prediction_<target>``, ``p_<target>_<class>`` and
-        ``temperature_<target>`` of each; for regression ``target_<name>`` and ``output_<name>`` per target.
+        One row per clip, in order: ``clip_id``, ``subject`` (None if unknown), ``unit`` (what it is scored with, see
+        `units.by_unit`), ``modality`` (the model's) and ``shown``; then for classification ``label``, ``prediction``
+        (the class of the largest probability) and a probability ``p_<class>`` per class (mean over windows), and
+        ``temperature`` if there is one; where there are several targets these are ``label_<target>``,
+        ``prediction_<target>``, ``p_<target>_<class>`` and ``temperature_<target>`` of each; for regression
+        ``target_<name>`` and ``output_<name>`` per target.
 
     Raises:
         ValueError: If there are no clips or labels, the model has another number of outputs than the dataset or was
@@ -140,6 +141,7 @@ def _table(clips: ClipDataset, outputs: Tensor, dataset: DatasetParams, modality
     columns: dict[str, object] = {
         "clip_id": list(clips.clip_ids),
         "subject": pd.Series(list(clips.subjects or [None] * len(clips)), dtype="object"),
+        "unit": list(clips.units or clips.clip_ids),
         "modality": modality,
         "shown": shown,
     }

@@ -15,12 +15,13 @@ from hicmae_core.config import DatasetParams
 from hicmae_core.evaluation.drawing import BLUE, GREY, drawable, note_numbered, save_figure
 from hicmae_core.evaluation.fold_results import actual_and_predicted, plot_rows
 from hicmae_core.evaluation.metrics import confusion_matrix
+from hicmae_core.evaluation.units import CLIP, unit_in_words
 
 _MAX_ANNOTATED_CLASSES = 15
 
 
 def plot_predictions(predictions: pd.DataFrame, dataset: DatasetParams, path: Path) -> None:
-    """Draw how far predictions agree with what was true: confusion matrices, or values against values.
+    """Draw how far predictions, by unit, agree with what was true: confusion matrices, or values against values.
 
     Args:
         predictions: A table of `prediction.predict`.
@@ -31,10 +32,13 @@ def plot_predictions(predictions: pd.DataFrame, dataset: DatasetParams, path: Pa
         plot_agreement(plot_rows(predictions, dataset), path)
         return
     confusion = confusion_matrix(*actual_and_predicted(predictions, dataset), num_classes=len(dataset.classes))
-    plot_confusion(confusion, dataset.classes, dataset.targets, path)
+    scored = "clips" if unit_in_words(predictions, dataset) == CLIP else "units"
+    plot_confusion(confusion, dataset.classes, dataset.targets, path, scored)
 
 
-def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], targets: Sequence[str], path: Path) -> None:
+def plot_confusion(
+    confusion: NDArray[np.int64], classes: Sequence[str], targets: Sequence[str], path: Path, scored: str = "clips"
+) -> None:
     """Draw confusion matrices (rows actual) twice: counts, and percent of each row; a row of panels per target.
 
     Args:
@@ -42,6 +46,7 @@ def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], targets
         classes: Names of the classes.
         targets: Names of the targets; none where there is but one label.
         path: PNG to write.
+        scored: What is counted.
     """
     num_classes = len(classes)
     names, classes, shown_targets = classes, drawable(classes, "class"), drawable(targets, "target")
@@ -51,7 +56,7 @@ def plot_confusion(confusion: NDArray[np.int64], classes: Sequence[str], targets
     for row, counts, target in zip(panels, confusion, shown_targets or [""], strict=True):
         percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         name = f"{target}: " if target else ""
-        _draw_confusion(row[0], counts, max(int(counts.max()), 1), f"{name}clips", classes)
+        _draw_confusion(row[0], counts, max(int(counts.max()), 1), f"{name}{scored}", classes)
         _draw_confusion(row[1], percent, 100, f"{name}% of the actual class", classes)
         row[0].set_ylabel("actual")
     note_numbered(figure, [*names, *targets], [*classes, *shown_targets])

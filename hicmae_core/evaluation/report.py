@@ -14,6 +14,7 @@ from hicmae_core.evaluation.markdown import is_percent, results_markdown
 from hicmae_core.evaluation.prediction_figures import plot_predictions
 from hicmae_core.evaluation.published import class_of
 from hicmae_core.evaluation.summary import Summary
+from hicmae_core.evaluation.units import unit_in_words, unit_names
 from hicmae_core.files import atomic_path, write_json, write_text
 
 _STATISTICS = ("mean", "std", "pooled", "low", "high")
@@ -45,7 +46,8 @@ def write_reports(summary: Summary, out_dir: Path) -> None:
 
 def results_record(summary: Summary) -> dict[str, Any]:
     """All of a summary but the predictions, ready for JSON; our metrics are fractions, published ones percent."""
-    subjects_and_folds = summary.predictions[["subject", "fold"]]
+    clips = summary.predictions
+    units_by_fold = unit_names(clips).groupby(clips["fold"]).nunique()
     deviations = {name: value.std for name, value in summary.over_folds.items() if value.std is not None}
     intervals = summary.intervals or {}
     suffixes = () if summary.dataset.task == "regression" else summary.dataset.suffixes
@@ -59,9 +61,12 @@ def results_record(summary: Summary) -> dict[str, Any]:
         "shown": summary.shown,
         "headline": list(summary.headline),
         "num_folds": summary.dataset.num_folds,
-        "num_clips": len(subjects_and_folds),
-        "num_subjects": int(subjects_and_folds["subject"].nunique()),
-        "clips_by_fold": {str(fold): int((subjects_and_folds["fold"] == fold).sum()) for fold in summary.folds},
+        "unit": unit_in_words(clips, summary.dataset),
+        "num_clips": len(clips),
+        "num_units": int(units_by_fold.sum()),
+        "num_subjects": int(clips["subject"].nunique()),
+        "clips_by_fold": {str(fold): int((clips["fold"] == fold).sum()) for fold in summary.folds},
+        "units_by_fold": {str(fold): int(units_by_fold[fold]) for fold in summary.folds},
         "folds": {str(fold): metrics for fold, metrics in summary.folds.items()},
         "mean": {name: value.mean for name, value in summary.over_folds.items()},
         "std": deviations or None,
@@ -73,6 +78,7 @@ def results_record(summary: Summary) -> dict[str, Any]:
         **{f"confusion{suffix}": summary.confusion[index].tolist() for index, suffix in enumerate(suffixes)},
         "system_class": class_of(summary.shown),
         "published": [result._asdict() for result in summary.published],
+        "not_comparable": summary.not_comparable,
     }
 
 

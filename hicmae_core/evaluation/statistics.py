@@ -22,6 +22,7 @@ from hicmae_core.evaluation.metrics import (
     over_targets,
     regression_moments,
 )
+from hicmae_core.evaluation.units import by_unit, unit_names
 
 _RESAMPLES_AT_ONCE = 100
 
@@ -61,24 +62,26 @@ class UnitSums(NamedTuple):
 
 
 def resampling_units(predictions: pd.DataFrame) -> NDArray[np.int64]:
-    """Number the units that the bootstrap draws, `[num_clips]`: a subject, or a clip whose subject is unknown."""
+    """Number what the bootstrap draws, `[num_rows]`: a subject, or a unit of evaluation whose subject is unknown."""
     known = predictions["subject"].notna()
-    names = ("subject " + predictions["subject"].astype(str)).where(known, "clip " + predictions["clip_id"].astype(str))
+    alone = "unit " + unit_names(predictions).astype(str)
+    names = ("subject " + predictions["subject"].astype(str)).where(known, alone)
     return pd.factorize(names)[0].astype(np.int64)
 
 
 def unit_sums(predictions: pd.DataFrame, dataset: DatasetParams) -> UnitSums:
-    """Sum up a table of predictions (`prediction.predict`) within each resampling unit.
+    """Score the units of evaluation of a table of predictions, and sum up within each resampling unit.
 
     Raises:
         ValueError: As `metrics.confusion_matrix` or `metrics.regression_moments`.
     """
-    units = resampling_units(predictions)
-    num_clips, num_units = len(units), int(units.max()) + 1
-    actual, predicted = actual_and_predicted(predictions, dataset)
+    rows = by_unit(predictions, dataset)
+    units = resampling_units(rows)
+    num_rows, num_units = len(units), int(units.max()) + 1
+    actual, predicted = actual_and_predicted(rows, dataset)
     if dataset.task == "regression":
-        members = csr_array((np.ones(num_clips), (units, np.arange(num_clips))), shape=(num_units, num_clips))
-        moments = members @ regression_moments(actual, predicted).reshape(num_clips, -1)
+        members = csr_array((np.ones(num_rows), (units, np.arange(num_rows))), shape=(num_units, num_rows))
+        moments = members @ regression_moments(actual, predicted).reshape(num_rows, -1)
         return UnitSums(moments, partial(_metrics, metrics_from_moments, (NUM_MOMENTS, -1), dataset.targets))
     num_targets, num_classes = len(dataset.suffixes), len(dataset.classes)
     cells = confusion_cells(actual, predicted, num_classes).ravel()
@@ -96,7 +99,7 @@ def _metrics(
 
 
 def pooled(units: UnitSums) -> dict[str, float]:
-    """Metrics of all clips taken together."""
+    """Metrics of all units of evaluation taken together."""
     values = units.metrics_of(np.asarray(units.sums.sum(axis=0)))
     return {name: float(value) for name, value in values.items()}
 
@@ -106,7 +109,8 @@ def bootstrap_intervals(
 ) -> dict[str, Interval] | None:
     """Percentile intervals of the pooled metrics, by drawing whole units with replacement.
 
-    Clips of one subject are alike, so subjects are drawn, not clips: each resample has as many units as there are.
+    Clips of one subject are alike, so subjects are drawn, not clips or units of evaluation: each resample has as many
+    resampling units as there are.
 
     Args:
         units: Sums per unit, from `unit_sums`.
@@ -164,10 +168,14 @@ def paired_difference(
         rng: Source of the draws.
 
     Raises:
-        ValueError: If the clips or their subjects differ.
+        ValueError: If the clips, their subjects or units differ.
     """
-    for column in ("clip_id", "subject"):
-        if not first[column].reset_index(drop=True).equals(second[column].reset_index(drop=True)):
+    pairs = [
+        {"clip_id": of["clip_id"], "subject": of["subject"], "unit": unit_names(of).astype("object")}
+        for of in (first, second)
+    ]
+    for column, values in pairs[0].items():
+        if not values.reset_index(drop=True).equals(pairs[1][column].reset_index(drop=True)):
             raise ValueError(f"paired predictions differ in `{column}`; test both on the same manifest")
     both = [unit_sums(predictions, dataset) for predictions in (first, second)]
     value = pooled(both[0])[metric] - pooled(both[1])[metric]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hicmae_core.config import DatasetParams, SummariseParams
 from hicmae_core.evaluation.fold_results import actual_and_predicted, metrics_of
 from hicmae_core.evaluation.metrics import confusion_matrix
-from hicmae_core.evaluation.published import PublishedResult, published_results
+from hicmae_core.evaluation.published import NOT_COMPARABLE, PublishedResult, published_results
 from hicmae_core.evaluation.statistics import (
     Interval,
     MeanAndDeviation,
@@ -21,6 +21,7 @@ from hicmae_core.evaluation.statistics import (
     pooled,
     unit_sums,
 )
+from hicmae_core.evaluation.units import unit_names
 
 HEADLINES = {
     "classification": ("uar", "war", "weighted_f1", "macro_f1"),
@@ -45,21 +46,23 @@ class Summary:
     over_folds: dict[str, MeanAndDeviation]
     """Mean and standard deviation over folds, each fold counting once."""
     pooled: dict[str, float]
-    """Metrics of all test clips together."""
+    """Metrics of all tested units together."""
     intervals: dict[str, Interval] | None
     """Bootstrap intervals of the pooled metrics; None where a single subject was tested."""
     predictions: pd.DataFrame
-    """Predictions of all folds, with a ``fold`` column."""
+    """Predictions of the clips of all folds, with a ``fold`` column."""
     modality: str
     """What the models were trained on: ``both``, ``video`` or ``audio``."""
     shown: str
     """What of it they were shown when tested."""
     published: tuple[PublishedResult, ...]
     """Published numbers for this dataset."""
+    not_comparable: str
+    """Why no published numbers stand beside these, where there is a reason."""
 
     @property
     def confusion(self) -> NDArray[np.int64]:
-        """Pooled counts by actual (rows) and predicted class (columns), `[num_targets, C, C]`; not of a regression."""
+        """Units by actual (rows) and predicted class (columns), `[num_targets, C, C]`; not of a regression."""
         actual, predicted = actual_and_predicted(self.predictions, self.dataset)
         return confusion_matrix(actual, predicted, num_classes=len(self.dataset.classes))
 
@@ -86,19 +89,21 @@ def summarise(
         seed: Seed of the bootstrap.
 
     Raises:
-        ValueError: If there is no fold, a clip was tested in more than one, or the folds were shown different
+        ValueError: If there is no fold, a clip or unit was tested in more than one, or the folds were shown different
             modalities.
     """
     if not fold_predictions:
         raise ValueError(f"dataset {name}: no fold has been evaluated")
     order = sorted(fold_predictions)
     predictions = pd.concat([fold_predictions[fold].assign(fold=fold) for fold in order], ignore_index=True)
-    repeated = predictions.loc[predictions["clip_id"].duplicated(), "clip_id"]
-    if len(repeated):
-        raise ValueError(
-            f"dataset {name}: {len(repeated)} clips were tested in more than one fold, such as {repeated.iloc[0]}; "
-            "check the folds of its manifest"
-        )
+    by_fold = pd.DataFrame({"unit": unit_names(predictions), "fold": predictions["fold"]}).drop_duplicates()
+    for what, names in (("clips", predictions["clip_id"]), ("units", by_fold["unit"])):
+        repeated = names[names.duplicated()]
+        if len(repeated):
+            raise ValueError(
+                f"dataset {name}: {len(repeated)} {what} were tested in more than one fold, such as "
+                f"{repeated.iloc[0]}; check the folds of its manifest"
+            )
     looks = sorted(set(zip(predictions["modality"], predictions["shown"], strict=True)))
     if len(looks) > 1:
         raise ValueError(
@@ -122,4 +127,5 @@ def summarise(
         modality=modality,
         shown=shown,
         published=published_results(name),
+        not_comparable=NOT_COMPARABLE.get((dataset.corpus, dataset.task), ""),
     )

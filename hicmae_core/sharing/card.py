@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from hicmae_core.evaluation.markdown import escaped
+from hicmae_core.config import DatasetParams
+from hicmae_core.evaluation.markdown import escaped, tested
+from hicmae_core.evaluation.units import by_unit
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.sharing.formats import TOLERANCE, input_shapes
@@ -35,7 +37,7 @@ def model_card(
         metadata: What its file says of it.
         results: ``reports/<dataset>/results.json`` of the cross-validation that it is a fold of, if there is one.
         calibration: ``reports/<dataset>/calibration.json`` of the same.
-        predictions: The test predictions of all folds, if there are any.
+        predictions: The test predictions of the clips of all folds, if there are any.
         files: Beside the card: name, and what was found when it was checked.
     """
     name = f"HiCMAE, {metadata.get('size', 'size unknown')}"
@@ -46,7 +48,7 @@ def model_card(
         "Training": _training(metadata),
         "Results": _results(results),
         "Calibration": _calibration(metadata, calibration),
-        "Speakers": _speakers(predictions),
+        "Speakers": _speakers(predictions, metadata),
         "Limits": _limits(metadata, results),
         "Files": "\n".join(f"- `{file}`: {found}" for file, found in files.items())
         + f"\n\nOutputs were compared on random inputs; an export that differs by more than {TOLERANCE:g} is refused.",
@@ -169,22 +171,25 @@ def _results(results: Mapping[str, Any] | None) -> str:
         )
     return "\n".join(lines) + (
         f"\n\nOf the {len(results['folds'])} folds that were evaluated, of which this model is one: "
-        f"{results['num_clips']} test clips of {results['num_subjects']} speakers, none of whom was trained on. "
+        f"{tested(results)} of {results['num_subjects']} speakers, none of whom was trained on. "
         f"Intervals of {results['confidence']:.0%} by bootstrap over speakers."
     )
 
 
-def _speakers(predictions: pd.DataFrame | None) -> str:
+def _speakers(predictions: pd.DataFrame | None, metadata: Mapping[str, Any]) -> str:
     if predictions is None or "label" not in predictions or predictions["subject"].isna().all():
         return "The spread over speakers is not known here."
-    right = (predictions["label"] == predictions["prediction"]).groupby(predictions["subject"]).agg(["mean", "size"])
+    dataset = DatasetParams(corpus="", classes=tuple(metadata["classes"]), num_folds=1)
+    rows = by_unit(predictions, dataset)
+    scored = "clips" if len(rows) == len(predictions) else "units"
+    right = (rows["label"] == rows["prediction"]).groupby(rows["subject"]).agg(["mean", "size"])
     rates = right["mean"]
     worst, best = (escaped(str(name)) for name in (rates.idxmin(), rates.idxmax()))
     lines = [
-        f"Clips told rightly, by speaker, over {len(rates)} speakers: worst {rates.min():.0%} ({worst}), "
+        f"{scored.capitalize()} told rightly, by speaker, over {len(rates)} speakers: worst {rates.min():.0%} ({worst}), "
         f"median {rates.median():.0%}, best {rates.max():.0%} ({best}). A mean hides this spread.",
         "",
-        "| speaker | clips | told rightly |",
+        f"| speaker | {scored} | told rightly |",
         "|---|---:|---:|",
         *(
             f"| {escaped(str(name))} | {int(row['size'])} | {row['mean']:.0%} |"

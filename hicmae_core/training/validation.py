@@ -11,6 +11,7 @@ from hicmae_core.config import DatasetParams, FinetuneParams
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.batches import test_batches
 from hicmae_core.data.clips import ClipDataset
+from hicmae_core.data.units import Units
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.segments import average_segments
 from hicmae_core.model.temperature import fit_temperature
@@ -31,22 +32,21 @@ def validate(
     Processes that train together share the batches, and each gets what one process alone gets.
 
     Returns:
-        For classification `validation_loss`, `validation_uar` and `validation_war`, means over the targets, `score`,
-        which is the UAR, and temperatures (`temperature_names`); for regression `validation_loss`, which is
-        `regression_loss` over all clips, and `score`, its negative.
+        What `scores` finds of the clips, scored by unit as they are when tested.
     """
     model.eval()
     batch_size = max(1, settings.batch_size // NUM_SEGMENTS)
     indices, num_own = shared_out(len(clips), batch_size)
     assert clips.labels is not None
     own_clips = replace(
-        clips, clip_ids=[clips.clip_ids[i] for i in indices], labels=clips.labels[indices], subjects=None
+        clips, clip_ids=[clips.clip_ids[i] for i in indices], labels=clips.labels[indices], subjects=None, units=None
     )
     batches = test_batches(own_clips, batch_size, NUM_SEGMENTS, num_workers)
     own = torch.cat([_clip_outputs(model, batch.frames, batch.audio, len(dataset.classes)) for batch in batches])
     outputs = own.new_zeros(len(clips), dataset.num_outputs)
     outputs[indices[:num_own]] = own[:num_own]
-    return scores(distributed.all_reduce_sum(outputs).cpu(), torch.tensor(clips.labels), dataset, settings)
+    outputs = distributed.all_reduce_sum(outputs).cpu()
+    return scores(outputs, torch.tensor(clips.labels), dataset, settings, Units(clips.units or clips.clip_ids))
 
 
 def shared_out(num_clips: int, batch_size: int) -> tuple[list[int], int]:
@@ -70,16 +70,32 @@ def _clip_outputs(model: Classifier, frames: Tensor, audio: Tensor, num_classes:
     return average_segments(outputs.unflatten(0, frames.shape[:2]), num_classes)
 
 
-def scores(outputs: Tensor, labels: Tensor, dataset: DatasetParams, settings: FinetuneParams) -> Row:
-    """`validate`'s metrics of labels and outputs for clips, ``[N, num_outputs]`` (`average_segments`).
+def scores(
+    outputs: Tensor, labels: Tensor, dataset: DatasetParams, settings: FinetuneParams, units: Units | None = None
+) -> Row:
+    """Metrics of labels and outputs for clips, ``[N, num_outputs]`` (`average_segments`), counted by unit.
 
-    Loss and temperatures are those of the averaged probabilities, which are what is reported of a clip.
+    Args:
+        outputs: Logs of the clips' probabilities, or a regression's outputs.
+        labels: Class ids or values of the clips.
+        dataset: What is predicted.
+        settings: The loss of a regression.
+        units: What the clips are scored with; None scores each by itself.
+
+    Returns:
+        For classification `validation_loss`, `validation_uar` and `validation_war`, means over the targets, `score`,
+        which is the UAR, and temperatures (`temperature_names`), which are fitted on the clips, because a model is
+        asked about clips; for regression `validation_loss`, which is `regression_loss` over all units, and `score`,
+        its negative.
     """
+    units = units or Units(range(len(labels)))
     if dataset.task == "regression":
-        loss = regression_loss(outputs, labels, settings.regression_loss).item()
+        means = torch.from_numpy(units.mean(outputs.numpy())).to(outputs.dtype)
+        loss = regression_loss(means, labels[units.first], settings.regression_loss).item()
         return {"validation_loss": loss, "score": -loss}
-    by_target = labels.view(len(labels), -1)
-    logits = outputs.view(*by_target.shape, -1)  # [N, targets, classes]
+    of_clips = labels.view(len(labels), -1)
+    clip_logits = outputs.view(*of_clips.shape, -1)  # [N, targets, classes]
+    by_target, logits = of_clips[units.first], _unit_logits(clip_logits, units)
     right = (logits.argmax(dim=-1) == by_target).float()
     recalls = [
         torch.stack([hits[ids == label].mean() for label in ids.unique()]).mean()
@@ -92,10 +108,18 @@ def scores(outputs: Tensor, labels: Tensor, dataset: DatasetParams, settings: Fi
         "validation_war": right.mean().item(),
         "score": uar,
         **{
-            name: fit_temperature(logits[:, target].double().numpy(), by_target[:, target].numpy())
+            name: fit_temperature(clip_logits[:, target].double().numpy(), of_clips[:, target].numpy())
             for target, name in enumerate(temperature_names(dataset))
         },
     }
+
+
+def _unit_logits(logits: Tensor, units: Units) -> Tensor:
+    """Logs of the mean probabilities of each unit's clips ``[num_units, targets, classes]``; of clips, their logits."""
+    if units.are_clips:
+        return logits
+    means = units.mean(logits.double().softmax(dim=-1).numpy())
+    return torch.from_numpy(means).clamp_min(torch.finfo(torch.float64).tiny).log().to(logits.dtype)
 
 
 def temperature_names(dataset: DatasetParams) -> list[str]:

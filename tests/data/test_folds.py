@@ -17,7 +17,7 @@ LOAD = DatasetParams(
 
 def manifest(num_subjects=12, clips_each=4):
     rows = [
-        {"clip_id": f"s{s}_{c}", "subject": f"s{s}", "label": c % 2, "test_fold": 1 + s % 4}
+        {"clip_id": f"s{s}_{c}", "subject": f"s{s}", "unit": f"s{s}_{c}", "label": c % 2, "test_fold": 1 + s % 4}
         for s in range(num_subjects)
         for c in range(clips_each)
     ]
@@ -55,7 +55,7 @@ def test_the_seed_chooses_the_validation_speakers():
 def test_where_speakers_are_unknown_each_class_gives_its_share_of_clips(seed):
     labels = np.repeat([0, 1, 2], [600, 300, 20])
     frame = pd.DataFrame({"clip_id": [f"c{i}" for i in range(920)], "subject": None, "label": labels, "test_fold": 1})
-    frame = frame.sample(frac=1, random_state=seed, ignore_index=True)
+    frame = frame.assign(unit=frame["clip_id"]).sample(frac=1, random_state=seed, ignore_index=True)
     frame.loc[::2, "test_fold"] = 2
     dataset = EMOTIONS.model_copy(update={"classes": ("a", "b", "c")})
     parts = split(frame, seed=seed, dataset=dataset)
@@ -72,6 +72,7 @@ def fixed_split(num_train=200, num_test=20):
     rng = np.random.default_rng(0)
     clips = num_train + num_test
     frame = pd.DataFrame({"clip_id": [f"c{i}" for i in range(clips)], "subject": None, "label": pd.NA})
+    frame["unit"] = frame["clip_id"]
     frame["test_fold"] = pd.array([pd.NA] * num_train + [1] * num_test, dtype="Int64")
     frame["target_arousal"] = (rng.random(clips) < 0.2).astype(int)
     frame["target_valence"] = (rng.random(clips) < 0.5).astype(int)
@@ -122,7 +123,7 @@ def test_a_small_part_of_a_download_can_be_prepared(caplog):
 
 def test_clips_that_are_never_tested_train_in_every_fold():
     frame = manifest()
-    extra = frame.iloc[:1].assign(clip_id="extra", subject="other", test_fold=pd.NA)
+    extra = frame.iloc[:1].assign(clip_id="extra", unit="extra", subject="other", test_fold=pd.NA)
     frame = pd.concat([frame, extra], ignore_index=True)
     assert all("extra" in split(frame, fold, "last").train for fold in (1, 2, 3, 4))
 

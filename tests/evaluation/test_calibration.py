@@ -18,7 +18,7 @@ def two_classes(probability, num_right, num_clips):
 def test_the_expected_error_is_the_weighted_gap():
     target = joined([two_classes(0.95, 60, 100), two_classes(0.65, 60, 100), two_classes(0.75, 150, 200)])
     assert target.reliability.expected_error == pytest.approx(0.25 * 0.35 + 0.25 * 0.05)
-    np.testing.assert_array_equal(target.reliability.num_clips, [100, 200, 100])
+    np.testing.assert_array_equal(target.reliability.num_units, [100, 200, 100])
     np.testing.assert_allclose(target.reliability.true, [0.6, 0.75, 0.6])
 
 

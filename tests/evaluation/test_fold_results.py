@@ -12,7 +12,7 @@ def test_classification_files(emotions, predictions_of, tmp_path):
     metrics = write_fold_results(table, emotions, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"predictions.parquet", "metrics.json", "confusion.csv"}
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
-    assert metrics == {**metrics_of(table, emotions), "num_clips": 40, "num_subjects": 4}
+    assert metrics == {**metrics_of(table, emotions), "num_clips": 40, "num_units": 40, "num_subjects": 4}
     pairs = pd.read_csv(tmp_path / "confusion.csv")
     counts = pd.crosstab(pairs["actual"], pairs["predicted"])
     assert counts.loc["neutral", "anger"] == confusion_matrix(table["label"], table["prediction"], 4)[2, 0]

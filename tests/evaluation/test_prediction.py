@@ -60,7 +60,7 @@ def test_predictions_are_the_plain_loop(clips, emotions, modality):
     model = model_with(4, modality=modality)
     table = predict(model, dataclasses.replace(clips, modality=modality), emotions, SETTINGS, CPU)
     probabilities = [f"p_{name}" for name in emotions.classes]
-    assert list(table) == ["clip_id", "subject", "modality", "shown", "label", "prediction", *probabilities]
+    assert list(table) == ["clip_id", "subject", "unit", "modality", "shown", "label", "prediction", *probabilities]
     assert set(table["modality"]) == set(table["shown"]) == {modality}
     assert table["clip_id"].tolist() == clips.clip_ids
     assert table["label"].tolist() == clips.labels.tolist()
@@ -108,7 +108,7 @@ def test_regression_gives_outputs_beside_targets(clips, affect):
     targets = np.linspace(0, 1, 14, dtype=np.float32).reshape(7, 2)
     model = model_with(2, output_activation="sigmoid")
     table = predict(model, dataclasses.replace(clips, labels=targets), affect, SETTINGS, CPU)
-    assert list(table)[4:] == ["target_arousal", "target_valence", "output_arousal", "output_valence"]
+    assert list(table)[5:] == ["target_arousal", "target_valence", "output_arousal", "output_valence"]
     assert (table[["target_arousal", "target_valence"]].to_numpy() == targets).all()
     assert table["output_valence"].between(0, 1).all()
 

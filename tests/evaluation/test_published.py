@@ -23,6 +23,12 @@ def test_every_dataset_of_the_paper_starts_with_hicmae():
         assert (first.system, first.modality, first.year) == ("HiCMAE-B", "both", 2024), name
 
 
+def test_avcaffe_s_numbers_are_of_one_model_per_target():
+    assert published_results("avcaffe_arousal")[0].percent == {"weighted_f1": 43.18}
+    assert published_results("avcaffe_valence")[0].percent == {"weighted_f1": 44.20}
+    assert published_results("avcaffe") == ()
+
+
 def test_numbers_are_percent_and_have_a_source():
     for name in DATASETS:
         for result in published_results(name):

@@ -173,8 +173,10 @@ ABOUT: dict[str, About] = {
             "`videos/shorter_segments/aiim001/task_1/aiim001_task_1_001.avi`",
             "`ground_truths/arousal.txt` and `ground_truths/valence.txt`, with lines `aiim001_task_1, Excited`",
         ),
-        folds="1: 86 participants train, 20 test (the corpus's validation list); 58,112 clips",
-        metrics="weighted F1 per target",
+        folds="1: 86 participants train, 20 test (the corpus's validation list); 58,112 clips. What is scored is a "
+        "participant's task (`unit` in the manifest, such as `aiim001_task_1`): its clips' probabilities are averaged",
+        metrics="weighted F1. The published numbers are of one model per target, `avcaffe_arousal` and "
+        "`avcaffe_valence`; `avcaffe`, one model with a head for each, has none",
         confirmed="all of the above (the corpus's README and loader)",
         unconfirmed="how the short clips are named below their task's folder (any name will do)",
     ),

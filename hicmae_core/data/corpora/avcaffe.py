@@ -1,5 +1,8 @@
 """AVCAFFE: 106 participants of video calls rate their arousal and valence after each task, in 5 levels each.
 
+The label is that of a participant's task: its short clips are one unit, which is scored once. The published numbers are
+of models that were trained on one target each (the labellings ``arousal`` and ``valence`` of a classification).
+
 Confirmed against the corpus's own README and loader: folders, label files with lines ``aiim001_task_1, Excited``, the
 words and their order, the 20 held-out participants, 58,112 short clips. All clips of a participant and task share its
 labels. Clips of the participant listening are kept: they have a silent sound stream. The classes are levels, so that
@@ -30,16 +33,24 @@ _LINE = re.compile(r"(aiim\d{3}_task_\d)\s*,\s*(\S+)")
 
 def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     """List the short clips, with the labels of their task; see `base.ReadFn`."""
-    levels = {name: _read_levels(folder, name) for name in dataset.targets}
+    if dataset.labels and dataset.targets:
+        raise ValueError(
+            f"`labels: {dataset.labels}` chooses the one target of a classification; leave it out where there are "
+            f"`targets` ({', '.join(dataset.targets)})"
+        )
+    label = dataset.labels or AVCAFFE.labellings[0] if dataset.task == "classification" else None
+    levels = {name: _read_levels(folder, name) for name in (*dataset.targets, *([label] if label else []))}
     rows = []
     videos = by_key(folder.files, VIDEO, _clip_of)
     note_passed_over(folder, _clip_of, videos)
     for clip_id, video in videos.items():
         participant, task = _CLIP.search(video).groups()  # type: ignore[union-attr]
+        unit = f"{participant}_{task}"
         fold = 1 if int(participant[4:]) in TEST_PARTICIPANTS else None
-        targets = [levels[name].get(f"{participant}_{task}") for name in dataset.targets]
-        rows.append((clip_id, video, video, participant, None, fold, *targets))
-    columns = ["clip_id", "video_path", "audio_path", "subject", "label_name", "test_fold"]
+        level = levels[label].get(unit) if label else None
+        targets = [levels[name].get(unit) for name in dataset.targets]
+        rows.append((clip_id, video, video, participant, unit, level, fold, *targets))
+    columns = ["clip_id", "video_path", "audio_path", "subject", "unit", "label_name", "test_fold"]
     table = pd.DataFrame(rows, columns=[*columns, *(f"target_{name}" for name in dataset.targets)])
     return table.astype({"test_fold": "Int64"}).sort_values("clip_id", ignore_index=True)
 
@@ -65,4 +76,5 @@ AVCAFFE = Corpus(
     name="avcaffe",
     description="AVCAFFE, video calls",
     read=read,
+    labellings=tuple(WORDS),
 )

@@ -30,6 +30,7 @@ _COLUMNS = {
     "video_path": "video",
     "audio_path": "audio",
     "subject": "subject",
+    "unit": "unit",
     "test_fold": "fold",
     "fps": "fps",
     "label_name": "label",
@@ -40,6 +41,7 @@ _SYNONYMS = {
     "video_path": ("video", "path", "file", "filename", "file_path", "film"),
     "audio_path": ("audio", "sound", "wav", "audio_file"),
     "subject": ("speaker", "actor", "participant", "person", "subject_id", "speaker_id", "actor_id", "participant_id"),
+    "unit": ("unit_id", "recording", "recording_id"),
     "test_fold": ("fold", "split", "cv_fold", "fold_id", "partition"),
     "fps": ("fps", "frame_rate", "frames_per_second"),
     "label_name": ("label", "emotion", "class", "category", "expression", "target"),
@@ -123,8 +125,9 @@ def _manifest_columns(cells: pd.DataFrame, columns: Mapping[str, str], path: Pat
             rows[ours] = column.str.strip()
     if "test_fold" in rows:
         rows["test_fold"] = _folds(rows["test_fold"], path)
-    if "subject" in rows:
-        _check_subjects(rows["subject"], path)
+    for column in ("subject", "unit"):
+        if column in rows:
+            _check_known(rows[column], column, path)
     return pd.DataFrame(rows)
 
 
@@ -147,20 +150,22 @@ def _folds(values: pd.Series, path: Path) -> pd.Series:
     return pd.to_numeric(values).astype("Int64")
 
 
-def _check_subjects(subjects: pd.Series, path: Path) -> None:
-    """A word for a missing value would be one speaker with many clips."""
-    wrong = subjects[subjects.str.lower().isin(MISSING_WORDS)]
+def _check_known(names: pd.Series, column: str, path: Path) -> None:
+    """A word for a missing value would be one speaker, or one unit, with many clips."""
+    wrong = names[names.str.lower().isin(MISSING_WORDS)]
     if len(wrong):
+        meaning = "the speaker is unknown" if column == "subject" else "a clip is scored by itself"
         raise ValueError(
-            f"{path}, line {wrong.index[0]}: subject {wrong.iloc[0]!r} reads as a missing value; leave the cell empty "
-            "where the speaker is unknown, or write another name"
+            f"{path}, line {wrong.index[0]}: {column} {wrong.iloc[0]!r} reads as a missing value; leave the cell empty "
+            f"where {meaning}, or write another name"
         )
 
 
 CSV = Corpus(
     name="csv",
-    description="any corpus listed in a manifest.csv: clip_id, video, audio, subject, fold, label or target columns",
+    description="any corpus with a manifest.csv: clip_id, video, audio, subject, unit, fold, label or target columns",
     read=table_reader(TABLE, _COLUMNS),
 )
-"""Without ``audio`` the video file holds the sound; without ``subject`` speakers are unknown; ``fold`` is the fold
-in which a clip is tested, empty for never; ``fps`` is the rate of face frames, if no video file tells it."""
+"""Without ``audio`` the video file holds the sound; without ``subject`` speakers are unknown; without ``unit`` each
+clip is scored by itself; ``fold`` is the fold in which a clip is tested, empty for never; ``fps`` is the rate of face
+frames, if no video file tells it."""

@@ -90,6 +90,12 @@ READY_MADE: dict[str, ReadyMade] = {
         DatasetParams(corpus="werewolf_xl", task="regression", targets=werewolf_xl.TARGETS, num_folds=5),
         per_fold(3346, 2747, 3066, 3527, 1771, slack=175),
     ),
+    **{
+        f"avcaffe_{target}": ReadyMade(
+            DatasetParams(corpus="avcaffe", classes=avcaffe.LEVELS, num_folds=1, labels=target), in_all(58_112)
+        )
+        for target in avcaffe.WORDS
+    },
     "avcaffe": ReadyMade(
         DatasetParams(
             corpus="avcaffe",

@@ -32,9 +32,9 @@ def test_a_model_is_handed_on_with_a_card(hicmae, tmp_path):
     (tmp_path / "reports/demo").mkdir(parents=True)
     (tmp_path / "reports/demo/results.json").write_text(json.dumps(results))
     (tmp_path / "results/demo/1").mkdir(parents=True)
-    pd.DataFrame({"subject": ["a", "a", "b", "b"], "label": [0, 1, 0, 1], "prediction": [0, 1, 1, 1]}).to_parquet(
-        tmp_path / "results/demo/1/predictions.parquet"
-    )
+    predictions = pd.DataFrame({"clip_id": list("1234"), "subject": ["a", "a", "b", "b"], "unit": list("1234")})
+    predictions = predictions.assign(label=[0, 1, 0, 1], prediction=[0, 1, 1, 1])
+    predictions.to_parquet(tmp_path / "results/demo/1/predictions.parquet")
     formats = [word for name in ("safetensors", "onnx", "torch", "reference") for word in ("--format", name)]
     result = hicmae("export", path, *formats, "--out", "shared", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
