@@ -25,7 +25,7 @@ class Units:
     """
 
     def __init__(self, names: Sequence[object]) -> None:
-        self.of_clip: NDArray[np.int64] = pd.factorize(np.asarray(names, dtype="object"))[0].astype(np.int64)
+        self.of_clip: NDArray[np.int64] = pd.factorize(np.asarray(list(names), dtype="object"))[0].astype(np.int64)
         self.first: NDArray[np.int64] = np.unique(self.of_clip, return_index=True)[1].astype(np.int64)
 
     @property

@@ -33,6 +33,8 @@ TREES = {
     "mer2023": trees.mer2023,
     "werewolf_xl": trees.werewolf_xl,
     "avcaffe": trees.avcaffe,
+    "avcaffe_arousal": trees.avcaffe,
+    "avcaffe_valence": trees.avcaffe,
     "voxceleb2": trees.voxceleb2,
 }
 EXPECTED = {
@@ -65,7 +67,17 @@ EXPECTED = {
     "avcaffe": (
         20,
         "aiim001_task_2_1",
-        {"subject": "aiim001", "test_fold": 1, "target_arousal": 1, "target_valence": 3},
+        {"subject": "aiim001", "unit": "aiim001_task_2", "test_fold": 1, "target_arousal": 1, "target_valence": 3},
+    ),
+    "avcaffe_arousal": (
+        20,
+        "aiim001_task_2_1",
+        {"subject": "aiim001", "unit": "aiim001_task_2", "test_fold": 1, "label": 1, "label_name": "high"},
+    ),
+    "avcaffe_valence": (
+        20,
+        "aiim001_task_2_1",
+        {"subject": "aiim001", "unit": "aiim001_task_2", "test_fold": 1, "label": 3, "label_name": "low"},
     ),
     "voxceleb2": (
         4,
@@ -362,6 +374,32 @@ def test_a_dataset_of_params_yaml_comes_first():
         dataset_named("nowhere", {"mine": mine})
 
 
+def test_a_participant_s_task_is_a_unit(tmp_path):
+    """Other corpora's clips are scored one by one."""
+    manifest = built("avcaffe_valence", grown("avcaffe_valence", tmp_path).root)
+    assert manifest["unit"].nunique() == 10
+    assert all(
+        clip_id.startswith(f"{unit}_") for clip_id, unit in zip(manifest["clip_id"], manifest["unit"], strict=True)
+    )
+    (tmp_path / "other").mkdir()
+    tree = trees.Tree(tmp_path / "other/raw", tmp_path / "other")
+    clips = built("mer2023", trees.mer2023(tree).root)
+    assert clips["unit"].tolist() == clips["clip_id"].tolist()
+
+
+def test_one_target_of_avcaffe_is_chosen_by_its_labels(tmp_path):
+    root = grown("avcaffe", tmp_path).root
+    first = built("avcaffe_valence", root, labels="")
+    assert first["label"].tolist() == built("avcaffe_arousal", root)["label"].tolist()
+    with pytest.raises(ValueError, match="corpus avcaffe has no labels `dominance`; there are: arousal, valence"):
+        built("avcaffe_arousal", root, labels="dominance")
+    with pytest.raises(ValueError, match="`labels: valence` chooses the one target of a classification; leave it out"):
+        built("avcaffe", root, labels="valence")
+    os.remove(root / "ground_truths/valence.txt")
+    assert len(built("avcaffe_arousal", root)) == 20
+    assert dataset_named("AVCAFFE-Arousal", {})[0] == "avcaffe_arousal"
+
+
 def test_presets_hold_the_ready_made_datasets():
     found = {}
     for path in [*(ROOT / "presets").glob("finetune_*.yaml"), ROOT / "presets/shared/pretraining.yaml"]:
@@ -372,7 +410,7 @@ def test_presets_hold_the_ready_made_datasets():
 
 def test_published_results_are_found_by_the_datasets_names():
     without = [name for name in READY_MADE if not published_results(name)]
-    assert without == ["crema_d_perceived", "mafw_43", "voxceleb2"]
+    assert without == ["crema_d_perceived", "mafw_43", "avcaffe", "voxceleb2"]
     for name, made in READY_MADE.items():
         for result in published_results(name):
             targets = {metric.rpartition("_")[2] for metric in result.percent} if made.params.targets else set()
@@ -416,7 +454,7 @@ def test_the_command_prepares_a_ready_made_dataset_from_the_project_s_root(tmp_p
     assert not out.exists()
     done = prepare("--dataset", "AVCAFFE", "--root", root, "--out", str(out), "--allow-incomplete")
     assert done.returncode == 0, done.stderr
-    assert "avcaffe: 20 clips, 20 ok" in done.stdout
+    assert "avcaffe: 20 clips, 20 ok; 2 speakers; 10 units, each scored as one" in done.stdout
     assert len(pd.read_parquet(out)) == 20
 
 

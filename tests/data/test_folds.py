@@ -1,6 +1,7 @@
 """Folds share no speaker, and validation is made of held-out training speakers."""
 
 import itertools
+import re
 
 import numpy as np
 import pandas as pd
@@ -136,6 +137,93 @@ def test_a_speaker_on_both_sides_is_refused():
             split(frame, fold)
     frame.loc[0, "test_fold"] = pd.NA
     with pytest.raises(ValueError, match="s0"):
+        split(frame, 1)
+
+
+def in_units(frame, size=4):
+    """The same clips, of which every `size` are a unit with the first one's labels and fold."""
+    first = frame.index // size * size
+    shared = [column for column in frame if column not in ("clip_id", "unit")]
+    units = frame.loc[first, "clip_id"].to_numpy() + "+"
+    return frame.assign(unit=units, **{column: frame.loc[first, column].array for column in shared})
+
+
+def whole_units(frame, clip_ids):
+    """Whether clips are whole units."""
+    chosen = frame["clip_id"].isin(clip_ids)
+    return not set(frame.loc[chosen, "unit"]) & set(frame.loc[~chosen, "unit"])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_validation_splits_no_unit_and_takes_its_share_of_units(seed):
+    frame = in_units(fixed_split())
+    folds.check_folds(frame, LOAD)
+    parts = split(frame, seed=seed, dataset=LOAD)
+    assert whole_units(frame, parts.validation)
+    assert whole_units(frame, parts.train)
+    units = frame.drop_duplicates("unit").set_index("unit")
+    columns = ["target_arousal", "target_valence"]
+    train = units[units["test_fold"].isna()].groupby(columns).size()
+    held_out = frame.loc[frame["clip_id"].isin(parts.validation), "unit"].unique()
+    assert len(held_out) == round(0.25 * train.sum())
+    assert ((units.loc[held_out].groupby(columns).size() - 0.25 * train).fillna(0).abs() <= 1).all()
+
+
+def test_units_of_unknown_speakers_are_held_out_whole_beside_known_ones():
+    frame = in_units(manifest(24).assign(subject=lambda rows: rows["subject"].where(rows.index >= 48)))
+    frame["label"] = pd.array([index // 16 % 2 for index in range(len(frame))], dtype="Int64")
+    parts = [split(frame, seed=seed) for seed in range(5)]
+    assert all(whole_units(frame, part.validation) for part in parts)
+    assert any(frame.set_index("clip_id").loc[part.validation, "subject"].isna().any() for part in parts)
+
+
+def test_few_labels_are_a_share_of_the_units():
+    frame = in_units(manifest(48))
+    frame["label"] = pd.array([index // 4 % 2 for index in range(len(frame))], dtype="Int64")
+    chosen = [few(frame, fraction) for fraction in (0.01, 0.25, 0.5)]
+    assert [len(ids) for ids in chosen] == [2 * 4, 12 * 4, 24 * 4]
+    assert all(whole_units(frame, ids) for ids in chosen)
+    labels = frame.set_index("clip_id")["label"]
+    assert [labels[ids].value_counts().to_dict() for ids in chosen] == [{0: 4 * n, 1: 4 * n} for n in (1, 6, 12)]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        (
+            "test_fold",
+            2,
+            "differ in their fold, such as unit s0_0+: 2 of s0_0; 1 of s0_1, s0_2, s0_3; a unit is scored",
+        ),
+        ("test_fold", pd.NA, "differ in their fold, such as unit s0_0+: none of s0_0; 1 of s0_1"),
+        ("label", 1, "differ in their label, such as unit s0_0+: angry of s0_0; calm of s0_1, s0_2, s0_3"),
+        ("subject", "other", "differ in their subject, such as unit s0_0+: other of s0_0; s0 of s0_1"),
+        ("subject", None, "differ in their subject, such as unit s0_0+: none of s0_0; s0 of s0_1"),
+    ],
+)
+def test_the_clips_of_a_unit_must_agree(column, value, said):
+    frame = in_units(manifest(24))
+    frame["label"] = pd.array([index // 16 % 2 for index in range(len(frame))], dtype="Int64")
+    folds.check_folds(frame, EMOTIONS)
+    frame.loc[0, column] = value
+    with pytest.raises(ValueError, match=re.escape("1 units have clips that " + said)):
+        folds.check_folds(frame, EMOTIONS)
+    with pytest.raises(ValueError, match="1 units have clips"):
+        folds.check_folds(frame, EMOTIONS.model_copy(update={"allow_incomplete": True}))
+
+
+def test_targets_of_a_unit_must_agree():
+    frame = in_units(fixed_split())
+    frame.loc[1, "target_valence"] = 1 - frame.loc[0, "target_valence"]
+    with pytest.raises(ValueError, match=r"differ in their target valence, such as unit c0\+"):
+        folds.check_folds(frame, LOAD)
+
+
+def test_a_unit_on_both_sides_of_a_fold_is_refused():
+    frame = in_units(manifest().assign(subject=None))
+    frame.loc[0, "test_fold"] = 2
+    said = "fold 1: 1 units are both trained on and tested, such as unit s0_0+ (s0_1, s0_2, s0_3 tested, s0_0 not)"
+    with pytest.raises(ValueError, match=re.escape(said)):
         split(frame, 1)
 
 

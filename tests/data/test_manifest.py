@@ -123,6 +123,50 @@ def test_sound_in_a_file_of_its_own(tmp_path):
     assert "a/s2_angry.wav" in manifest["reason"][3]
 
 
+def test_each_clip_is_its_own_unit_unless_the_table_says_otherwise(tmp_path):
+    plain = built(corpus(tmp_path / "plain"))
+    assert plain["unit"].tolist() == plain["clip_id"].tolist()
+    rows = changed(0)
+    rows = [{**row, "unit": "" if row["label"] == "angry" else f" {row['subject']}-calm "} for row in rows]
+    manifest = built(corpus(tmp_path / "units", rows))
+    expected = [row["clip_id"] if row["label"] == "angry" else f"{row['subject']}-calm" for row in rows]
+    assert manifest["unit"].tolist() == expected
+    unlabelled = build_manifest(
+        "mine", DatasetParams(corpus="csv", task="unlabelled"), tmp_path / "plain", None, 1, 0.1
+    )
+    assert unlabelled["unit"].tolist() == unlabelled["clip_id"].tolist()
+
+
+def test_units_that_cannot_be_scored_as_one_are_refused(tmp_path):
+    def with_units(unit_of, **cells):
+        return built(corpus(tmp_path, [{**row, "unit": unit_of(row), **cells} for row in changed(0)]))
+
+    assert with_units(lambda row: f"{row['subject']}-{row['label']}")["unit"].nunique() == 4
+    said = (
+        "2 units have clips that differ in their label, such as unit s1: calm of s1_calm, s1_calm_b; angry of s1_angry"
+    )
+    with pytest.raises(ValueError, match=said):
+        with_units(lambda row: row["subject"])
+    with pytest.raises(ValueError, match="such as unit calm: s1 of s1_calm, s1_calm_b; s2 of s2_calm, s2_calm_b"):
+        with_units(lambda row: row["label"])
+    with pytest.raises(ValueError, match="differ in their fold, such as unit calm: 1 of s1_calm, s1_calm_b; 2 of s2"):
+        with_units(lambda row: row["label"], subject="")
+    with pytest.raises(
+        ValueError, match=r"clip s1_calm has no unit, but is the unit of s1_calm_b; give clip s1_calm a"
+    ):
+        with_units(lambda row: "s1_calm" if row["clip_id"] == "s1_calm_b" else "")
+    with pytest.raises(ValueError, match=r"manifest.csv, line 2: unit 'none' reads as a missing value"):
+        with_units(lambda row: "none")
+    with pytest.raises(ValueError, match=r"unit 'a.x07' has control characters"):
+        with_units(lambda row: "a\x07")
+
+
+def test_a_manifest_by_hand_may_leave_units_out(tmp_path):
+    manifest = built(corpus(tmp_path / "raw"))
+    write_manifest(tmp_path / "m.parquet", manifest.assign(unit=pd.Series([None] * 4, dtype="str")))
+    pd.testing.assert_frame_equal(read_manifest(tmp_path / "m.parquet"), manifest)
+
+
 def test_an_unknown_label_is_a_reject_that_names_it(tmp_path):
     manifest = built(corpus(tmp_path, changed(0, label="bored")))
     assert manifest["status"].value_counts().to_dict() == {"ok": 7, "unknown_label": 1}

@@ -1,5 +1,6 @@
 """Finished studies in a store, of any task and as good as a test wants them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,17 @@ from stages.tracking import track
 from tests.stages.tracked import PARAMS
 
 
-def study(project: Path, share_right: float, epochs: int = 16, dataset: DatasetParams | None = None) -> Params:
+def study(
+    project: Path,
+    share_right: float,
+    epochs: int = 16,
+    dataset: DatasetParams | None = None,
+    predictions: Mapping[int, pd.DataFrame] | None = None,
+) -> Params:
     """Two folds of the demo, or of another dataset of that name, with ten subjects.
 
-    Of each subject's clips this share is right; of a regression, the outputs are that near to the targets.
+    Of each subject's clips this share is right; of a regression, the outputs are that near to the targets. Or the folds
+    have these predictions.
     """
     described = dataset or PARAMS.dataset["demo"]
     tuned = PARAMS.finetune.model_copy(update={"epochs": epochs})
@@ -35,7 +43,8 @@ def study(project: Path, share_right: float, epochs: int = 16, dataset: DatasetP
         save_model(project / "model.safetensors", model, metadata)
         with track("finetune", params, "demo", fold) as tracker:
             tracker.log_artifact(project / "model.safetensors")
-        _predictions(described, fold, share_right).to_parquet(project / "predictions.parquet")
+        rows = predictions[fold] if predictions else _predictions(described, fold, share_right)
+        rows.to_parquet(project / "predictions.parquet")
         with track("evaluate", params, "demo", fold) as tracker:
             tracker.log_artifact(project / "predictions.parquet")
     with track("summarise", params, "demo") as tracker:

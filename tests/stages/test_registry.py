@@ -169,6 +169,45 @@ def test_the_gate_lets_only_a_better_candidate_through(store: MlflowStore, proje
     assert int(models.find("models:/hicmae-demo@champion").version) == 3
 
 
+def of_units(right: float) -> dict[int, pd.DataFrame]:
+    """Two folds of 25 units of 4 clips: the right class has 0.9 in the first clip and `right` in the others."""
+    folds = {}
+    for fold in (1, 2):
+        unit, take = np.divmod(np.arange(100), 4)
+        labels, of_right = unit % 4, np.where(take == 0, 0.9, right)
+        probabilities = np.zeros((100, 4))
+        probabilities[np.arange(100), labels] = of_right
+        probabilities[np.arange(100), (labels + 1) % 4] = 1 - of_right
+        rows = {
+            "clip_id": [f"{fold}-{clip}" for clip in range(100)],
+            "subject": [f"{fold}-{number // 5}" for number in unit],
+            "unit": [f"{fold}-u{number}" for number in unit],
+            "label": labels,
+            "prediction": probabilities.argmax(axis=1),
+            **{f"p_{name}": probabilities[:, index] for index, name in enumerate(CLASSES)},
+        }
+        folds[fold] = pd.DataFrame(rows)
+    return folds
+
+
+@pytest.mark.parametrize("champion_has_units", [True, False])
+def test_the_gate_compares_units(store: MlflowStore, project: Path, champion_has_units: bool) -> None:
+    """Clip by clip both are right about a quarter; the candidate about every unit, the champion about none.
+
+    A champion from before there were units is scored by the candidate's.
+    """
+    before = {fold: rows if champion_has_units else rows.drop(columns="unit") for fold, rows in of_units(0.24).items()}
+    study(project, 0.5, epochs=17, predictions=before)
+    study(project, 0.5, epochs=18, predictions=of_units(0.4))
+    by_epochs = {run.data.params["finetune.epochs"]: run.info.run_id for run in store.studies_of("demo")}
+    register(store, PARAMS, "demo", study=by_epochs["17"])
+    promote(store, PARAMS, "demo")
+    register(store, PARAMS, "demo", study=by_epochs["18"])
+    verdict = promote(store, PARAMS, "demo")
+    assert verdict.is_champion
+    assert "uar +1.000 on 50 units of 200 clips of 10 subjects" in verdict.message
+
+
 @pytest.mark.slow
 def test_mlflow_serves_it_offline_where_the_project_is_not(store: MlflowStore, film: Path, tmp_path: Path) -> None:
     register(store, PARAMS, "demo")

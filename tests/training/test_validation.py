@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from hicmae_core.config import DatasetParams, FinetuneParams
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.clips import ClipDataset
+from hicmae_core.data.units import Units
 from hicmae_core.model.sizes import classifier
 from hicmae_core.model.temperature import fit_temperature
 from hicmae_core.training import distributed
@@ -86,6 +88,58 @@ def test_reading_twice_is_identical_and_batches_do_not_matter(labelled: ClipData
     assert validate(model, labelled, dataset, SETTINGS, 0) == first
     other = SETTINGS.model_copy(update={"batch_size": 5})
     assert validate(model, labelled, dataset, other, 0) == pytest.approx(first, rel=1e-5)
+
+
+# Probabilities of class b in two epochs: four clips of unit u (label b), two of unit v (label a).
+BY_EPOCH = {
+    "clips": [0.55, 0.55, 0.55, 0.05, 0.1, 0.1],  # five of six clips, of u nothing in the mean
+    "units": [0.45, 0.45, 0.45, 0.95, 0.6, 0.2],  # two of six clips, both units
+}
+TWO = DatasetParams(corpus="csv", classes=("a", "b"), num_folds=2)
+
+
+@pytest.mark.parametrize(("names", "best"), [("123456", "clips"), ("uuuuvv", "units")])
+def test_the_epoch_is_chosen_by_unit(names: str, best: str) -> None:
+    labels = torch.tensor([1, 1, 1, 1, 0, 0])
+    found = {
+        epoch: scores(torch.tensor([[1 - p, p] for p in of_b]).log(), labels, TWO, SETTINGS, Units(names))
+        for epoch, of_b in BY_EPOCH.items()
+    }
+    assert max(found, key=lambda epoch: found[epoch]["score"]) == best
+    if best == "units":
+        assert found["units"]["validation_war"] == 1
+        assert found["units"]["validation_loss"] == pytest.approx(-(math.log(0.575) + math.log(0.6)) / 2, rel=1e-5)
+        assert found["clips"]["validation_uar"] == 0.5
+
+
+def test_the_temperature_is_of_clips_whatever_is_scored() -> None:
+    logits = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([1, 1, 1, 1, 0, 0])
+    by_clip, by_unit = (scores(logits, labels, TWO, SETTINGS, Units(names)) for names in ("123456", "uuuuvv"))
+    assert by_clip["validation_temperature"] == by_unit["validation_temperature"]
+    assert by_clip["validation_loss"] != by_unit["validation_loss"]
+
+
+def test_values_are_averaged_over_a_unit() -> None:
+    outputs = torch.tensor([[0.0, 1.0], [2.0, 1.0], [5.0, 5.0]])
+    targets = torch.tensor([[1.0, 1.0], [1.0, 1.0], [4.0, 5.0]])
+    assert scores(outputs, targets, AFFECT, SETTINGS, Units("uuv"))["validation_loss"] == pytest.approx(1 / 4)
+    assert scores(outputs, targets, AFFECT, SETTINGS)["validation_loss"] == pytest.approx(3 / 6)
+
+
+def test_units_of_the_validation_clips_are_scored(labelled: ClipDataset) -> None:
+    """24 clips of 3 classes in turn; eight units of three clips of one class."""
+    torch.manual_seed(0)
+    model = classifier("demo", 3, image_size=32, num_frames=4, num_audio_frames=32)
+    torch.nn.init.normal_(model.head.weight)
+    dataset = EMOTIONS.model_copy(update={"classes": ("a", "b", "c")})
+    assert labelled.labels is not None
+    by_clip = validate(model, labelled, dataset, SETTINGS, 0)
+    units = [f"{place // 9}-{place % 3}" for place in range(24)]
+    by_unit = validate(model, replace(labelled, units=units), dataset, SETTINGS, 0)
+    assert by_unit["validation_war"] * len(set(units)) == pytest.approx(round(by_unit["validation_war"] * 9))
+    assert by_unit["validation_loss"] != by_clip["validation_loss"]
+    assert by_unit["validation_temperature"] == by_clip["validation_temperature"]
 
 
 def validate_together(clips_folder: Path, parallel: Any) -> tuple[dict[str, float], dict[str, float]]:

@@ -125,9 +125,9 @@ def _manifest_columns(cells: pd.DataFrame, columns: Mapping[str, str], path: Pat
             rows[ours] = column.str.strip()
     if "test_fold" in rows:
         rows["test_fold"] = _folds(rows["test_fold"], path)
-    for column in ("subject", "unit"):
-        if column in rows:
-            _check_known(rows[column], column, path)
+    for name in ("subject", "unit"):
+        if name in rows:
+            _check_known(rows[name], name, path)
     return pd.DataFrame(rows)
 
 

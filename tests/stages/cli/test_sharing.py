@@ -10,6 +10,7 @@ import torch
 
 from hicmae_core.model.artifact import load_model, save_model
 from hicmae_core.model.sizes import classifier
+from hicmae_core.sharing.card import model_card
 
 
 def small_model(folder):
@@ -47,6 +48,23 @@ def test_a_model_is_handed_on_with_a_card(hicmae, tmp_path):
         assert words in card
     _, metadata = load_model(tmp_path / "shared/model.safetensors")
     assert metadata["classes"] == ["sad", "glad"]
+
+
+def test_the_card_counts_units():
+    """Speaker a has two units of two clips, both right in the mean, each with a clip that is not; b's unit is wrong."""
+    rows = pd.DataFrame({"clip_id": list("123456"), "subject": list("aaaabb"), "unit": list("ppqqrr")})
+    rows = rows.assign(label=[0, 0, 1, 1, 0, 0], p_sad=[0.9, 0.4, 0.45, 0.51, 0.7, 0.2])
+    rows = rows.assign(p_glad=1 - rows["p_sad"], prediction=lambda rows: (rows["p_sad"] < 0.5).astype(int))
+    metric = {"uar": 0.5}
+    results = {
+        "headline": ["uar"], "pooled": metric, "mean": metric, "std": metric, "folds": {"1": metric}, "num_clips": 6,
+        "num_units": 3, "unit": "participant x task", "num_subjects": 2, "confidence": 0.95,
+    }  # fmt: skip
+    model = classifier("demo", 2, image_size=32, num_frames=4, num_audio_frames=32)
+    card = model_card(model, {"classes": ["sad", "glad"]}, results, None, rows, {})
+    assert "3 units (participant x task) of 6 test clips of 2 speakers" in card
+    assert "Units told rightly, by speaker, over 2 speakers: worst 0% (b), median 50%, best 100% (a)" in card
+    assert "| a | 2 | 100% |" in card
 
 
 def test_another_model_s_results_are_not_put_on_the_card(hicmae, tmp_path):
