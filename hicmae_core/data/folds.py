@@ -193,8 +193,8 @@ def _check_units(manifest: pd.DataFrame, dataset: DatasetParams) -> None:
             for value, clips in repeated[repeated["unit"] == torn[0]].groupby(column, sort=False, dropna=False)
         ]
         raise ValueError(
-            f"{len(torn)} units have clips that differ in their {word}, such as unit {torn[0]}: "
-            f"{'; '.join(differing)}; a unit is scored as one: give its clips one {word}, or units of their own"
+            f"unit {torn[0]} has clips that differ in their {word}: {'; '.join(differing)} (units of this kind: "
+            f"{len(torn)}); a unit is scored as one: give its clips one {word}, or units of their own"
         )
 
 

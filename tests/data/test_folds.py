@@ -193,12 +193,12 @@ def test_few_labels_are_a_share_of_the_units():
         (
             "test_fold",
             2,
-            "differ in their fold, such as unit s0_0+: 2 of s0_0; 1 of s0_1, s0_2, s0_3; a unit is scored",
+            "fold: 2 of s0_0; 1 of s0_1, s0_2, s0_3 (units of this kind: 1); a unit is scored as one",
         ),
-        ("test_fold", pd.NA, "differ in their fold, such as unit s0_0+: none of s0_0; 1 of s0_1"),
-        ("label", 1, "differ in their label, such as unit s0_0+: angry of s0_0; calm of s0_1, s0_2, s0_3"),
-        ("subject", "other", "differ in their subject, such as unit s0_0+: other of s0_0; s0 of s0_1"),
-        ("subject", None, "differ in their subject, such as unit s0_0+: none of s0_0; s0 of s0_1"),
+        ("test_fold", pd.NA, "fold: none of s0_0; 1 of s0_1"),
+        ("label", 1, "label: angry of s0_0; calm of s0_1, s0_2, s0_3"),
+        ("subject", "other", "subject: other of s0_0; s0 of s0_1"),
+        ("subject", None, "subject: none of s0_0; s0 of s0_1"),
     ],
 )
 def test_the_clips_of_a_unit_must_agree(column, value, said):
@@ -206,16 +206,16 @@ def test_the_clips_of_a_unit_must_agree(column, value, said):
     frame["label"] = pd.array([index // 16 % 2 for index in range(len(frame))], dtype="Int64")
     folds.check_folds(frame, EMOTIONS)
     frame.loc[0, column] = value
-    with pytest.raises(ValueError, match=re.escape("1 units have clips that " + said)):
+    with pytest.raises(ValueError, match=re.escape("unit s0_0+ has clips that differ in their " + said)):
         folds.check_folds(frame, EMOTIONS)
-    with pytest.raises(ValueError, match="1 units have clips"):
+    with pytest.raises(ValueError, match="has clips that differ"):
         folds.check_folds(frame, EMOTIONS.model_copy(update={"allow_incomplete": True}))
 
 
 def test_targets_of_a_unit_must_agree():
     frame = in_units(fixed_split())
     frame.loc[1, "target_valence"] = 1 - frame.loc[0, "target_valence"]
-    with pytest.raises(ValueError, match=r"differ in their target valence, such as unit c0\+"):
+    with pytest.raises(ValueError, match=r"unit c0\+ has clips that differ in their target valence"):
         folds.check_folds(frame, LOAD)
 
 

@@ -39,6 +39,7 @@ def test_several_datasets_begin_with_an_overview(
     printed = capsys.readouterr().out
     assert printed.startswith("# Results\n")
     assert (
-        "| [mine](reports/mine/results.md) | 1 of 1 | 9 clips | UAR / WAR | 75.00 / 75.00 | 75.00 / 75.00 | none |" in printed
+        "| [mine](reports/mine/results.md) | 1 of 1 | 9 clips | UAR / WAR | 75.00 / 75.00 | 75.00 / 75.00 | none |"
+        in printed
     )
     assert printed.index("reports/mine/results.md) |") < printed.index("# Results on demo")
