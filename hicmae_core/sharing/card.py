@@ -187,7 +187,8 @@ def _speakers(predictions: pd.DataFrame | None, metadata: Mapping[str, Any]) -> 
     worst, best = (escaped(str(name)) for name in (rates.idxmin(), rates.idxmax()))
     lines = [
         f"{scored.capitalize()} told rightly, by speaker, over {len(rates)} speakers: "
-        f"worst {rates.min():.0%} ({worst}), median {rates.median():.0%}, best {rates.max():.0%} ({best}). A mean hides this spread.",
+        f"worst {rates.min():.0%} ({worst}), median {rates.median():.0%}, best {rates.max():.0%} ({best}). "
+        "A mean hides this spread.",
         "",
         f"| speaker | {scored} | told rightly |",
         "|---|---:|---:|",
