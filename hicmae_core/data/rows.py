@@ -25,6 +25,7 @@ from hicmae_core.media.decoding import MediaError, read_audio
 from hicmae_core.media.detection import Detector, make_detector
 from hicmae_core.media.faces import extract_faces, frame_folder_face
 from hicmae_core.media.fbank import log_mel
+from hicmae_core.media.packets import Damage
 
 _CODE = [Path(__file__), Path(__file__).resolve().parent.parent / "media"]
 _VERSIONS = [av.__version__, cv2.__version__, np.__version__, scipy.__version__]
@@ -80,13 +81,16 @@ def audio_batch(clip: ClipFiles, max_seconds: float) -> bytes:
     """The log-mel features of one clip, of `AUDIO_SCHEMA`; serialised."""
     row = {"clip_id": clip.clip_id, "key": clip.key, "num_samples": 0, "digest": ""}
     try:
-        waveform = read_audio(clip.audio, max_seconds)
+        damage = Damage("audio")
+        waveform = read_audio(clip.audio, max_seconds, damage)
         features = log_mel(waveform).astype(np.float16)
         if not len(features):
             reason = f"{len(waveform)} samples of sound, less than one 25 ms window"
             raise MediaError(clip.audio, "no_sound", reason)
         samples = (waveform * 32768).round().astype(np.int16)
         row |= {"num_samples": len(waveform), "digest": _digest([samples.tobytes()]), "fbank": features}
+        if damage.reason:
+            row |= {"status": "damaged", "reason": damage.reason}
     except MediaError as error:
         row |= {"status": error.status, "reason": error.reason}
     return batch_of([row], AUDIO_SCHEMA).serialize().to_pybytes()

@@ -14,9 +14,9 @@ class Answer:
     """The answer to one video, or to one face of it.
 
     Attributes:
-        status: ``ok``, ``low_coverage`` or ``low_share`` (answered); otherwise why there is no answer: ``no_face``,
-            ``short_face``, ``no_sound``, ``no_video``, ``unreadable``, ``too_long``, ``missing``, ``zero_byte``,
-            ``crashed``.
+        status: ``ok``, ``damaged``, ``low_coverage`` or ``low_share`` (answered); otherwise why there is no answer:
+            ``no_face``, ``short_face``, ``no_sound``, ``no_video``, ``unreadable``, ``too_long``, ``missing``,
+            ``zero_byte``, ``crashed``.
         reason: A sentence where the status is not ``ok``.
         values: Probabilities over the whole clip by class (``<target> <class>`` where there are several targets), or
             outputs by target; empty without an answer.

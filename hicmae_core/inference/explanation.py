@@ -21,8 +21,9 @@ from hicmae_core.inference.attention import Trace, level_weights, rollout, trace
 from hicmae_core.inference.contributions import contributions
 from hicmae_core.inference.video import VideoReader
 from hicmae_core.media.decoding import MediaError, read_audio
-from hicmae_core.media.faces import FaceTrack, extract_face
+from hicmae_core.media.faces import FaceTrack, extract_face, flag_damage
 from hicmae_core.media.fbank import log_mel
+from hicmae_core.media.packets import Damage
 from hicmae_core.model.architecture import VIDEO_PATCH
 
 _WINDOWS_PER_PASS = 2
@@ -98,7 +99,9 @@ def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
             if not track.usable:
                 return Explanation(track.status, track.reason)
         if shape.modality != "video":
-            sound = read_audio(path, max_seconds)
+            damage = Damage("audio")
+            sound = read_audio(path, max_seconds, damage)
+            track = flag_damage(track, path, damage)
     except MediaError as error:
         return Explanation(error.status, str(error))
     fps = track.fps or 25.0

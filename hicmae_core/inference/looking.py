@@ -16,8 +16,9 @@ from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ, FacePolicy, FacesPa
 from hicmae_core.data.pool import ClipFailure, ClipFiles, ClipProcesses, in_processes
 from hicmae_core.media.decoding import MAX_SECONDS, MediaError, read_audio
 from hicmae_core.media.detection import Detector, make_detector
-from hicmae_core.media.faces import FaceTrack, extract_faces
+from hicmae_core.media.faces import FaceTrack, extract_faces, flag_damage
 from hicmae_core.media.fbank import log_mel
+from hicmae_core.media.packets import Damage
 
 _FPS_WITHOUT_VIDEO = 25.0
 
@@ -73,9 +74,10 @@ class Looker:
         """The faces of a file, in order of time; a single one without crops says why there is none."""
         samples: np.ndarray | None = None
         features = np.zeros((0, NUM_MEL_BINS), np.float32)
+        damage = Damage("audio")
         try:
             if self.modality != "video":
-                samples = read_audio(path, self.max_seconds)
+                samples = read_audio(path, self.max_seconds, damage)
                 features = log_mel(samples)
                 if not len(features):
                     raise MediaError(
@@ -86,9 +88,12 @@ class Looker:
         if self.modality == "audio":
             assert samples is not None, "an audio model listens"
             num_frames = max(1, round(len(samples) / SAMPLE_RATE_HZ * _FPS_WITHOUT_VIDEO))
-            return [Sight(FaceTrack("ok"), features, 0, len(samples), num_frames)]
+            return [Sight(flag_damage(FaceTrack("ok"), path, damage), features, 0, len(samples), num_frames)]
         tracks = extract_faces(path, self.faces, self.policy, detector_for(self.faces, self.device), self.max_seconds)
-        return [self._sight(track, features, samples) for track in tracks]
+        return [
+            self._sight(flag_damage(track, path, damage) if track.usable else track, features, samples)
+            for track in tracks
+        ]
 
     def _sight(self, track: FaceTrack, features: np.ndarray, samples: np.ndarray | None) -> Sight:
         if not track.usable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,8 @@ from hicmae_core.media.cropping import crop_face, crop_squares, encode_jpeg
 from hicmae_core.media.decoding import MediaError, probe, read_pictures
 from hicmae_core.media.detection import Detector
 from hicmae_core.media.frame_folder import frame_rate, list_frames, read_folder
-from hicmae_core.media.pictures import Picture
+from hicmae_core.media.packets import Damage
+from hicmae_core.media.pictures import FittedPicture, Picture
 from hicmae_core.media.smoothing import FacePath, smooth_path
 from hicmae_core.media.tracking import Observations, Track, link, observe
 
@@ -43,8 +44,9 @@ class FaceTrack:
     no index shifts.
 
     Attributes:
-        status: ``ok``; ``low_coverage`` or ``low_share`` (usable, but seen in few frames, or one among others);
-            ``no_face``; ``short_face`` (no face lasts long enough to be a sample of its own); or a `MediaError` status.
+        status: ``ok``; ``damaged``, ``low_coverage`` or ``low_share`` (usable, but up to a tenth of the video does not
+            decode, the face is seen in few frames, or it is one among others); ``no_face``; ``short_face`` (no face
+            lasts long enough to be a sample of its own); or a `MediaError` status.
         reason: A sentence where the status is not ``ok``, otherwise empty.
         fps: Frames per second.
         frames: JPEG bytes, square RGB crops; empty unless `usable`.
@@ -84,11 +86,12 @@ class _Sample:
 
 
 class _Film:
-    """The pictures of a video, which can be gone through again and again."""
+    """The pictures of a video, which can be gone through again and again. All have the size of the first."""
 
     def __init__(self, path: Path, max_seconds: float) -> None:
         self.path = path
         self.max_seconds = max_seconds
+        self.damage = Damage("video")
         self._kept: list[Picture] | None = None
 
     def __iter__(self) -> Iterator[Picture]:
@@ -97,7 +100,12 @@ class _Film:
             return
         kept: list[Picture] = []
         num_bytes = 0
-        for _, picture in read_pictures(self.path, self.max_seconds):
+        size: tuple[int, int] | None = None
+        self.damage = Damage("video")
+        for _, picture in read_pictures(self.path, self.max_seconds, self.damage):
+            size = size or (picture.width, picture.height)
+            if (picture.width, picture.height) != size:
+                picture = FittedPicture(**vars(picture), size=size)
             num_bytes += picture.num_bytes
             if num_bytes <= KEPT_BYTES:
                 kept.append(picture)
@@ -139,7 +147,7 @@ def extract_faces(
         fps = probe(path).fps
         film = _Film(path, max_seconds)
         if faces.detector == "none":
-            return [_whole_pictures(film, fps, faces, detector)]
+            return [flag_damage(_whole_pictures(film, fps, faces, detector), path, film.damage)]
         seen, tracks = _search(film, detector, faces.stride, fps, faces.min_score)
         if not tracks:
             seen, tracks = _search(film, detector.careful(), 1, fps, faces.min_score)
@@ -154,7 +162,8 @@ def extract_faces(
     except MediaError as error:
         return [FaceTrack(error.status, str(error))]
     return [
-        _face_track(path, sample, frames, num_faces, fps, faces) for sample, frames in zip(samples, crops, strict=True)
+        flag_damage(_face_track(path, sample, frames, num_faces, fps, faces), path, film.damage)
+        for sample, frames in zip(samples, crops, strict=True)
     ]
 
 
@@ -192,6 +201,14 @@ def frame_folder_face(
         share=1.0,
         face_size=float(found.side),
     )
+
+
+def flag_damage(track: FaceTrack, path: Path, damage: Damage) -> FaceTrack:
+    """A usable track with the status ``damaged``, and the reason, if some of the file did not decode."""
+    if not damage.reason:
+        return track
+    others = track.reason.removeprefix(f"{path}: ")
+    return replace(track, status="damaged", reason=f"{path}: {'; '.join(filter(None, [others, damage.reason]))}")
 
 
 def _search(

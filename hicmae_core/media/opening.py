@@ -16,6 +16,10 @@ from hicmae_core.media.formats import FORMATS
 
 MAX_PICTURE_PIXELS = 8192 * 4320
 """The largest picture that cameras take (8K); one takes 106 MB as RGB."""
+MAX_GAP_SECONDS = 10.0
+"""A longer time without a frame is a wrong timestamp."""
+MAX_STEP_BACK_SECONDS = 0.5
+"""How far a frame may lie before the latest one so far."""
 
 _OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
 
@@ -126,3 +130,9 @@ def audio_stream(path: Path, container: av.container.InputContainer) -> av.Audio
     if stream.codec_context is None:
         raise MediaError(path, "unreadable", "its sound is in a format that cannot be decoded")
     return stream
+
+
+def check_length(path: Path, seconds: float, max_seconds: float) -> None:
+    """Raises: MediaError: If something of that length is too long."""
+    if seconds > max_seconds:
+        raise MediaError(path, "too_long", f"lasts {seconds:.1f} s or more, longer than {max_seconds:g} s")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import av
+import cv2
 import numpy as np
 from av.sidedata.sidedata import SideData, Type
 from av.video.reformatter import VideoReformatter
@@ -123,3 +124,35 @@ class Picture:
             return _CLOCKWISE[self.display.quarters]
         a, b, _, c, d, *_ = np.frombuffer(memoryview(found), np.int32).tolist()
         return a, b, c, d
+
+
+@dataclass(frozen=True)
+class FittedPicture(Picture):
+    """A picture of another size than the first of its video, shown inside that size: boxes keep their meaning.
+
+    Attributes:
+        size: Width and height of the first picture, pixels. Where the shapes differ there are black bars.
+    """
+
+    size: tuple[int, int] = (0, 0)
+
+    @property
+    def width(self) -> int:
+        """Width of the video's first picture, pixels."""
+        return self.size[0]
+
+    @property
+    def height(self) -> int:
+        """Height of the video's first picture, pixels."""
+        return self.size[1]
+
+    def rgb(self) -> np.ndarray:
+        """RGB uint8 ``[height, width, 3]``: the picture in the middle, as large as it fits."""
+        image = super().rgb()
+        scale = min(self.width / image.shape[1], self.height / image.shape[0])
+        width, height = (max(1, round(side * scale)) for side in (image.shape[1], image.shape[0]))
+        left, top = (self.width - width) // 2, (self.height - height) // 2
+        fitted = np.zeros((self.height, self.width, 3), np.uint8)
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        fitted[top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=way)
+        return fitted

@@ -1,0 +1,93 @@
+"""Audio frames on one clock: 16 kHz mono samples whose places follow the timestamps, however these jump or drift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import numpy as np
+
+from hicmae_core.config import SAMPLE_RATE_HZ
+from hicmae_core.media.opening import MAX_GAP_SECONDS, MAX_STEP_BACK_SECONDS, MediaError, check_length
+
+_MAX_CLOCK_ERROR_SECONDS = 0.04
+"""Timestamps are rounded to milliseconds and jitter; from here on audio is missing, or comes twice."""
+
+
+@dataclass
+class _Segment:
+    """Samples without a gap. `start` and `seconds`, its length, are in seconds of the clock."""
+
+    start: float
+    setup: tuple[str, str, int]
+    seconds: float = 0.0
+    pieces: list[np.ndarray] = field(default_factory=list)
+    # To s16, because mono in a float format comes out louder by sqrt(2); in seconds, which is twice as fast.
+    _resampler: av.AudioResampler = field(
+        default_factory=lambda: av.AudioResampler("s16", "mono", SAMPLE_RATE_HZ, SAMPLE_RATE_HZ)
+    )
+
+    @property
+    def end(self) -> float:
+        return self.start + self.seconds
+
+    def add(self, frame: av.AudioFrame | None) -> None:
+        self.pieces += [piece.to_ndarray()[0] for piece in self._resampler.resample(frame)]
+        if frame is not None:
+            self.seconds += frame.samples / frame.sample_rate
+
+
+class Waveform:
+    """Audio as it is decoded, each frame where its time says.
+
+    The clock runs from the first frame, so that errors of the timestamps do not add up: where the audio so far and a
+    frame's time differ by more than 40 ms, there is silence, or the frame replaces what was there. A frame without
+    a time follows the one before. Sample rate, sample format and channels may change.
+
+    Attributes:
+        start: Time of the first sample on the container's clock, seconds; None while no frame has told.
+    """
+
+    def __init__(self, path: Path, max_seconds: float) -> None:
+        self.start: float | None = None
+        self._path, self._max_seconds = path, max_seconds
+        self._segments: list[_Segment] = []
+        self._furthest = 0.0
+
+    def add(self, frame: av.AudioFrame) -> None:
+        """Take the next frame.
+
+        Raises:
+            MediaError: If its time jumps, or the audio becomes too long.
+        """
+        setup = (frame.format.name, frame.layout.name, frame.sample_rate)
+        before = self._segments[-1] if self._segments else None
+        expected = 0.0 if before is None else before.end
+        at = expected
+        if frame.time is not None:
+            self.start = frame.time - expected if self.start is None else self.start
+            at = frame.time - self.start
+        if not -MAX_STEP_BACK_SECONDS <= at - self._furthest <= MAX_GAP_SECONDS:
+            gap, where = at - self._furthest, self._furthest
+            raise MediaError(self._path, "unreadable", f"its sound jumps by {gap:.1f} s at {where:.1f} s")
+        check_length(self._path, at + frame.samples / frame.sample_rate, self._max_seconds)
+        is_off = abs(at - expected) > _MAX_CLOCK_ERROR_SECONDS
+        if before is None or is_off or setup != before.setup:
+            if before is not None:
+                before.add(None)
+            self._segments.append(_Segment(at if is_off else expected, setup))
+        self._segments[-1].add(frame)
+        self._furthest = max(self._furthest, self._segments[-1].end)
+
+    def samples(self) -> np.ndarray:
+        """All of it, float32 ``[num_samples]`` in [-1, 1]; ends the last segment."""
+        if not self._segments:
+            return np.zeros(0, np.float32)
+        self._segments[-1].add(None)
+        placed = [(round(s.start * SAMPLE_RATE_HZ), np.concatenate(s.pieces)) for s in self._segments if s.pieces]
+        waveform = np.zeros(max((at + len(piece) for at, piece in placed), default=0), np.float32)
+        for at, piece in placed:
+            first = max(-at, 0)  # a frame may lie up to 0.5 s before the first one
+            waveform[at + first : at + len(piece)] = piece[first:] / np.float32(32768)
+        return waveform
