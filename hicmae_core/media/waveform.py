@@ -72,11 +72,10 @@ class Waveform:
             gap, where = at - self._furthest, self._furthest
             raise MediaError(self._path, "unreadable", f"its sound jumps by {gap:.1f} s at {where:.1f} s")
         check_length(self._path, at + frame.samples / frame.sample_rate, self._max_seconds)
-        is_off = abs(at - expected) > _MAX_CLOCK_ERROR_SECONDS
-        if before is None or is_off or setup != before.setup:
+        if before is None or setup != before.setup or abs(at - expected) > _MAX_CLOCK_ERROR_SECONDS:
             if before is not None:
                 before.add(None)
-            self._segments.append(_Segment(at if is_off else expected, setup))
+            self._segments.append(_Segment(at, setup))
         self._segments[-1].add(frame)
         self._furthest = max(self._furthest, self._segments[-1].end)
 

@@ -1,5 +1,6 @@
 """Audio and video of one file keep one clock, whatever its header declares and whichever packets are missing."""
 
+import io
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from hicmae_core.media.decoding import MediaError, probe, read_audio, read_frames
-from tests.media.coded_films import CONTAINERS, Container, read_code
+from tests.media.coded_films import CONTAINERS, FPS, SIDE, Container, read_code
 from tests.media.recordings import click_times, clicks, encode_audio, remux, write_recording
 
 BY_SUFFIX = {container.suffix: container for container in CONTAINERS}
@@ -181,3 +182,47 @@ def test_small_steps_back_do_not_add_up(tmp_path):
     back = write_blocks_at(tmp_path / "back.mkv", audio, {10: -0.3, 11: -0.6, 12: -0.9, 13: -1.2})
     with pytest.raises(MediaError, match="jumps"):
         read_audio(back)
+
+
+def write_program(path: Path, parts: list[tuple[str, int, str, int]], part_seconds: float = 1.5) -> Path:
+    """A transport stream whose audio changes from part to part: codec, rate, layout; and so does the video's width."""
+    content = io.BytesIO()
+    for number, (codec, rate, layout, width) in enumerate(parts):
+        start = number * part_seconds
+        options = {"mpegts_copyts": "1"}
+        with av.open(content, "w", format="mpegts", options=options) as output:
+            video = output.add_stream("mpeg2video", rate=FPS)
+            video.width, video.height, video.pix_fmt, video.bit_rate = width, SIDE, "yuv420p", 3_000_000
+            audio = output.add_stream(codec, rate=rate)
+            audio.layout, audio.bit_rate = layout, 192_000
+            for index in range(round(part_seconds * FPS)):
+                image = np.full((SIDE, width, 3), 100, np.uint8)
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts, frame.time_base = index + round(start * FPS), Fraction(1, FPS)
+                output.mux(video.encode(frame))
+            output.mux(video.encode(None))
+            channels = audio.codec_context.layout.nb_channels
+            encode_audio(output, audio, clicks(part_seconds, rate, channels), start)
+    path.write_bytes(content.getvalue())
+    return path
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [("aac", 48_000, "stereo", 160), ("aac", 48_000, "mono", 160)],
+        [("aac", 44_100, "mono", 160), ("aac", 48_000, "stereo", 160), ("aac", 44_100, "mono", 160)],
+        [("ac3", 48_000, "5.1", 160), ("ac3", 48_000, "stereo", 160)],
+        [("mp2", 48_000, "stereo", 160), ("mp2", 32_000, "mono", 96)],
+    ],
+)
+def test_audio_that_changes_its_format_midway_goes_on(tmp_path, parts):
+    path = write_program(tmp_path / "program.ts", parts)
+    audio = read_audio(path)
+    frames = [frame for _, frame in read_frames(path)]
+    assert len(audio) == len(frames) * 640
+    heard = click_times(audio)
+    expected = np.concatenate([1.5 * number + np.arange(0.25, 1.5, 0.5) for number in range(len(parts))])
+    assert len(heard) == len(expected)
+    assert np.ptp(heard - expected) < 0.05
+    assert {frame.shape[1] for frame in frames} == {width for *_, width in parts}
