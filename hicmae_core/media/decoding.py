@@ -315,7 +315,7 @@ class _VideoClock:
 
     def num_pictures(self) -> int:
         """Frames at the constant rate, from the first that decodes to the last of which there is a packet."""
-        times = sorted(self._times)
+        times = sorted(self._times) or [0.0]
         start = times[0] if self.start is None else self.start
         for before, after in pairwise(times):
             self._check_step(before - start, after - start)

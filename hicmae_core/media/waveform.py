@@ -44,16 +44,18 @@ class Waveform:
     The clock runs from the first frame, so that errors of the timestamps do not add up: where the audio so far and a
     frame's time differ by more than 40 ms, there is silence, or the frame replaces what was there. A frame without
     a time follows the one before. Sample rate, sample format and channels may change.
-
-    Attributes:
-        start: Time of the first sample on the container's clock, seconds; None while no frame has told.
     """
 
     def __init__(self, path: Path, max_seconds: float) -> None:
-        self.start: float | None = None
+        self._zero: float | None = None
         self._path, self._max_seconds = path, max_seconds
         self._segments: list[_Segment] = []
         self._furthest = 0.0
+
+    @property
+    def start(self) -> float | None:
+        """Time of the first sample on the container's clock, seconds; None if no frame has told."""
+        return None if self._zero is None else self._zero + self._first
 
     def add(self, frame: av.AudioFrame) -> None:
         """Take the next frame.
@@ -66,8 +68,8 @@ class Waveform:
         expected = 0.0 if before is None else before.end
         at = expected
         if frame.time is not None:
-            self.start = frame.time - expected if self.start is None else self.start
-            at = frame.time - self.start
+            self._zero = frame.time - expected if self._zero is None else self._zero
+            at = frame.time - self._zero
         if not -MAX_STEP_BACK_SECONDS <= at - self._furthest <= MAX_GAP_SECONDS:
             gap, where = at - self._furthest, self._furthest
             raise MediaError(self._path, "unreadable", f"its sound jumps by {gap:.1f} s at {where:.1f} s")
@@ -84,9 +86,17 @@ class Waveform:
         if not self._segments:
             return np.zeros(0, np.float32)
         self._segments[-1].add(None)
-        placed = [(round(s.start * SAMPLE_RATE_HZ), np.concatenate(s.pieces)) for s in self._segments if s.pieces]
+        placed = [
+            (round((segment.start - self._first) * SAMPLE_RATE_HZ), np.concatenate(segment.pieces))
+            for segment in self._segments
+            if segment.pieces
+        ]
         waveform = np.zeros(max((at + len(piece) for at, piece in placed), default=0), np.float32)
         for at, piece in placed:
-            first = max(-at, 0)  # a frame may lie up to 0.5 s before the first one
-            waveform[at + first : at + len(piece)] = piece[first:] / np.float32(32768)
+            waveform[at : at + len(piece)] = piece / np.float32(32768)
         return waveform
+
+    @property
+    def _first(self) -> float:
+        """Where the earliest segment begins: the first frame may have come too late."""
+        return min((segment.start for segment in self._segments), default=0.0)

@@ -156,17 +156,24 @@ def test_a_clock_that_is_slow_is_followed(tmp_path):
     assert np.abs(heard - 1.02 * np.arange(0.25, 10, 0.5)).max() < 0.045
 
 
-def write_blocks_at(path: Path, source: Path, shifts: dict[int, float]) -> Path:
-    """A Matroska file with other times in the headers of some of its blocks, seconds later."""
+def write_blocks_at(path: Path, source: Path, shifts: dict[int, float], stream: int = 0) -> Path:
+    """A Matroska file with other times in the headers of some blocks of a stream, seconds later."""
     content = bytearray(source.read_bytes())
     with av.open(str(source)) as container:
-        blocks = [bytes(packet) for packet in container.demux(0) if packet.size]
+        blocks = [bytes(packet) for packet in container.demux(container.streams[stream]) if packet.size]
     for number, seconds in shifts.items():
         at = content.index(blocks[number]) - 3
         time = int.from_bytes(content[at : at + 2], "big", signed=True) + round(seconds * 1000)
         content[at : at + 2] = time.to_bytes(2, "big", signed=True)
     path.write_bytes(content)
     return path
+
+
+def test_a_first_frame_that_claims_to_come_late_takes_no_other_along(tmp_path):
+    container = Container("mkv", "matroska", "mjpeg", "pcm_s16le")
+    whole = write_recording(tmp_path / "whole.mkv", container, 30, 1.2)
+    late = write_blocks_at(tmp_path / "late.mkv", whole, {0: 0.2}, stream=1)
+    np.testing.assert_allclose(click_times(read_audio(late)), click_times(read_audio(whole)), atol=0.002)
 
 
 def test_small_steps_back_do_not_add_up(tmp_path):
