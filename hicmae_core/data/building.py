@@ -22,12 +22,13 @@ from hicmae_core.data.folds import check_folds
 from hicmae_core.data.manifest import COLUMN_TYPES, MANIFEST_COLUMNS, check_rejects
 from hicmae_core.files import MAX_STAND_IN_BYTES, sha256_of, stand_in
 from hicmae_core.media.decoding import MAX_FRAME_RATE, MediaInfo
-from hicmae_core.media.frame_folder import frame_rate, inspect_folder
+from hicmae_core.media.frame_folder import IMAGES, frame_rate, inspect_folder
 from hicmae_core.progress import progress_bar
 
 _UNFINISHED = (".part", ".crdownload", ".partial", ".download", ".aria2", ".!qB", ".tmp")
 """What browsers and other programs add to the name of a file while they download it."""
 _START_BYTES = 1024
+_KINDS = ", ".join(extension.removeprefix(".") for extension in IMAGES)
 _MAX_ID_LENGTH = 1000
 """As long as any path is in practice; a longer clip id is a broken table."""
 
@@ -192,7 +193,10 @@ def _with_status(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams) -> 
     num_images = pd.Series([folder.num_images(path) for path in manifest["video_path"].tolist()], dtype="Int64")
     is_folder = num_images.notna()
     _mark(
-        manifest, (num_images == 0).fillna(False), "no_video", manifest["video_path"] + ": this folder holds no image"
+        manifest,
+        (num_images == 0).fillna(False),
+        "no_video",
+        manifest["video_path"] + f": this folder itself holds no image ({_KINDS})",
     )
     soundless = is_folder & (manifest["audio_path"] == manifest["video_path"])
     _mark(

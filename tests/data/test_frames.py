@@ -163,7 +163,9 @@ def test_what_is_wrong_with_a_clip_s_frames_is_a_row(mafw, tmp_path):
     assert manifest.loc["00001", "reason"] == (
         "data/frames/00001: no such file, but a video file, which `video: clips` would take"
     )
-    assert manifest.loc["00002", "reason"] == "data/frames/00002: this folder holds no image"
+    assert (
+        manifest.loc["00002", "reason"] == "data/frames/00002: this folder itself holds no image (jpg, jpeg, png, bmp)"
+    )
     manifest = built("mafw", root, probed=True)[0].set_index("clip_id")
     assert manifest["status"].to_dict() == {
         "00001": "missing",
@@ -226,6 +228,8 @@ def test_openface_s_own_video_is_no_clip(tmp_path):
     tree = trees.Tree(tmp_path / "raw", tmp_path)
     for name in CREMA_D:
         write_frames(tree.root / f"openface/{name}/{name}_aligned", range(1, 3), "frame_det_00_{:06}.bmp", side=16)
+    write_frames(tree.root / f"face_aligned/{CREMA_D[1]}", range(1, 3), side=16)
+    assert built("crema_d", tree.root)[0]["video_path"][1] == f"face_aligned/{CREMA_D[1]}"
     tree.media(f"VideoFlash/{name}.flv" for name in CREMA_D).media(f"openface/{name}/{name}.avi" for name in CREMA_D)
     frames, clips = (built("crema_d", tree.root, video=video)[0] for video in ("frames", "clips"))
     assert frames["audio_path"].tolist() == clips["video_path"].tolist() == [f"VideoFlash/{n}.flv" for n in CREMA_D]
@@ -270,8 +274,10 @@ def test_frames_of_the_other_corpora(tmp_path):
 
 def test_two_folders_of_one_clip_are_refused(mafw, tmp_path):
     shutil.copytree(mafw, tmp_path / "raw")
-    write_frames(tmp_path / "raw/other/00001", range(1, 3))
-    with pytest.raises(ValueError, match=r"data/frames/00001 and other/00001 hold frames of one clip"):
+    write_frames(tmp_path / "raw/faces/00001", range(1, 3))
+    assert built("mafw", tmp_path / "raw")[0]["video_path"][0] == "data/frames/00001", "the corpus's own"
+    write_frames(tmp_path / "raw/other/frames/00001", range(1, 3))
+    with pytest.raises(ValueError, match=r"data/frames/00001 and other/frames/00001 hold frames of one clip"):
         built("mafw", tmp_path / "raw")
 
 

@@ -18,6 +18,8 @@ _MAX_KINDS = 8
 """Extensions that a note names."""
 EXTRACTED_AUDIO = "audio_16k"
 """The folder in which published code keeps the clips' audio as wav; the corpus's own files come first."""
+OPENFACE = ("face_aligned", "openface")
+"""Folders in which published code keeps the crops that OpenFace made of a corpus, the preferred first."""
 _ALIGNED = "_aligned"
 """How OpenFace ends the name of a clip's folder of frames."""
 
@@ -215,7 +217,7 @@ def find_media(
     sounds: tuple[str, ...] = AUDIO[:1],
     audio_first: bool = True,
     clips_in: str = "",
-    frames_in: Sequence[str] = (),
+    frames_in: Sequence[str] = OPENFACE,
 ) -> Media:
     """Find a corpus's video files, audio files and folders of face frames.
 
@@ -267,7 +269,7 @@ def _frames_by_key(folder: Folder, holding: dict[str, str], preferred: Sequence[
         above = path.split("/")
         rank = next((i for i, name in enumerate(preferred) if name in above), len(preferred))
         if rank == ranks.get(key):
-            raise ValueError(f"{found[key]} and {path} hold frames of one clip by name; remove one of them")
+            raise ValueError(f"{found[key]} and {path} hold frames of one clip by name; move one of them elsewhere")
         if rank < ranks.get(key, rank + 1):
             found[key], ranks[key] = path, rank
     return found

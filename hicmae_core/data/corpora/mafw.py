@@ -80,7 +80,7 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     def clip_of(path: str) -> str | None:
         return stem(path) if stem(path) in listed else None
 
-    media = find_media(folder, dataset.video, clip_of, audio_first=False)
+    media = find_media(folder, dataset.video, clip_of, audio_first=False, frames_in=("frames",))
     paths = [media.of(clip, f"data/clips/{clip}.mp4", f"data/frames/{clip}") for clip in rows["clip_id"]]
     return rows.join(pd.DataFrame(paths)).assign(subject=None)
 
