@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipelines import last_words
 from pipelines.recover import protect_locks
+from stages.folder_check import check_folder
 
 _LOCK = Path(".dvc/tmp/flow.lock")
 _POLL_SECONDS = 0.5
@@ -30,10 +31,11 @@ def alone_in(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
     would cancel the run. And when the process itself disappears, Prefect is told.
 
     Raises:
-        ValueError: If `root` is not a DVC project.
+        ValueError: If `root` is not a DVC project, or as `check_folder`.
     """
     if not (root / "dvc.yaml").is_file():
         raise ValueError(f"{root}: no dvc.yaml; run from the project's root")
+    check_folder(root)
     if "PREFECT__FLOW_RUN_ID" in os.environ:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         _start_last_words(os.environ["PREFECT__FLOW_RUN_ID"])

@@ -23,8 +23,11 @@ def project_root() -> Path:
 
 
 def git_state(root: Path) -> tuple[str, bool]:
-    """The commit that is checked out, and whether tracked files differ from it; empty and False without git."""
-    commit = _git(root, "rev-parse", "HEAD")
+    """The commit that is checked out, and whether tracked files differ from it.
+
+    Empty and False without git, or in a folder of a repository that does not hold the project: its commits say nothing.
+    """
+    commit = _git(root, "rev-parse", "HEAD") if _git(root, "ls-files", "dvc.yaml") else ""
     return commit, bool(commit and _git(root, "status", "--porcelain", "--untracked-files=no"))
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 from skimage import data
 
 TEXTURE_ORIGIN = (60.0, 0.0)
@@ -94,7 +96,7 @@ def load_portrait() -> Portrait:
     width, height = (side * TEXTURE_SCALE for side in TEXTURE_SIZE)
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     grid = np.stack([x, y], -1) / np.float32(TEXTURE_SCALE) + np.array(TEXTURE_ORIGIN, np.float32)
-    photograph = data.astronaut().astype(np.float32) / 255
+    photograph = np.array(Image.open(Path(data.__file__).with_name("astronaut.png"))).astype(np.float32) / 255
     source = _closed_mouth(grid)
     rgb = cv2.remap(photograph, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     smooth = cv2.GaussianBlur(rgb, (0, 0), 5 * TEXTURE_SCALE)
