@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +98,9 @@ def _link(place: Path, folder: Path) -> None:
             raise ValueError(f"{place} is there already, and it is not {folder}: move it away, or take another name")
         return
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.symlink_to(folder)
+    project = place.parents[len(layout.RAW.parts)].resolve()
+    inside = folder.is_relative_to(project)  # the project may be moved with it
+    place.symlink_to(os.path.relpath(folder, place.parent.resolve()) if inside else folder)
 
 
 def _rewrite(root: Path, change: Callable[[dict[str, Any]], None]) -> None:

@@ -25,9 +25,11 @@ class Delivery:
     A point that is sent again changes nothing: its name, step, value and time are its key in the store.
     """
 
-    def __init__(self, store: RunStore, run_id: str) -> None:
+    def __init__(self, store: RunStore, outbox: Path) -> None:
+        """Send what is in the folder of an outbox, which is named after its run."""
         self._store = store
-        self._run_id = run_id
+        self._outbox = outbox
+        self._run_id = outbox.name
         self._known_steps: dict[str, set[int]] = {}
 
     def __call__(self, entries: Sequence[Entry]) -> None:
@@ -42,9 +44,9 @@ class Delivery:
                 case "metrics":
                     self._log_metrics(entries)
                 case "artifact":
-                    self._log_artifact(Path(entries[0]["path"]), entries[0]["folder"])
+                    self._log_artifact(self._outbox / entries[0]["path"], entries[0]["folder"])
                 case "image":
-                    self._log_image(Path(entries[0]["path"]), entries[0]["time_ms"])
+                    self._log_image(self._outbox / entries[0]["path"], entries[0]["time_ms"])
                 case "text":
                     self._store.client.log_text(self._run_id, entries[0]["text"], entries[0]["name"])
                 case "tags":

@@ -17,7 +17,9 @@ from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from stages.environment import proxy_of
 from stages.sender import reason
+from stages.store_place import ARTIFACTS, DATABASE, settle
 
 KEY_TAG = "run_key"
 PARENT_TAG = "mlflow.parentRunId"
@@ -32,14 +34,14 @@ class MlflowStore:
         root: The project's folder; the store is ``mlflow.db`` there, or what `MLFLOW_TRACKING_URI` says.
 
     Raises:
-        ValueError: If the store cannot be reached.
+        ValueError: If the store cannot be reached, or as `settle`.
     """
 
     def __init__(self, root: Path) -> None:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("mlflow.store.db.utils").addFilter(_has_no_traceback)
         self.root = root
-        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{DATABASE}"
         if self.uri.startswith(_SQLITE):  # MLflow would take a relative path from the working directory
             self.uri = f"{_SQLITE}{root / self.uri.removeprefix(_SQLITE)}"
         self.name = re.sub(r"^([\w+.-]+://)[^/@]*@", r"\1", self.uri)
@@ -50,6 +52,15 @@ class MlflowStore:
             self.client.search_experiments(max_results=1)
             if self.uri.startswith(_SQLITE):
                 _write_ahead(Path(self.uri.removeprefix(_SQLITE)))
+                settle(Path(self.uri.removeprefix(_SQLITE)))
+
+    def name_in(self, project: Path) -> str:
+        """The name, from the project's folder if the store is in it: that may be moved or copied with the store."""
+        if self.uri.startswith(_SQLITE):
+            file = os.path.realpath(self.uri.removeprefix(_SQLITE))
+            if Path(file).is_relative_to(os.path.realpath(project)):
+                return f"{_SQLITE}{os.path.relpath(file, os.path.realpath(project))}"
+        return self.name
 
     def find(self, experiment: str, key: str) -> Run | None:
         """The run of a key (`stages.studies`); None if there is none.
@@ -109,7 +120,9 @@ class MlflowStore:
                 mend = "see that the disk has room and that no other program holds the file"
             else:
                 mend = "start it, or unset MLFLOW_TRACKING_URI to log into mlflow.db here"
-            raise ValueError(f"MLflow at {self.name} cannot be reached ({reason(error)}): {mend}") from error
+            raise ValueError(
+                f"MLflow at {self.name} cannot be reached{proxy_of(self.uri)} ({reason(error)}): {mend}"
+            ) from error
         finally:
             MLFLOW_HTTP_REQUEST_TIMEOUT.unset()
             if given is not None:
@@ -123,7 +136,7 @@ class MlflowStore:
             return experiment.experiment_id
         artifacts = None
         if self.uri.startswith(_SQLITE):  # a server knows where it keeps artifacts
-            artifacts = (Path(self.uri.removeprefix(_SQLITE)).parent / "mlartifacts").as_uri()
+            artifacts = (Path(self.uri.removeprefix(_SQLITE)).parent / ARTIFACTS).as_uri()
         return self.client.create_experiment(name, artifacts, {"mlflow.experimentKind": "custom_model_development"})
 
     def _find(self, experiment_id: str, key: str) -> Run | None:

@@ -18,8 +18,8 @@ from hicmae_core.progress import tell
 
 Entry = dict[str, Any]
 """Plain values. Its `kind` is ``metrics`` (with `points`: name, step, value, milliseconds since 1970; and
-`keep_first`), ``artifact`` (with `path` and `folder`), ``image`` (with `path` and `time_ms`), ``text`` (with `name`
-and `text`), ``tags`` (with `tags`) or ``end`` (with `how`)."""
+`keep_first`), ``artifact`` (with `path`, from its folder, and `folder`), ``image`` (with `path` and `time_ms`),
+``text`` (with `name` and `text`), ``tags`` (with `tags`) or ``end`` (with `how`)."""
 
 MAX_POINTS = 1000
 """What MLflow takes at once."""
@@ -38,7 +38,7 @@ class Outbox:
 
     Args:
         folder: Made if it is not there; deleted by `close` when nothing waits.
-        store: Which store the entries are for, without a password.
+        store: Which store the entries are for, as `MlflowStore.name_in` says.
         patience_seconds: How long to wait for another process that holds the folder.
 
     Raises:
@@ -80,14 +80,15 @@ class Outbox:
         """A lasting path to a file's present content, which may be replaced while it waits.
 
         It is a second name of the same file, which costs nothing; on another file system it is `path` itself.
+        Relative to `folder`, which may be moved with the project.
         """
         kept = self.folder / _FILES / str(time.time_ns()) / path.name
         try:
             kept.parent.mkdir(parents=True)
             os.link(path, kept)
         except OSError:
-            return str(path.resolve())
-        return str(kept.resolve())
+            kept = path
+        return os.path.relpath(kept.resolve(), self.folder.resolve())
 
     def next_batch(self) -> list[Entry]:
         """The first entries: metrics up to what MLflow takes at once, or one of another kind."""

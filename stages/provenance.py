@@ -82,14 +82,14 @@ def locks_digest(root: Path) -> str:
 
 def dataset_input(root: Path, study: Study) -> DatasetInput:
     """The manifest that a run's clips are listed in."""
-    path = root / layout.manifest_file(study.dataset)
-    digest = sha256_of(path)
+    path = layout.manifest_file(study.dataset)
+    digest = sha256_of(root / path)
     dataset = Dataset(
         name=study.dataset,
         digest=digest[:32],  # MLflow takes 36 characters at most
         source_type="local",
         source=json.dumps({"uri": str(path), "sha256": digest}),
-        profile=json.dumps({"num_rows": pq.read_metadata(path).num_rows}),
+        profile=json.dumps({"num_rows": pq.read_metadata(root / path).num_rows}),
     )
     context = "pretraining" if study.experiment == studies.PRETRAINING else "cross-validation"
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])

@@ -4,7 +4,7 @@ from stages.command import parser, run
 from stages.outbox import waiting_folders
 from stages.project import project_root
 from stages.runs import RunStore
-from stages.tracking import outboxes, send_waiting
+from stages.tracking import outboxes, project_of, send_waiting
 
 EXAMPLES = """
 python -m stages.send_metrics
@@ -19,7 +19,11 @@ def main() -> int:
     send_waiting(store)
     left = waiting_folders(outboxes(store.root))
     for folder, name in left:
-        why = "its stage is running, or try again" if name == store.name else f"set MLFLOW_TRACKING_URI to {name}"
+        why = (
+            "its stage is running, or try again"
+            if name == store.name_in(project_of(store.root))
+            else f"set MLFLOW_TRACKING_URI to {name}"
+        )
         print(f"{folder} waits: {why}")
     if not left:
         print("MLflow has everything")

@@ -123,7 +123,7 @@ def track(
         opened = store.open(stage, study, params, fold, fingerprint)
     run, parent = opened.run, opened.parent
     outbox = _outbox(store, run.info.run_id)
-    sender = Sender(outbox, Delivery(store, run.info.run_id), store.name)
+    sender = Sender(outbox, Delivery(store, outbox.folder), store.name)
     tracker = MlflowTracker(opened, outbox)
     summary, packages = provenance.environment(store.root)
     tracker.tag({f"{provenance.ENVIRONMENT_TAG}{stage}": json.dumps(summary)})
@@ -148,22 +148,28 @@ def send_waiting(store: RunStore) -> None:
     """Send what earlier stages could not send to this store; what cannot be sent now goes on waiting."""
     from stages.delivery import Delivery
 
+    own_name = store.name_in(project_of(store.root))
     for folder, name in waiting_folders(outboxes(store.root)):
-        if name != store.name:
+        if name != own_name:
             continue
         try:
             outbox = Outbox(folder, name)
         except BlockingIOError:
             continue  # its stage is running
         tell(f"sending to MLflow what an earlier stage left in {folder}")
-        Sender(outbox, Delivery(store, folder.name), name).finish(_PATIENCE_SECONDS)
+        Sender(outbox, Delivery(store, folder), store.name).finish(_PATIENCE_SECONDS)
         outbox.close()
 
 
 def outboxes(root: Path) -> Path:
     """Where the outboxes of a project are; those of a queued DVC experiment outlive its temporary copy."""
+    return project_of(root) / layout.CHECKPOINTS / "mlflow-outbox"
+
+
+def project_of(root: Path) -> Path:
+    """The project itself, of a queued DVC experiment's temporary copy, too."""
     inside = next((folder for folder in root.parents if folder.name == ".dvc"), None)
-    return (inside.parent if inside else root) / layout.CHECKPOINTS / "mlflow-outbox"
+    return inside.parent if inside else root
 
 
 def download_model(run_id: str) -> Path:
@@ -208,6 +214,6 @@ def now_ms() -> int:
 
 def _outbox(store: RunStore, run_id: str) -> Outbox:
     try:
-        return Outbox(outboxes(store.root) / run_id, store.name, _ORPHANS_END_WITHIN_SECONDS)
+        return Outbox(outboxes(store.root) / run_id, store.name_in(project_of(store.root)), _ORPHANS_END_WITHIN_SECONDS)
     except BlockingIOError:
         raise ValueError(f"another process writes MLflow run {run_id}; end it, or wait for it") from None

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import unquote
 
 import typer
 import yaml
@@ -16,6 +17,7 @@ from packaging.requirements import Requirement
 
 from stages import layout
 from stages.cli.tables import print_table
+from stages.folder_check import check_folder, commit_problem
 from stages.graphs import check_graphs
 
 EXAMPLES = """
@@ -56,7 +58,17 @@ def main() -> None:
 def _python() -> str:
     if not (3, 11) <= sys.version_info[:2] < (3, 14):
         raise Trouble(f"Python {sys.version.split()[0]}", "make an environment with Python 3.11 to 3.13")
+    here, runs = Path("stages/cli/doctor.py"), Path(__file__)
+    if here.is_file() and not here.samefile(runs):
+        raise Trouble(f"the code of {runs.parents[2]} runs, not that of this folder", "rm .venv/.ready && make setup")
     return f"{sys.version.split()[0]} at {sys.executable}"
+
+
+def _folder() -> str:
+    if not Path("dvc.yaml").is_file():
+        return "no dvc.yaml here"
+    check_folder(Path())
+    return commit_problem(Path()) or "in git"
 
 
 def _packages() -> str:
@@ -144,7 +156,12 @@ def _mlflow() -> str:
     from stages.project import project_root
 
     store = MlflowStore(project_root())
-    return f"{store.name}, {len(store.client.search_experiments())} experiments"
+    places = {where.artifact_location for where in store.client.search_experiments() if where.name != "Default"}
+    return f"{store.name}, {len(store.client.search_experiments())} experiments, files in {_listed(places)}"
+
+
+def _listed(places: set[str]) -> str:
+    return ", ".join(sorted(unquote(place.removeprefix("file://")) for place in places)) or "no place yet"
 
 
 def _disk() -> str:
@@ -166,6 +183,7 @@ def _onnx() -> str:
 
 CHECKS: dict[str, Callable[[], str]] = {
     "Python": _python,
+    "folder": _folder,
     "packages": _packages,
     "libraries": _system_libraries,
     "device": _device,

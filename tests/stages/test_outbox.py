@@ -105,7 +105,7 @@ def test_a_file_is_kept_as_it_was(tmp_path: Path) -> None:
         new = tmp_path / "new"
         new.write_bytes(content)
         os.replace(new, model)
-        kept.append(Path(outbox.keep_file(model)))
+        kept.append(outbox.folder / outbox.keep_file(model))
     model.unlink()
     assert [path.read_bytes() for path in kept] == [b"first", b"second"]
     assert {path.name for path in kept} == {"model.safetensors"}

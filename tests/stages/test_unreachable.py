@@ -148,12 +148,12 @@ def test_a_locked_store_gets_all_from_the_command(
 def test_entries_whose_acknowledgement_was_lost_are_there_once(project: Path) -> None:
     with track("finetune", PARAMS, "demo", 1) as tracker:
         pass
-    deliver = Delivery(RunStore(project), tracker.run_id)
+    deliver = Delivery(RunStore(project), project / tracker.run_id)
     entry = {"kind": "metrics", "points": [["a", 0, 0.5, 7], ["a", 1, float("nan"), 7]], "keep_first": False}
     more = {"kind": "metrics", "points": [["a", 2, 0.5, 7]], "keep_first": False}
     deliver([entry])
     deliver([entry, more])
-    Delivery(RunStore(project), tracker.run_id)([entry, more])
+    Delivery(RunStore(project), project / tracker.run_id)([entry, more])
     assert [step for step, _ in steps_of(project, runs_of(project)["fold 1"], "a")] == [0, 1, 2]
 
 
