@@ -29,6 +29,9 @@ def announce(dataset: str, pull: bool) -> None:
     """
     if not os.environ.get("PREFECT_API_URL"):
         raise ValueError("PREFECT_API_URL is not set: start `prefect server start` and export its address")
+    from pipelines.reach import check_server
+
+    check_server()
     from prefect.events import Event, get_events_client  # Prefect takes seconds to load
     from prefect.utilities.asyncutils import run_coro_as_sync
 

@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed, Failed, State
 
 from hicmae_core.config import load_params
+from pipelines.reach import check_server
 from pipelines.workspace import alone_in
 from stages.command import parser, run
 from stages.mlflow_store import MlflowStore
@@ -51,6 +52,7 @@ def main() -> int:
     arguments.add_argument("--dataset", required=True, help="a dataset of params.yaml")
     arguments.add_argument("--candidate", action="store_true", help="take the candidate as it is")
     chosen = arguments.parse_args()
+    check_server()
     state = promote(chosen.dataset, not chosen.candidate, return_state=True)
     print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
     return 0 if state.is_completed() else 1

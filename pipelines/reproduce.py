@@ -10,6 +10,7 @@ from prefect.states import State
 from pydantic import Field
 
 from pipelines.bring import bring_up_to_date
+from pipelines.reach import check_server
 from stages.command import parser, run
 
 EXAMPLES = """
@@ -44,6 +45,7 @@ def main() -> int:
     arguments.add_argument("--force", action="store_true", help="run stages that are up to date, too")
     arguments.add_argument("--parallel", type=int, default=1, metavar="N", help="stages at the same time (default 1)")
     chosen = arguments.parse_args()
+    check_server()
     state = reproduce(tuple(chosen.targets), chosen.force, chosen.parallel, return_state=True)
     print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
     return 0 if state.is_completed() else 1
