@@ -23,6 +23,20 @@ _POINTERS = (
 _PAGES = re.compile(
     rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<(!doctype html|html|head|error)\b", re.I | re.S
 )
+_MAX_KEPT_NAME = 50
+"""Letters of a name that a temporary file keeps: a name may take 255 bytes, and a letter 4."""
+
+
+def as_text(name: Path | str) -> str:
+    """A name, or a sentence with one, as Unicode that every file takes: bytes that are no UTF-8 become ``\\xe9``."""
+    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def in_a_line(name: Path | str) -> str:
+    """As `as_text`, and what would break a line or turn its direction is written out, for people to read."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in as_text(name)
+    )
 
 
 @contextmanager
@@ -33,7 +47,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     not say which file it is about says `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name[:_MAX_KEPT_NAME]}.{os.getpid()}.part")
     try:
         yield temporary
         with open(temporary, "rb") as handle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import io
 import os
 import signal
 import sys
@@ -47,6 +48,8 @@ def run(main: Callable[[], int | None]) -> None:
     """
     if "DVC_STAGE" in os.environ:
         _die_with_parent()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: no name of a file ends the work
     try:
         sys.exit(main())
     except (ValueError, FileNotFoundError) as error:

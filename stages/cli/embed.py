@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import typer
 
 from hicmae_core.config import SAMPLE_RATE_HZ
-from hicmae_core.files import atomic_path
+from hicmae_core.files import as_text, atomic_path
 from hicmae_core.inference.answer import MODEL_KEY
 from hicmae_core.inference.judging import Judgement
 from hicmae_core.progress import progress_bar
@@ -58,17 +58,25 @@ def main(
     reader = open_reader(model)
     judgements = reader.judgements(files, hop, "all" if all_speakers else "single", num_processes_for(files, processes))
     model_key = {MODEL_KEY: reader.sha256}
-    rows: list[dict[str, Any]] = []
-    for file, faces in zip(files, progress_bar(judgements, total=len(files), desc="embed", unit="file"), strict=True):
-        for number, judgement in enumerate(faces, 1):
-            track = judgement.sight.track
-            shared = {"video": str(file), "face": number, "status": track.status, "reason": track.reason}
-            rows += [{**shared, **model_key, **row} for row in _rows(judgement, by_window=hop > 0)]
-    with atomic_path(out) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), temporary)
-    answered = sum(row["features"] is not None for row in rows)
-    print(f"{out}: {answered} of {len(rows)} rows have features, of {reader.model.head.in_features} values each")
-    if not answered:
+    num_rows = num_answered = 0
+    bar = progress_bar(judgements, total=len(files), desc="embed", unit="file")
+    with atomic_path(out) as temporary, pq.ParquetWriter(temporary, _SCHEMA) as writer:  # before the work, not after it
+        for file, faces in zip(files, bar, strict=True):
+            rows = []
+            for number, judgement in enumerate(faces, 1):
+                track = judgement.sight.track
+                shared = {
+                    "video": as_text(file),
+                    "face": number,
+                    "status": track.status,
+                    "reason": as_text(track.reason),
+                }
+                rows += [{**shared, **model_key, **row} for row in _rows(judgement, by_window=hop > 0)]
+            writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
+            num_rows += len(rows)
+            num_answered += sum(row["features"] is not None for row in rows)
+    print(f"{out}: {num_answered} of {num_rows} rows have features, of {reader.model.head.in_features} values each")
+    if not num_answered:
         raise typer.Exit(1)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hicmae_core.files import write_text
+from hicmae_core.files import as_text, write_text
 from stages.cli.opening import MODEL_HELP, open_reader
 from stages.web.answer import explained
 from stages.web.film import film_of
@@ -38,6 +38,9 @@ def main(
         raise ValueError(record["reason"])
     film = film_of(video) if record["picture"] else {}
     write_text(
-        out, report_page(video.name, f"Model: {model or 'the first fold of this project'}. {CAUTION}", record | film)
+        out,
+        report_page(
+            as_text(video.name), f"Model: {model or 'the first fold of this project'}. {CAUTION}", record | film
+        ),
     )
     print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hicmae_core.files import as_text
 from stages.cli.files import media_in, tell_passed_over
 
 PATIENCE_SECONDS = (2.0, 10.0)
@@ -30,13 +31,13 @@ class GrowingFolder:
 
     Args:
         folder: The folder, with all below it.
-        known: Files that are not handed out unless they change.
+        known: Files that are not handed out unless they change, as `as_text` has them.
 
     Raises:
         ValueError: If there is no such folder.
     """
 
-    def __init__(self, folder: Path, known: Iterable[Path] = ()) -> None:
+    def __init__(self, folder: Path, known: Iterable[str] = ()) -> None:
         if not folder.is_dir():
             raise ValueError(f"{folder}: no such folder to watch")
         self._folder = folder
@@ -44,7 +45,7 @@ class GrowingFolder:
         self._passed_over: set[str] = set()
         here = {os.path.realpath(path) for path in known}
         for path, file in self._listed().items():
-            if os.path.realpath(path) in here:
+            if as_text(os.path.realpath(path)) in here:
                 file.num_looks = len(PATIENCE_SECONDS)
                 self._files[path] = file
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from hicmae_core.inference.video import HOP_SECONDS, VideoReader
+from hicmae_core.inference.video import HOP_SECONDS
 from hicmae_core.progress import progress_bar
 from stages.cli.files import media_files
 from stages.cli.opening import FilesArgument, ModelOption, ProcessesOption, num_processes_for, open_reader
-from stages.cli.records import STDOUT, Answered, records, write_csv
+from stages.cli.records import STDOUT, Answered, AnswersTable, RecordsArray
 from stages.cli.tables import show
 
 EXAMPLES = """
@@ -57,19 +56,20 @@ def main(
     if hop is None:
         hop = HOP_SECONDS if len(files) == 1 or as_json or csv else 0.0
     policy = "all" if all_speakers else "single"
+    table = None if csv is None else AnswersTable(csv, reader, go_on=False)
     answers = reader.answers(files, hop, policy, num_processes_for(files, processes))
     if len(files) > 1:
         answers = progress_bar(answers, total=len(files), desc="predict", unit="file")
-    answered = [Answered(file, answer) for file, answer in zip(files, answers, strict=True)]
-    _tell(answered, reader, as_json, csv)
-    if not any(answer.values for _, answers_of_file in answered for answer in answers_of_file):
-        raise typer.Exit(1)
-
-
-def _tell(answered: list[Answered], reader: VideoReader, as_json: bool, csv: str | None) -> None:
-    if csv is not None:
-        write_csv(answered, reader, csv)
-    if as_json:
-        print(json.dumps(records(answered, reader), indent=2))
+    printed = RecordsArray(reader) if as_json else None
+    answered = []
+    for file, answers_of_file in zip(files, answers, strict=True):
+        answered.append(Answered(file, answers_of_file))
+        for writer in (table, printed):
+            if writer is not None:
+                writer.append(answered[-1])
+    if printed is not None:
+        printed.close()
     elif csv != STDOUT:
         show(answered, reader)
+    if not any(answer.values for _, answers_of_file in answered for answer in answers_of_file):
+        raise typer.Exit(1)

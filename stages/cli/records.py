@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from textwrap import indent
+from typing import Any, NamedTuple
 
-from hicmae_core.files import atomic_path
+from hicmae_core.files import as_text
 from hicmae_core.inference.answer import MODEL_KEY, Answer
 from hicmae_core.inference.video import VideoReader
 
@@ -41,11 +42,11 @@ def records(answered: Sequence[Answered], reader: VideoReader) -> list[dict[str,
 
     return [
         {
-            "video": str(video),
+            "video": as_text(video),
             MODEL_KEY: reader.sha256,
             "face": answer.face,
             "status": answer.status,
-            "reason": answer.reason,
+            "reason": as_text(answer.reason),
             "start_seconds": answer.start_seconds,
             "end_seconds": answer.end_seconds,
             "box": list(answer.box),
@@ -64,57 +65,89 @@ def records(answered: Sequence[Answered], reader: VideoReader) -> list[dict[str,
     ]
 
 
-def write_csv(answered: Sequence[Answered], reader: VideoReader, to: str) -> None:
-    """Write a row per face and a row per window of its timeline; ``part`` is ``clip`` or ``window``.
+class RecordsArray:
+    """One JSON array on standard output, which grows by the records of one video at a time."""
 
-    Args:
-        answered: The answers.
-        reader: Whose.
-        to: A file, which appears whole or not at all, or `STDOUT`.
-    """
-    if to == STDOUT:
-        _write_rows(answered, reader, sys.stdout)
-        return
-    with atomic_path(Path(to)) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        _write_rows(answered, reader, file)
+    def __init__(self, reader: VideoReader) -> None:
+        self._reader = reader
+        self._is_empty = True
+
+    def append(self, answered: Answered) -> None:
+        """Print the records of a video."""
+        for record in records([answered], self._reader):
+            print("[" if self._is_empty else ",")
+            print(indent(json.dumps(record, indent=2), "  "), end="", flush=True)
+            self._is_empty = False
+
+    def close(self) -> None:
+        """Print the end."""
+        print("[]" if self._is_empty else "\n]")
 
 
 class AnswersTable:
-    """A CSV file as `write_csv` writes it, which grows by the rows of one video at a time.
+    """A CSV file, or what is printed as one, which grows by the rows of one video at a time.
+
+    A row per face and a row per window of its timeline; ``part`` is ``clip`` or ``window``. Whatever ends the program,
+    the rows of the videos before are there.
 
     Attributes:
-        videos: Those that were in it at first.
+        videos: Those that were in it at first, as `as_text` has them.
 
     Args:
-        path: The file; made if it is not there.
+        to: The file, made if it is not there, or `STDOUT`.
         reader: Whose answers.
+        go_on: Keep what is in the file.
 
     Raises:
-        ValueError: If it is there and holds something else.
+        ValueError: If it is to go on and the file holds something else.
+        OSError: If the file cannot be written.
     """
 
-    def __init__(self, path: Path, reader: VideoReader) -> None:
-        self._path, self._reader = path, reader
-        self.videos: list[Path] = []
-        if not path.exists() or not path.stat().st_size:
-            write_csv([], reader, str(path))
+    def __init__(self, to: str | Path, reader: VideoReader, go_on: bool) -> None:
+        self._path, self._reader = None if to == STDOUT else Path(to), reader
+        self.videos: list[str] = []
+        header = _text([_columns(reader)])
+        if self._path is None:
+            print(header, end="", flush=True)
             return
-        with open(path, "rb+") as file:  # a kill may have left half a line
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self._path, "ab"):  # before the work, not after it
+            is_file = self._path.is_file()
+        if not (go_on and is_file and self._path.stat().st_size):
+            if is_file:
+                os.truncate(self._path, 0)
+            self._write(header)
+            return
+        with open(self._path, "rb+") as file:  # a kill may have left half a line
             file.truncate(file.read().rfind(b"\n") + 1)
-        with open(path, encoding="utf-8", newline="") as text:
+        with open(self._path, encoding="utf-8", newline="") as text:
             rows = csv.DictReader(text)
             if list(rows.fieldnames or []) != _columns(reader):
-                raise ValueError(f"{path}: holds other columns than this model's answers; name another file")
-            self.videos = [Path(row["video"]) for row in rows]
+                raise ValueError(f"{self._path}: holds other columns than this model's answers; name another file")
+            self.videos = [row["video"] for row in rows]
 
     def append(self, answered: Answered) -> None:
-        """Write the rows of a video at once."""
-        rows = io.StringIO()
-        _write_rows([answered], self._reader, rows, header=False)
-        with open(self._path, "a", encoding="utf-8", newline="") as file:
-            file.write(rows.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
+        """Write the rows of a video at once; on a full disk none of them."""
+        columns = _columns(self._reader)
+        rows = [row for answer in answered.answers for row in _rows(answered.video, answer, self._reader)]
+        self._write(_text([[row.get(column, "") for column in columns] for row in rows]))
+
+    def _write(self, text: str) -> None:
+        if self._path is None:
+            print(text, end="", flush=True)
+            return
+        before = self._path.stat().st_size
+        try:
+            with open(self._path, "a", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                if self._path.is_file():
+                    os.fsync(file.fileno())
+        except OSError as error:
+            error.filename = error.filename or str(self._path)
+            if self._path.is_file():
+                os.truncate(self._path, before)
+            raise
 
 
 def _columns(reader: VideoReader) -> list[str]:
@@ -122,17 +155,14 @@ def _columns(reader: VideoReader) -> list[str]:
     return [*fixed, *(["calibrated"] if reader.classes else []), *reader.value_names]
 
 
-def _write_rows(answered: Sequence[Answered], reader: VideoReader, file: TextIO, header: bool = True) -> None:
-    writer = csv.DictWriter(file, _columns(reader), restval="", lineterminator="\n")
-    if header:
-        writer.writeheader()
-    for video, answers in answered:
-        for answer in answers:
-            writer.writerows(_rows(video, answer, reader))
+def _text(rows: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _rows(video: Path | str, answer: Answer, reader: VideoReader) -> Iterator[dict[str, Any]]:
-    shared = {"video": video, "face": answer.face, "status": answer.status, "reason": answer.reason}
+    shared = {"video": as_text(video), "face": answer.face, "status": answer.status, "reason": as_text(answer.reason)}
     shared[MODEL_KEY] = reader.sha256
     whole = {"start_seconds": answer.start_seconds, "end_seconds": answer.end_seconds, "values": answer.values}
     calibrated = {"calibrated": reader.calibrated} if reader.classes and answer.values else {}

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
+from hicmae_core.files import in_a_line
 from hicmae_core.inference.answer import Answer
 from hicmae_core.inference.video import VideoReader
 from stages.cli.records import Answered, predicted
@@ -35,7 +36,7 @@ def show(answered: Sequence[Answered], reader: VideoReader) -> None:
                 continue
             number = [str(answer.face), _seconds(answer.start_seconds, answer.end_seconds)] if numbered else []
             said = [predicted(answer.values, reader)] if reader.classes else []
-            rows.append([str(video), *number, *said, *_numbers(answer.values)])
+            rows.append([in_a_line(video), *number, *said, *_numbers(answer.values)])
     if rows:
         print_table("", header, rows)
     for refusal in refusals:
@@ -43,14 +44,16 @@ def show(answered: Sequence[Answered], reader: VideoReader) -> None:
     _tell_calibration(answered, reader)
 
 
-def in_a_line(answered: Answered, reader: VideoReader) -> list[str]:
+def in_lines(answered: Answered, reader: VideoReader) -> list[str]:
     """The answer to each face of a video in a line."""
     lines = []
     for answer in answered.answers:
         if not answer.values:
             lines.append(_refusal(answered.video, answer))
             continue
-        name = f"{answered.video}, face {answer.face}" if len(answered.answers) > 1 else str(answered.video)
+        name = in_a_line(answered.video)
+        if len(answered.answers) > 1:
+            name = f"{name}, face {answer.face}"
         seconds = _seconds(answer.start_seconds, answer.end_seconds)
         numbers = ", ".join(f"{name} {value:.2f}" for name, value in answer.values.items())
         best = predicted(answer.values, reader)
@@ -91,7 +94,7 @@ def _show_one(video: Path | str, answer: Answer, numbered: bool) -> None:
         print(_refusal(video, answer))
         return
     note = f" ({_bare(video, answer.reason)})" if answer.reason else ""
-    name = f"{video}, face {answer.face}" if numbered else str(video)
+    name = f"{in_a_line(video)}, face {answer.face}" if numbered else in_a_line(video)
     whole = _seconds(answer.start_seconds, answer.end_seconds) if numbered else "whole clip"
     rows = [[whole, *_numbers(answer.values)]]
     for window in answer.windows:
@@ -100,11 +103,11 @@ def _show_one(video: Path | str, answer: Answer, numbered: bool) -> None:
 
 
 def _refusal(video: Path | str, answer: Answer) -> str:
-    return f"{video}: no answer, {answer.status}: {_bare(video, answer.reason)}"
+    return f"{in_a_line(video)}: no answer, {answer.status}: {_bare(video, answer.reason)}"
 
 
 def _bare(video: Path | str, reason: str) -> str:
-    return reason.removeprefix(f"{video}: ")
+    return in_a_line(reason.removeprefix(f"{video}: "))
 
 
 def _seconds(start: float, end: float) -> str:

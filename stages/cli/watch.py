@@ -21,7 +21,7 @@ from hicmae_core.media.camera import Camera
 from stages.cli.growing import GrowingFolder
 from stages.cli.opening import ModelOption, open_reader
 from stages.cli.records import Answered, AnswersTable, records
-from stages.cli.tables import in_a_line
+from stages.cli.tables import in_lines
 
 EXAMPLES = """
 hicmae watch recordings/
@@ -65,7 +65,7 @@ def main(
     try:
         source = None if camera is None else Camera(camera)
         reader = open_reader(model)
-        table = None if csv is None else AnswersTable(csv, reader)
+        table = None if csv is None else AnswersTable(csv, reader, go_on=True)
         policy: FacePolicy = "all" if all_speakers else "single"
         if source is not None:
             answers = _of_camera(source, reader, policy)
@@ -76,7 +76,7 @@ def main(
         for answered in answers:
             if table is not None:
                 table.append(answered)
-            lines = map(json.dumps, records([answered], reader)) if as_json else in_a_line(answered, reader)
+            lines = map(json.dumps, records([answered], reader)) if as_json else in_lines(answered, reader)
             print("\n".join(lines), flush=True)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
