@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -46,6 +47,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     On any error, a full disk included, the temporary file is removed and `path` stays as it was; an OSError that does
     not say which file it is about says `path`.
     """
+    if path.is_dir():  # said before the work, not after it
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:_MAX_KEPT_NAME]}.{os.getpid()}.part")
     try:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hicmae_core.files import as_text, write_text
+from hicmae_core.files import as_text, atomic_path
 from stages.cli.opening import MODEL_HELP, open_reader
 from stages.web.answer import explained
 from stages.web.film import film_of
@@ -33,14 +33,12 @@ def main(
     if out.suffix != ".html":
         raise ValueError(f"{out}: the page's name ends in .html")
     reader = open_reader(model)
-    record = explained(reader, video, MAX_SECONDS)
-    if not record["whole"]:
-        raise ValueError(record["reason"])
-    film = film_of(video) if record["picture"] else {}
-    write_text(
-        out,
-        report_page(
-            as_text(video.name), f"Model: {model or 'the first fold of this project'}. {CAUTION}", record | film
-        ),
-    )
+    with atomic_path(out) as temporary:  # before the work, not after it
+        temporary.touch()
+        record = explained(reader, video, MAX_SECONDS)
+        if not record["whole"]:
+            raise ValueError(record["reason"])
+        film = film_of(video) if record["picture"] else {}
+        about = f"Model: {model or 'the first fold of this project'}. {CAUTION}"
+        temporary.write_text(report_page(as_text(video.name), about, record | film), encoding="utf-8")
     print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
