@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hicmae_core.data.corpora.listing import Folder, in_words
+from hicmae_core.files import in_a_line
 from hicmae_core.media.formats import AUDIO, VIDEO
 from hicmae_core.progress import tell
 
@@ -42,7 +43,7 @@ def media_files(names: Iterable[str]) -> list[Path]:
 
 def media_in(folder: Path) -> tuple[list[Path], list[str]]:
     """Every video and audio file in a folder, at any depth, by its extension; and the relative paths of the others."""
-    listed = Folder(folder)
+    listed = Folder(folder, any_name=True)
     names = listed.files
     media = {name for name in names if name.lower().endswith((*VIDEO, *AUDIO))}
     others = sorted([*(name for name in names if name not in media), *listed.images])
@@ -52,4 +53,6 @@ def media_in(folder: Path) -> tuple[list[Path], list[str]]:
 def tell_passed_over(folder: Path, others: Sequence[str]) -> None:
     """Say how many files are not taken for video or audio."""
     if others:
-        tell(f"{folder}: passed over {in_words(others)}, no video or audio by extension; to open one, name it")
+        tell(
+            f"{in_a_line(folder)}: passed over {in_words(others)}, no video or audio by extension; to open one, name it"
+        )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hicmae_core.config import VideoSource
+from hicmae_core.files import as_text
 from hicmae_core.media.formats import AUDIO, VIDEO
 from hicmae_core.media.frame_folder import IMAGES
 
@@ -37,13 +38,15 @@ class Folder:
 
     Args:
         root: Where it is. Links in it are followed, those that lead back into it are not.
+        any_name: Whether names that are no UTF-8 are listed, too. No table can hold them; they are noted instead.
 
     Attributes:
         notes: Sentences on what is in it and was not used, for whoever reads it to add to and to show to the user.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, any_name: bool = False) -> None:
         self.root = root
+        self._any_name = any_name
         self.notes: list[str] = []
         self._listings: dict[str, _Listing] = {}
         self._links_seen: set[str] = set()
@@ -52,21 +55,33 @@ class Folder:
     def files(self) -> list[str]:
         """Every file at any depth but images, sorted; hidden ones and what macOS adds to archives left out."""
         found: list[str] = []
-        for folder in self.folders:
+        for folder in self._all_folders:
             prefix = f"{folder}/" if folder else ""
             found.extend(prefix + name for name in self._list(folder).files if not name.startswith("."))
-        return sorted(found)
+        named = sorted(filter(self._can_be_named, found))
+        odd = len(found) - len(named)
+        if odd:
+            example = as_text(min(set(found).difference(named)))
+            self.notes.append(
+                f"passed over {odd} file{'s' * (odd != 1)} whose names are not UTF-8, such as {example}: rename them"
+            )
+        return named
 
     @property
     def images(self) -> list[str]:
         """Every image at any depth, likewise; listed anew, as their names are not kept."""
         holding = [folder for folder in self.folders if self._list(folder).num_images]
         found = [os.path.join(folder, name) for folder in holding for name in os.listdir(self.root / folder)]
-        return sorted(path for path in found if _is_image(path) and not os.path.basename(path).startswith("."))
+        shown = (path for path in found if _is_image(path) and not os.path.basename(path).startswith("."))
+        return sorted(filter(self._can_be_named, shown))
 
-    @cached_property
+    @property
     def folders(self) -> list[str]:
         """Every folder at any depth, sorted, this one (``""``) first; left out as for `files`."""
+        return [folder for folder in self._all_folders if self._can_be_named(folder)]
+
+    @cached_property
+    def _all_folders(self) -> list[str]:
         found: list[str] = []
         waiting = [""]
         while waiting:
@@ -104,6 +119,9 @@ class Folder:
         if path is None:
             raise ValueError(f"{self.root}: there is no {suffix}; {hint}")
         return self.root / path
+
+    def _can_be_named(self, path: str) -> bool:
+        return self._any_name or path.isascii() or as_text(path) == path
 
     def _list(self, folder: str) -> _Listing:
         known = self._listings.get(folder)
