@@ -16,7 +16,7 @@ from stages.sender import Refused, reason
 
 DIGEST_TAG = "sha256."
 """Begins the tags that hold the digests of a run's files, by name."""
-_REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
+_REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "BAD_REQUEST", "MALFORMED_REQUEST")
 
 
 class Delivery:

@@ -67,6 +67,19 @@ def test_good_input_is_taken(workplace):
     result = prepare(workplace, clips())
     assert result.returncode == 0, result.stderr
     assert len(pd.read_parquet(workplace / "out.parquet")) == 4
+    assert result.stdout.splitlines()[-1] == "mine: 4 clips, 4 ok; 2 speakers"
+
+
+def test_a_misspelt_column_of_speakers_is_seen(workplace):
+    result = prepare(
+        workplace, [{("speaker" if key == "subject" else key): row[key] for key in row} for row in clips()]
+    )
+    assert result.stdout.splitlines() == [
+        "mine: manifest.csv: columns that are not used: speaker (rename it to `subject` if it is that)",
+        "mine: 4 clips, 4 ok; speakers: unknown (no speaker-leak check; intervals are over clips)",
+    ]
+    result = prepare(workplace, [{key.title(): row[key] for key in row} | {"video": row["video"]} for row in clips()])
+    assert "have one name, video" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,18 @@ def test_a_table_says_how_its_folder_is_read(project: Path, tmp_path: Path) -> N
     assert params_of(project).dataset["more"].task == "unlabelled"
 
 
+@pytest.mark.parametrize(("name", "num_folds"), [("t08", 12), ("t09", 2), ("t14", 2)])
+def test_folds_are_numbers_and_a_missing_label_is_no_class(
+    project: Path, tmp_path: Path, name: str, num_folds: int
+) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    (folder / "manifest.csv").write_text((ROOT / f"tests/data/tables/{name}.csv").read_text())
+    add_dataset(project, "mine", folder)
+    dataset = params_of(project).dataset["mine"]
+    assert (dataset.num_folds, dataset.classes) == (num_folds, ("angry", "calm", "happy"))
+
+
 def test_a_published_corpus_is_known_by_its_name(project: Path, tmp_path: Path) -> None:
     add_dataset(project, "crema_d", tmp_path)
     assert params_of(project).dataset["crema_d"].num_folds == 5
