@@ -27,6 +27,7 @@ Task = Literal["classification", "multi_classification", "regression", "unlabell
 FacePolicy = Literal["single", "stitch", "all"]
 VideoSource = Literal["clips", "frames"]
 Precision = Literal["float32", "bfloat16", "float16"]
+StrideUnit = Literal["seconds", "frames"]
 RegressionLoss = Literal["mse", "l1", "smooth_l1", "ccc", "pcc"]
 
 
@@ -272,6 +273,9 @@ class ModelParams(_Section):
     """Frames of a clip."""
     frame_stride: int = Field(default=4, ge=1, le=16)
     """Distance between a clip's frames, in video frames."""
+    stride_unit: StrideUnit = "seconds"
+    """Which frames the stride counts: ``seconds``, those of the dataset's usual rate, so that windows last equally long
+    in clips of any rate; ``frames``, each clip's own, as published."""
     num_audio_frames: int = Field(default=256, ge=16, le=2048, multiple_of=16)
     """Log-mel frames of a clip, 10 ms each."""
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ, DatasetParams, Modality, ModelParams
 from hicmae_core.data.manifest import among
 from hicmae_core.data.reading import decode_into, fbank_window, frame_size
-from hicmae_core.data.sampling import ClipWindow, random_window, test_windows
+from hicmae_core.data.sampling import USUAL_FPS, ClipWindow, FrameStride, random_window, test_windows
 from hicmae_core.data.shards import ClipStore, as_matrix
 
 _NUM_SIZED = 64
@@ -111,11 +111,19 @@ class ClipDataset:
     def __len__(self) -> int:
         return len(self.clip_ids)
 
+    @cached_property
+    def stride(self) -> FrameStride:
+        """How far frames lie apart; the usual rate is that of the whole store, so it is the same for all folds."""
+        return FrameStride(self.model.frame_stride, self.model.stride_unit, self.faces.usual_fps or USUAL_FPS)
+
     def training_batch(self, indices: Sequence[int], generators: Sequence[np.random.Generator]) -> Batch:
         """A random window of each clip, drawn by its generator."""
         clips = [self._open(index) for index in indices]
         shape = self.model.num_frames, self.model.frame_stride
-        windows = [[random_window(*clip.lengths, *shape, draw)] for clip, draw in zip(clips, generators, strict=True)]
+        windows = [
+            [random_window(*clip.lengths, *shape, draw, self.stride.rate(clip.fps))]
+            for clip, draw in zip(clips, generators, strict=True)
+        ]
         frames, audio = self._read(clips, windows)
         return self._batch(indices, frames[:, 0], audio[:, 0])
 
@@ -123,9 +131,8 @@ class ClipDataset:
         """All of each clip, as evenly spaced windows."""
         clips = [self._open(index) for index in indices]
         shape = self.model.num_frames, self.model.frame_stride
-        return self._batch(
-            indices, *self._read(clips, [test_windows(*clip.lengths, *shape, num_segments) for clip in clips])
-        )
+        windows = [test_windows(*clip.lengths, *shape, num_segments, self.stride.rate(clip.fps)) for clip in clips]
+        return self._batch(indices, *self._read(clips, windows))
 
     def test_item(self, index: int, num_segments: int) -> tuple[Tensor, Tensor]:
         """One clip's frames ``[segments, T, S, S, 3]`` and log-mel ``[segments, time, mel]`` as in `test_batch`."""
@@ -201,6 +208,11 @@ class _Clip(NamedTuple):
     def lengths(self) -> tuple[int, int]:
         """Video frames and audio samples."""
         return len(self.faces["frames"]), self.audio_end - self.audio_start
+
+    @property
+    def fps(self) -> float:
+        """Video frames per second."""
+        return float(self.faces["fps"])
 
 
 def _check_stored(store: ClipStore, clip_ids: pd.Series) -> None:

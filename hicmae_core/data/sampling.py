@@ -1,10 +1,61 @@
-"""Which frames and which stretch of sound the model sees of a clip (the published sampling)."""
+"""Which frames and which stretch of audio the model sees of a clip.
+
+The published sampling counts frames. Where a corpus mixes frame rates, its windows then last longer in one clip than in
+another. Here a clip of another rate than the usual one is sampled as if it had been resampled to the usual rate
+(`FrameStride`), so that windows last equally long; a clip of the usual rate gets the published sampling to the frame.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+
+from hicmae_core.config import StrideUnit
+
+USUAL_FPS = 30.0
+"""Usual frame rate of a model that does not say what it is; most of the published corpora have it."""
+
+_TOLERANCE = 0.02
+"""Rates that differ less are one: 29.97 and 30."""
+
+
+@dataclass(frozen=True)
+class FrameStride:
+    """How far the frames of a window lie apart; the one rule of training, evaluation and prediction.
+
+    Attributes:
+        frames: Distance, in frames.
+        unit: Of which frames: ``seconds`` counts frames of the usual rate, so that windows last equally long in every
+            clip; ``frames`` counts each clip's own, whatever its rate, as published.
+        usual_fps: Frame rate of most of the clips that the model is trained on.
+    """
+
+    frames: int
+    unit: StrideUnit = "seconds"
+    usual_fps: float = USUAL_FPS
+
+    def rate(self, fps: float) -> float:
+        """A clip's own frames per frame that is counted.
+
+        Args:
+            fps: The clip's frame rate.
+        """
+        ratio = fps / self.usual_fps
+        return 1.0 if self.unit == "frames" or abs(ratio - 1) <= _TOLERANCE else ratio
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What a model's file says of it."""
+        return {"frame_stride": self.frames, "stride_unit": self.unit, "usual_fps": self.usual_fps}
+
+    @classmethod
+    def of_model(cls, metadata: Mapping[str, Any]) -> FrameStride:
+        """From what a model's file says; published and older files say less."""
+        known = {"frames": "frame_stride", "unit": "stride_unit", "usual_fps": "usual_fps"}
+        return cls(**{"frames": 4, **{field: metadata[key] for field, key in known.items() if key in metadata}})
 
 
 @dataclass(frozen=True)
@@ -12,7 +63,8 @@ class ClipWindow:
     """A stretch of a clip.
 
     Attributes:
-        frames: Indices of `clip_length` video frames, ascending; a short clip's last one repeats.
+        frames: Indices of `clip_length` video frames, ascending; a short clip's last one repeats, as do frames of a
+            clip with fewer frames than are counted.
         audio_start: First 16 kHz sample of the sound from the first frame to one stride after the last.
         audio_end: End of that sound, exclusive.
     """
@@ -26,8 +78,18 @@ class ClipWindow:
         return replace(self, audio_start=self.audio_start + num_samples, audio_end=self.audio_end + num_samples)
 
 
+def counted_frames(num_frames: int, rate: float) -> int:
+    """Frames that are counted of a clip, at least 1; arguments as `test_windows`."""
+    return max(round(num_frames / rate), 1)
+
+
 def test_windows(
-    num_frames: int, num_audio_samples: int, clip_length: int, stride: int, num_segments: int
+    num_frames: int,
+    num_audio_samples: int,
+    clip_length: int,
+    stride: int,
+    num_segments: int,
+    rate: float = 1.0,  # noqa: PT028, no test of pytest's
 ) -> list[ClipWindow]:
     """Evenly spaced windows from a clip's start to its end; a single one lies in the middle.
 
@@ -35,24 +97,39 @@ def test_windows(
         num_frames: Video frames of the clip, at least 1.
         num_audio_samples: 16 kHz samples of the clip.
         clip_length: Frames per window.
-        stride: Distance of a window's frames, in video frames.
+        stride: Distance of a window's frames, in frames that are counted.
         num_segments: Windows wanted; they coincide where the clip is too short to differ.
+        rate: Video frames per frame that is counted (`FrameStride.rate`).
     """
-    last_start = max(_num_strided(num_frames, stride) - clip_length, 0)
+    counted = counted_frames(num_frames, rate)
+    last_start = max(_num_strided(counted, stride) - clip_length, 0)
     if num_segments == 1:
         starts = [last_start // 2]
     else:
         starts = [segment * last_start // (num_segments - 1) for segment in range(num_segments)]
-    return [_window(start * stride, num_frames, num_audio_samples, clip_length, stride) for start in starts]
+    windows = [_window(start * stride, counted, num_audio_samples, clip_length, stride) for start in starts]
+    return [_own_frames(window, num_frames, rate) for window in windows]
 
 
 def random_window(
-    num_frames: int, num_audio_samples: int, clip_length: int, stride: int, generator: np.random.Generator
+    num_frames: int,
+    num_audio_samples: int,
+    clip_length: int,
+    stride: int,
+    generator: np.random.Generator,
+    rate: float = 1.0,
 ) -> ClipWindow:
-    """A window anywhere in the clip, each start frame equally likely; arguments as `test_windows`."""
-    num_starts = max(num_frames - (clip_length - 1) * stride, 1)
+    """A window anywhere in the clip, each start equally likely; arguments as `test_windows`."""
+    counted = counted_frames(num_frames, rate)
+    num_starts = max(counted - (clip_length - 1) * stride, 1)
     start = int(generator.integers(num_starts))
-    return _window(start, num_frames, num_audio_samples, clip_length, stride)
+    return _own_frames(_window(start, counted, num_audio_samples, clip_length, stride), num_frames, rate)
+
+
+def _own_frames(window: ClipWindow, num_frames: int, rate: float) -> ClipWindow:
+    """A window of counted frames as one of the clip's own: each is the own frame that is nearest in time."""
+    nearest = np.floor(window.frames * rate + 0.5).astype(window.frames.dtype)
+    return replace(window, frames=np.minimum(nearest, num_frames - 1))
 
 
 def _num_strided(num_frames: int, stride: int) -> int:

@@ -109,6 +109,13 @@ class ClipStore:
         return pd.read_parquet(self.folder / INDEX_NAME)
 
     @cached_property
+    def usual_fps(self) -> float | None:
+        """Frame rate of the samples that can be used: their median, of two the lower; None if none has any."""
+        rates = pd.read_parquet(self.folder / INDEX_NAME, columns=["status", "fps"])
+        usual = rates.loc[rates["status"].isin(USABLE), "fps"].quantile(interpolation="lower")
+        return None if pd.isna(usual) else float(usual)
+
+    @cached_property
     def clip_ids(self) -> list[str]:
         """Ids of the samples that can be used, sorted."""
         return list(self._positions)

@@ -19,6 +19,7 @@ from hicmae_core.data.sampling import ClipWindow
 from hicmae_core.evaluation.prediction import predict_windows
 from hicmae_core.inference.attention import Trace, level_weights, rollout, trace
 from hicmae_core.inference.contributions import contributions
+from hicmae_core.inference.looking import fps_behind
 from hicmae_core.inference.video import VideoReader
 from hicmae_core.media.decoding import MediaError, read_audio
 from hicmae_core.media.faces import FaceTrack, extract_face, flag_damage
@@ -94,17 +95,19 @@ def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
     track = FaceTrack("ok")
     sound = np.zeros(0, np.float32)
     try:
-        if shape.modality != "audio":
+        if shape.modality == "audio":
+            fps = fps_behind(path, reader.stride.usual_fps)
+        else:
             track = extract_face(path, reader.faces, reader.detector, max_seconds)
             if not track.usable:
                 return Explanation(track.status, track.reason)
+            fps = track.fps
         if shape.modality != "video":
             damage = Damage("audio")
             sound = read_audio(path, max_seconds, damage)
             track = flag_damage(track, path, damage)
     except MediaError as error:
         return Explanation(error.status, str(error))
-    fps = track.fps or 25.0
     num_frames = len(track.frames) or max(1, round(len(sound) / SAMPLE_RATE_HZ * fps))
     num_samples = len(sound) or round(num_frames / fps * SAMPLE_RATE_HZ)
     line = reader.timeline(num_frames, num_samples, fps)

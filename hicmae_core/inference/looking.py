@@ -14,13 +14,12 @@ import numpy as np
 
 from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ, FacePolicy, FacesParams, Modality
 from hicmae_core.data.pool import ClipFailure, ClipFiles, ClipProcesses, in_processes
-from hicmae_core.media.decoding import MAX_SECONDS, MediaError, read_audio
+from hicmae_core.data.sampling import USUAL_FPS
+from hicmae_core.media.decoding import MAX_SECONDS, MediaError, probe, read_audio
 from hicmae_core.media.detection import Detector, make_detector
 from hicmae_core.media.faces import FaceTrack, extract_faces, flag_damage
 from hicmae_core.media.fbank import log_mel
 from hicmae_core.media.packets import Damage
-
-_FPS_WITHOUT_VIDEO = 25.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,8 @@ class Sight:
         log_mel: float32 ``[frames, 128]`` of the whole file, shared by its faces; empty if the model does not listen.
         sound_start: First 16 kHz sample that belongs to the face.
         num_samples: 16 kHz samples that belong to the face.
-        num_frames: Video frames of it; 25 a second where the model does not look.
+        num_frames: Video frames of it, also where the model does not look, for they say where windows lie.
+        fps: Frames per second.
     """
 
     track: FaceTrack
@@ -40,16 +40,12 @@ class Sight:
     sound_start: int = 0
     num_samples: int = 0
     num_frames: int = 0
+    fps: float = 0.0
 
     @property
     def usable(self) -> bool:
         """Whether a model can be asked about it."""
         return self.num_frames > 0
-
-    @property
-    def fps(self) -> float:
-        """Frames per second."""
-        return self.track.fps or _FPS_WITHOUT_VIDEO
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,7 @@ class Looker:
         modality: What the model reads; the other is left alone.
         policy: Which faces are taken, as in `hicmae_core.media.faces.extract_faces`.
         device: Where the face detector runs, if it can choose.
+        fps_without_video: Frames per second that are counted in a file without video.
         max_seconds: Longer files are refused.
     """
 
@@ -68,11 +65,13 @@ class Looker:
     modality: Modality = "both"
     policy: FacePolicy = "single"
     device: str = "cpu"
+    fps_without_video: float = USUAL_FPS
     max_seconds: float = MAX_SECONDS
 
     def look(self, path: Path) -> list[Sight]:
         """The faces of a file, in order of time; a single one without crops says why there is none."""
         samples: np.ndarray | None = None
+        fps = 0.0
         features = np.zeros((0, NUM_MEL_BINS), np.float32)
         damage = Damage("audio")
         try:
@@ -83,12 +82,14 @@ class Looker:
                     raise MediaError(
                         path, "no_sound", f"has {len(samples)} samples of sound, less than one 25 ms window"
                     )
+            if self.modality == "audio":
+                fps = fps_behind(path, self.fps_without_video)
         except MediaError as error:
             return [Sight(FaceTrack(error.status, str(error)))]
         if self.modality == "audio":
             assert samples is not None, "an audio model listens"
-            num_frames = max(1, round(len(samples) / SAMPLE_RATE_HZ * _FPS_WITHOUT_VIDEO))
-            return [Sight(flag_damage(FaceTrack("ok"), path, damage), features, 0, len(samples), num_frames)]
+            num_frames = max(1, round(len(samples) / SAMPLE_RATE_HZ * fps))
+            return [Sight(flag_damage(FaceTrack("ok"), path, damage), features, 0, len(samples), num_frames, fps)]
         tracks = extract_faces(path, self.faces, self.policy, detector_for(self.faces, self.device), self.max_seconds)
         return [
             self._sight(flag_damage(track, path, damage) if track.usable else track, features, samples)
@@ -104,7 +105,20 @@ class Looker:
             if self.policy == "all":  # the face is a part of its file
                 start = min(round(track.start_seconds * SAMPLE_RATE_HZ), end)
                 end = min(start + round(len(track.frames) / track.fps * SAMPLE_RATE_HZ), end)
-        return Sight(track, features, start, end - start, len(track.frames))
+        return Sight(track, features, start, end - start, len(track.frames), track.fps)
+
+
+def fps_behind(path: Path, without_video: float) -> float:
+    """Frames per second that are counted of a file of which only the sound is read, as in evaluation: the video's.
+
+    Args:
+        path: The file.
+        without_video: The rate if there is no video in it.
+
+    Raises:
+        MediaError: If it cannot be opened.
+    """
+    return probe(path).fps or without_video
 
 
 def look_at_all(paths: Sequence[Path], looker: Looker, num_processes: int) -> Iterator[list[Sight]]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hicmae_core.data.sampling import ClipWindow, test_windows
-
-_USUAL_FPS = 30.0
+from hicmae_core.data.sampling import ClipWindow, FrameStride, counted_frames, test_windows
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,13 @@ class Timeline:
 
 
 def timeline(
-    num_frames: int, num_samples: int, fps: float, length: int, stride: int, num_segments: int, hop_seconds: float
+    num_frames: int,
+    num_samples: int,
+    fps: float,
+    length: int,
+    stride: FrameStride,
+    num_segments: int,
+    hop_seconds: float,
 ) -> Timeline:
     """Spread windows over a video.
 
@@ -37,22 +41,28 @@ def timeline(
     Args:
         num_frames: Video frames.
         num_samples: 16 kHz samples that go with them.
-        fps: Frames per second. At 50 or 60 every second frame is taken, and so on, so that a window lasts as usual.
+        fps: Frames per second.
         length: Frames of a window.
-        stride: Distance of a window's frames, in frames of a usual video.
+        stride: Distance of a window's frames, as of the clips that the model is trained on.
         num_segments: Windows of the whole.
         hop_seconds: Largest distance of the starts of two windows; 0 makes no timeline.
     """
-    stride *= max(1, round(fps / _USUAL_FPS))
-    whole = test_windows(num_frames, num_samples, length, stride, num_segments)
+    rate = stride.rate(fps)
+    whole = test_windows(num_frames, num_samples, length, stride.frames, num_segments, rate)
     line = []
     if hop_seconds:
-        later_seconds = max(num_frames - length * stride, 0) / fps
-        line = test_windows(num_frames, num_samples, length, stride, 1 + math.ceil(later_seconds / hop_seconds))
-    by_start = {int(window.frames[0]): window for window in (*whole, *line)}
+        later_seconds = max(counted_frames(num_frames, rate) - length * stride.frames, 0) * rate / fps
+        num_windows = 1 + math.ceil(later_seconds / hop_seconds)
+        line = test_windows(num_frames, num_samples, length, stride.frames, num_windows, rate)
+    by_start = {_start(window): window for window in (*whole, *line)}
     number = {start: index for index, start in enumerate(sorted(by_start))}
     return Timeline(
         windows=[by_start[start] for start in number],
-        clip=[number[int(window.frames[0])] for window in whole],
-        line=list(dict.fromkeys(number[int(window.frames[0])] for window in line)),
+        clip=[number[_start(window)] for window in whole],
+        line=list(dict.fromkeys(number[_start(window)] for window in line)),
     )
+
+
+def _start(window: ClipWindow) -> tuple[int, int]:
+    """Where a window starts; in a slow video two windows may have the first frame in common."""
+    return int(window.frames[0]), window.audio_start

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hicmae_core.config import SAMPLE_RATE_HZ, FacePolicy, FacesParams
+from hicmae_core.data.sampling import FrameStride
 from hicmae_core.files import sha256_of
 from hicmae_core.inference.answer import Answer
 from hicmae_core.inference.judging import Judgement, judge
@@ -36,7 +37,7 @@ class VideoReader:
         targets: Names of its targets; none if it classifies one thing.
         classes: Names of the classes of each target; none for values.
         faces: Detector, crop geometry and size of the training clips.
-        frame_stride: Distance between the model's frames, in video frames.
+        stride: Distance between the model's frames.
         num_segments: Windows averaged for the clip's answer, as in evaluation.
         temperatures: Of each target, fitted on speakers that were held out from training; none if there were none.
         metadata: What else the model's file says of it.
@@ -47,7 +48,7 @@ class VideoReader:
     targets: tuple[str, ...]
     classes: tuple[str, ...]
     faces: FacesParams
-    frame_stride: int
+    stride: FrameStride
     num_segments: int
     temperatures: tuple[float, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -107,7 +108,7 @@ class VideoReader:
             raise ValueError("the model reads sound alone, and there is none; ask one that was trained on video")
         if policy == "all" and modality == "audio":
             raise ValueError("the model reads sound alone and sees no faces; ask it without the choice of all faces")
-        return Looker(self.faces, "video" if silent else modality, policy, str(self.device))
+        return Looker(self.faces, "video" if silent else modality, policy, str(self.device), self.stride.usual_fps)
 
     @property
     def calibrated(self) -> bool:
@@ -127,6 +128,11 @@ class VideoReader:
         return next(self.model.parameters()).device
 
     @property
+    def window_seconds(self) -> float:
+        """How long a window lasts."""
+        return self.model.architecture.num_frames * self.stride.frames / self.stride.usual_fps
+
+    @property
     def detector(self) -> Detector:
         """What finds the faces."""
         return detector_for(self.faces, str(self.device))
@@ -134,7 +140,7 @@ class VideoReader:
     def timeline(self, num_frames: int, num_samples: int, fps: float, hop_seconds: float = HOP_SECONDS) -> Timeline:
         """The windows that the model is asked about; arguments as of `hicmae_core.inference.timeline.timeline`."""
         length = self.model.architecture.num_frames
-        return timeline(num_frames, num_samples, fps, length, self.frame_stride, self.num_segments, hop_seconds)
+        return timeline(num_frames, num_samples, fps, length, self.stride, self.num_segments, hop_seconds)
 
     def named(self, outputs: Tensor) -> dict[str, float]:
         """Outputs for windows ``[windows, num_outputs]``, averaged, as probabilities by class, or values by target."""
@@ -198,7 +204,7 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
         targets=tuple(metadata["targets"]),
         classes=tuple(metadata["classes"]),
         faces=faces,
-        frame_stride=metadata.get("frame_stride", 4),
+        stride=FrameStride.of_model(metadata),
         num_segments=num_segments,
         temperatures=tuple(metadata.get("temperatures", ())),
         metadata=metadata,

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hicmae_core.config import DatasetParams
+from hicmae_core.data.sampling import FrameStride
 from hicmae_core.evaluation.markdown import escaped, tested
 from hicmae_core.evaluation.units import by_unit
 from hicmae_core.model.classifier import Classifier
@@ -66,8 +67,8 @@ def _model(model: Classifier | PretrainingModel, metadata: Mapping[str, Any]) ->
         shapes = "; ".join(f"{name} `[clips, {', '.join(map(str, s))}]`" for name, s in input_shapes(model).items())
         lines += [
             f"- Inputs, float32: {shapes}.",
-            f"- Video: faces found and cropped (`faces` of the file), every {metadata.get('frame_stride', 4)}th frame, "
-            "RGB in [0, 1], less the ImageNet mean, by its deviation.",
+            f"- Video: faces found and cropped (`faces` of the file); {_stride(metadata)}; RGB in [0, 1], less the "
+            "ImageNet mean, by its deviation.",
             "- Audio: 16 kHz mono, Kaldi log-mel (128 bins, 25 ms, 10 ms), (x + 4.2677393) / 9.1379948.",
             f"- Outputs: {_outputs(metadata)}; of each window of a clip alone.",
             f"- A clip of several windows, evenly spaced: {_averaging(metadata)}",
@@ -81,6 +82,13 @@ def _outputs(metadata: Mapping[str, Any]) -> str:
     if not classes:
         return f"values of {targets}"
     return f"logits of {classes}" + (f", for each of {targets}" if targets else "")
+
+
+def _stride(metadata: Mapping[str, Any]) -> str:
+    stride = FrameStride.of_model(metadata)
+    if stride.unit == "frames":
+        return f"one of {stride.frames} frames at any frame rate"
+    return f"one of {stride.frames} frames at {stride.usual_fps:g} a second, at other rates those nearest in time"
 
 
 def _averaging(metadata: Mapping[str, Any]) -> str:

@@ -129,7 +129,7 @@ def run_finetuning(
         if distributed.rank() == 0:
             if learner.best_epoch is not None:
                 weights = run.checkpoints.best(chosen_epoch)
-            metadata = _metadata(params, dataset_name, fold, chosen_epoch, pretrained)
+            metadata = _metadata(params, dataset_name, fold, chosen_epoch, pretrained) | clips.stride.metadata
             if validation is not None:
                 chosen = learner.history[chosen_epoch]
                 metadata["temperatures"] = [chosen[name] for name in temperature_names(dataset)]

@@ -93,6 +93,7 @@ def run_pretraining(
                 "epochs": settings.epochs,
                 "dataset": settings.dataset,
                 "recipe": settings.model_dump(mode="json"),
+                **clips.stride.metadata,
             }
             save_model(out_dir / "model.safetensors", model, about, weights)
             write_history(out_dir / "history.csv", learner.history)

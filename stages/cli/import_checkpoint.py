@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hicmae_core.config import FacesParams
+from hicmae_core.config import FacesParams, StrideUnit
+from hicmae_core.data.sampling import USUAL_FPS, FrameStride
 from hicmae_core.model.artifact import reference_metadata, save_model
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.reference import load_reference_checkpoint
@@ -28,6 +29,10 @@ def main(
         typer.Option(metavar="A,B,...", help="Names of a classifier's outputs, in order.", show_default="class 0,..."),
     ] = "",
     frame_stride: Annotated[int, typer.Option(min=1, help="Distance of the model's frames; Werewolf-XL: 3.")] = 4,
+    stride_unit: Annotated[
+        StrideUnit, typer.Option(help="Whose frames: those of a usual video, or of each (MAFW, DFEW, MER2023).")
+    ] = "seconds",
+    usual_fps: Annotated[float, typer.Option(min=1, help="Frame rate of most of its training clips.")] = USUAL_FPS,
 ) -> None:
     """Turn a checkpoint of the authors, pre-trained or fine-tuned, into a model of this project.
 
@@ -43,7 +48,8 @@ def main(
         if len(set(names)) != num_outputs:
             raise ValueError(f"--classes names {len(set(names))} classes, but the model has {num_outputs} outputs")
         faces = FacesParams().model_dump(mode="json")
-        metadata |= {"classes": names, "frame_stride": frame_stride, "faces": faces}
+        metadata |= {"classes": names, "faces": faces}
+        metadata |= FrameStride(frame_stride, stride_unit, usual_fps).metadata
     elif classes:
         raise ValueError(f"{checkpoint}: holds a pre-training model, which has no classes")
     save_model(out, model, metadata)

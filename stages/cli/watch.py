@@ -31,7 +31,6 @@ hicmae watch --camera 0
 hicmae watch --camera rtsp://192.0.2.7/live --csv camera.csv
 """
 _POLL_SECONDS = 1.0
-_USUAL_FPS = 25
 
 
 def main(
@@ -96,11 +95,10 @@ def _of_folder(growing: GrowingFolder, reader: VideoReader, policy: FacePolicy, 
 def _of_camera(camera: Camera, reader: VideoReader, policy: FacePolicy) -> Iterator[Answered]:
     """Films as long as the model's clips."""
     looker = reader.looker(policy, silent=True)
-    seconds = reader.model.architecture.num_frames * reader.frame_stride / _USUAL_FPS
     with tempfile.TemporaryDirectory(prefix="hicmae-") as folder:
         path = Path(folder) / "film.mp4"
         try:
-            for start in camera.films(seconds, path):
+            for start in camera.films(reader.window_seconds, path):
                 (answers,) = reader.answers_of([looker.look(path)], 0.0)
                 yield Answered(camera.name, [_placed(answer, path, camera.name, start) for answer in answers])
         finally:

@@ -32,6 +32,19 @@ def test_probabilities_of_windows_are_averaged(tmp_path, num_targets, temperatur
     assert found.argmax(axis=1).tolist() == [0, 1][:num_targets]
 
 
+@pytest.mark.parametrize(
+    ("stride", "words"),
+    [
+        ({}, "one of 4 frames at 30 a second, at other rates those nearest in time"),
+        ({"frame_stride": 3, "usual_fps": 25.0}, "one of 3 frames at 25 a second, at other rates"),
+        ({"frame_stride": 8, "stride_unit": "frames", "usual_fps": 24.0}, "one of 8 frames at any frame rate"),
+    ],
+)
+def test_a_card_says_which_frames_are_taken(stride, words):
+    model = classifier("demo", 2, image_size=32, num_frames=4, num_audio_frames=32)
+    assert words in model_card(model, {"classes": ["sad", "glad"], "targets": [], **stride}, None, None, None, {})
+
+
 def test_values_of_windows_are_averaged():
     model = classifier("demo", 2, image_size=32, num_frames=4, num_audio_frames=32)
     card = model_card(model, {"classes": [], "targets": ["arousal", "valence"]}, None, None, None, {})

@@ -36,6 +36,14 @@ def test_pretraining_and_finetuning_recipes_combine_to_the_paper_s():
     assert params.finetune.augmentation.mixup == 0.8
 
 
+@pytest.mark.parametrize("name", ["mafw", "mafw_43", "dfew", "mer2023"])
+def test_corpora_of_mixed_frame_rates_count_frames_as_published(name):
+    mixed = parse_params(yaml.safe_load(apply_presets(DEMO, [f"finetune_{name}"])), "test")
+    assert (mixed.model.stride_unit, mixed.model.frame_stride) == ("frames", 4)
+    later = parse_params(yaml.safe_load(apply_presets(DEMO, [f"finetune_{name}", "finetune_crema_d"])), "test")
+    assert later.model.stride_unit == "seconds"
+
+
 def test_datasets_join_those_that_are_there_and_the_demo_leaves():
     once = apply_presets(DEMO, ["finetune_crema_d"])
     both = parse_params(yaml.safe_load(apply_presets(once, ["finetune_ravdess"])), "params.yaml")

@@ -68,6 +68,7 @@ def test_a_classifier_learns_colours_and_keeps_its_notes(
     assert metadata["classes"] == ["a", "b", "c"]
     assert (metadata["dataset"], metadata["fold"], metadata["selection"]) == ("toy", 1, "last")
     assert (metadata["image_size"], metadata["frame_stride"]) == (32, 1)
+    assert (metadata["stride_unit"], metadata["usual_fps"]) == ("seconds", 25.0)
     assert model.architecture.num_outputs == 3
 
 

@@ -36,6 +36,7 @@ def test_pretraining_learns_reports_and_cleans_up(
 
     model, metadata = load_model(tmp_path / "out" / "model.safetensors")
     assert metadata["size"] == "demo"
+    assert (metadata["frame_stride"], metadata["stride_unit"], metadata["usual_fps"]) == (1, "seconds", 25.0)
     assert summary["num_parameters"] == sum(parameter.numel() for parameter in model.parameters())
     assert not (tmp_path / "checkpoints").exists()
 

@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
     save_model(
         folder / "model.safetensors",
         model,
-        {"classes": ["sad", "glad"], "targets": [], "frame_stride": 4, "faces": faces},
+        {"classes": ["sad", "glad"], "targets": [], "frame_stride": 4, "usual_fps": 25.0, "faces": faces},
     )
     for name in ("one.mp4", "two [1].mp4"):
         write_film(folder / name, [picture([(160, 120, 90)])] * 50, tone(2.0))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from hicmae_core.model.artifact import load_model, save_model
+from hicmae_core.model.artifact import load_model, read_metadata, save_model
 from hicmae_core.model.sizes import classifier
 from hicmae_core.sharing.card import model_card
 
@@ -125,6 +125,20 @@ def test_a_checkpoint_is_read_by_every_command_whatever_its_wrapping_and_suffix(
     assert "ours.safetensors: is a model of this project" in again.stderr
     (tmp_path / "empty").mkdir()
     assert "empty: a folder without model.safetensors" in hicmae("export", "empty", "--out", "x", cwd=tmp_path).stderr
+
+
+def test_an_imported_model_is_told_which_frames_were_counted(hicmae, golden, tmp_path):
+    shapes = json.loads((golden / "official_state_dict_shapes.json").read_text())["avit_dim256_patch16_160_a256"]
+    torch.save({"module": {key: torch.zeros(shape) for key, shape in shapes.items()}}, tmp_path / "mafw.pth")
+    for options, expected in (
+        ([], (4, "seconds", 30.0)),
+        (["--frame-stride", "3", "--usual-fps", "25"], (3, "seconds", 25.0)),
+        (["--stride-unit", "frames"], (4, "frames", 30.0)),
+    ):
+        result = hicmae("import", "mafw.pth", *options, "--out", "mafw.safetensors", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        metadata = read_metadata(tmp_path / "mafw.safetensors")
+        assert tuple(metadata[key] for key in ("frame_stride", "stride_unit", "usual_fps")) == expected
 
 
 class Trap:

@@ -21,6 +21,12 @@ def model(tmp_path_factory):
     torch.nn.init.normal_(model.head.weight, std=0.2)
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     faces = {"detector": "centerface", "size": 48}
-    metadata = {"classes": ["anger", "<b>joy</b>", "neutral"], "targets": [], "frame_stride": 4, "faces": faces}
+    metadata = {
+        "classes": ["anger", "<b>joy</b>", "neutral"],
+        "targets": [],
+        "frame_stride": 4,
+        "usual_fps": 25.0,
+        "faces": faces,
+    }
     save_model(path, model, metadata)
     return path
