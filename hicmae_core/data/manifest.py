@@ -38,7 +38,7 @@ MANIFEST_COLUMNS = tuple(COLUMN_TYPES)
 that of the file with the sound, often the same; ``status`` is ``ok`` or a short code, explained by ``reason``. Each
 target adds a column ``target_<name>``: floats for regression, class ids where several targets are classified."""
 
-USABLE = ("ok", "damaged", "low_coverage", "low_share")
+USABLE = ("ok", "damaged", "low_coverage", "frozen_face", "low_share")
 """Statuses of clips that are kept."""
 LEFT_OUT = ("known_broken", "tied_label")
 """Statuses of clips that a corpus's adapter leaves out knowingly; they count as no rejects."""

@@ -14,7 +14,7 @@ class Answer:
     """The answer to one video, or to one face of it.
 
     Attributes:
-        status: ``ok``, ``damaged``, ``low_coverage`` or ``low_share`` (answered); otherwise why there is no answer:
+        status: ``ok``, ``damaged``, ``low_coverage``, ``frozen_face`` or ``low_share`` (answered); otherwise why not:
             ``no_face``, ``short_face``, ``no_sound``, ``no_video``, ``unreadable``, ``too_long``, ``missing``,
             ``zero_byte``, ``crashed``.
         reason: A sentence where the status is not ``ok``.

@@ -13,6 +13,12 @@ MIN_SAMPLE_SECONDS = 2.0
 MAX_GAP_SECONDS = 0.6
 
 _SAME_FACE = 0.5
+_MAX_SHIFT = 1.0
+_MAX_ZOOM = 1.6
+_MAX_UNLIKENESS = 0.12
+"""Share of a portrait's colours that the other has not. Over a gap of 1 to 2 s, 96 % of the pairs of one person lie
+below among ten actors before one wall, and 90 % in 77 clips in the wild; of the pairs of two people 0.6 % and 1.4 %."""
+_COMPARED = 3
 _LEAST_CENTRALITY = 1e-3
 
 
@@ -47,6 +53,28 @@ def weight(track: Track, seen: Observations) -> float:
     centrality = np.maximum(1 - np.hypot(*offsets.T) / np.hypot(*middle), _LEAST_CENTRALITY)
     num_frames = np.minimum(np.diff(track.frames, prepend=track.frames[0] - 1), seen.stride)
     return float(np.sum(size * centrality * np.array(track.scores) * num_frames))
+
+
+def same_faces(tracks: Sequence[Track]) -> list[list[Track]]:
+    """Tracks that show one face after the other, over cuts and gaps: at about the same place and size, and alike.
+
+    Returns:
+        The tracks of each face, in order of time.
+    """
+    faces: list[list[Track]] = []
+    for track in sorted(tracks, key=lambda track: track.frames[0]):
+        ended = [face for face in faces if face[-1].frames[-1] < track.frames[0]]
+        unlike, best = min(((_unlikeness(face[-1], track), face) for face in ended), default=(np.inf, []), key=_first)
+        if unlike <= _MAX_UNLIKENESS:
+            best.append(track)
+        else:
+            faces.append([track])
+    return faces
+
+
+def main_face(tracks: Sequence[Track], seen: Observations) -> list[Track]:
+    """The tracks of the face that weighs most."""
+    return max(same_faces(tracks), key=lambda face: sum(weight(track, seen) for track in face))
 
 
 def main_track(tracks: Sequence[Track], seen: Observations) -> Track:
@@ -88,6 +116,25 @@ def count_faces(tracks: Sequence[Track], num_frames: int) -> int:
     for track in tracks:
         running[track.frames[0] : track.frames[-1] + 1] += 1
     return int(running.max(initial=0))
+
+
+def _first(pair: tuple[float, list[Track]]) -> float:
+    return pair[0]
+
+
+def _unlikeness(track: Track, later: Track) -> float:
+    """How far the colours at the end of a track differ from those at the beginning of a later one, 0 to 1; infinite
+    where they cannot be one face, or have no portraits."""
+    if not track.portraits or not later.portraits:
+        return np.inf
+    old, new = track.boxes[-1], later.boxes[0]
+    sides = [float((box[2:] - box[:2]).max()) for box in (old, new)]
+    shift = float(np.linalg.norm(old[:2] + old[2:] - new[:2] - new[2:])) / 2
+    if shift > _MAX_SHIFT * max(sides) or max(sides) > _MAX_ZOOM * min(sides):
+        return np.inf
+    ends = (track.portraits[-_COMPARED:], later.portraits[:_COMPARED])
+    end, beginning = (np.mean(portraits, 0) for portraits in ends)
+    return float(np.abs(end - beginning).sum() / 2)
 
 
 def _is_same_face(track: Track, other: Track) -> bool:

@@ -93,7 +93,8 @@ def probe(path: Path) -> MediaInfo:
             clock.peek(packet)
             if clock.has_begun and is_counted:
                 break
-        picture = Picture(clock.first_frame(), display=Display.of(video))
+        frame = clock.first_frame()
+        picture = Picture(frame, display=Display.of(video, frame))
         declared = video.frames or round(_declared_seconds(video) * clock.fps)
         return MediaInfo(
             float(clock.fps),
@@ -142,7 +143,7 @@ def read_pictures(
         check_length(path, declared_seconds or _container_seconds(container), max_seconds)
         clock, demuxer = _VideoClock(path, video), Demuxer(container, video, audio)
         frame_seconds = clock.frame_seconds
-        converter, display = VideoReformatter(), Display.of(video)
+        converter, display = VideoReformatter(), Display()
         next_index = 0
         shown: Picture | None = None
         shown_at = 0.0
@@ -152,6 +153,8 @@ def read_pictures(
             while shown is not None and next_index * frame_seconds < (shown_at + at) / 2:
                 yield next_index * frame_seconds, shown
                 next_index += 1
+            if shown is None or frame.rotation != shown.frame.rotation:
+                display = Display.of(video, frame)
             shown, shown_at = Picture(frame, converter, display), at
         damage.check(path)
         if shown is None:

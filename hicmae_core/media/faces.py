@@ -11,13 +11,15 @@ import numpy as np
 
 from hicmae_core.config import FacePolicy, FacesParams
 from hicmae_core.media.choosing import (
+    MAX_GAP_SECONDS,
     MIN_SAMPLE_SECONDS,
     best_per_shot,
     count_faces,
     credible_tracks,
     during,
     lasting_parts,
-    main_track,
+    main_face,
+    max_gap,
     share,
 )
 from hicmae_core.media.cropping import crop_face, crop_squares, encode_jpeg
@@ -44,9 +46,10 @@ class FaceTrack:
     no index shifts.
 
     Attributes:
-        status: ``ok``; ``damaged``, ``low_coverage`` or ``low_share`` (usable, but up to a tenth of the video does not
-            decode, the face is seen in few frames, or it is one among others); ``no_face``; ``short_face`` (no face
-            lasts long enough to be a sample of its own); or a `MediaError` status.
+        status: ``ok``; ``damaged``, ``low_coverage``, ``frozen_face`` or ``low_share`` (usable, but up to a tenth of
+            the video does not decode, the face is seen in few frames, crops repeat one for longer than 0.6 s, or it is
+            one among others); ``no_face``; ``short_face`` (no face lasts long enough to be a sample of its own); or a
+            `MediaError` status.
         reason: A sentence where the status is not ``ok``, otherwise empty.
         fps: Frames per second.
         frames: JPEG bytes, square RGB crops; empty unless `usable`.
@@ -57,6 +60,7 @@ class FaceTrack:
         start_seconds: When the frames start; 0 unless each face is a sample of its own.
         share: The face's part of all faces seen in its time, by duration, size, centrality and score; 1 is alone.
         face_size: Median side of the face's square, pixels of the video as shown.
+        num_frozen: Crops that repeat one of a frame more than 0.6 s away.
     """
 
     status: str
@@ -69,6 +73,7 @@ class FaceTrack:
     start_seconds: float = 0.0
     share: float = 0.0
     face_size: float = 0.0
+    num_frozen: int = 0
 
     @property
     def usable(self) -> bool:
@@ -134,7 +139,8 @@ def extract_faces(
         path: A video file.
         faces: Stride, crop geometry, size and thresholds. With the detector ``none`` the centre square of every
             picture is the face, whatever the policy.
-        policy: ``single``: the face that is large, central and certain for longest, over the whole video.
+        policy: ``single``: the face that is large, central and certain for longest, over the whole video; a cut after
+            which it goes on at about the same place, and looks alike, does not end it.
             ``stitch``: the same in each shot; shots without a face take the nearest crop. ``all``: every face, as a
             sample of its own, over the frames that show it without a gap, if these are 2 s or more.
         detector: From `make_detector` with the same `faces`; it can serve any number of videos.
@@ -214,13 +220,13 @@ def flag_damage(track: FaceTrack, path: Path, damage: Damage) -> FaceTrack:
 def _search(
     pictures: Iterable[Picture], detector: Detector, stride: int, fps: float, min_score: float
 ) -> tuple[Observations, list[Track]]:
-    seen = observe(pictures, detector, stride)
+    seen = observe(pictures, detector, stride, max_gap(fps, stride))
     return seen, credible_tracks(link(seen), seen, fps, min_score)
 
 
 def _samples(policy: FacePolicy, tracks: list[Track], seen: Observations, fps: float) -> list[_Sample]:
     if policy != "all":
-        chosen = [main_track(tracks, seen)] if policy == "single" else best_per_shot(tracks, seen)
+        chosen = main_face(tracks, seen) if policy == "single" else best_per_shot(tracks, seen)
         return [_Sample(smooth_path(chosen, seen, fps), 0, share(chosen, tracks, seen))]
     samples = []
     for part in lasting_parts(tracks, seen, fps):
@@ -251,11 +257,17 @@ def _crops(
 def _face_track(
     path: Path, sample: _Sample, frames: list[bytes], num_faces: int, fps: float, faces: FacesParams
 ) -> FaceTrack:
-    """The sample with its crops, flagged where it is seen in few frames or is one face among others."""
+    """The sample with its crops, flagged where it is seen in few frames, stands still, or is one among others."""
     coverage = float(sample.place.seen.mean())
     flags = {}
     if coverage < faces.min_coverage:
         flags["low_coverage"] = f"the face is seen in {coverage:.0%} of the frames, below {faces.min_coverage:.0%}"
+    num_frozen = int(sample.place.frozen.sum())
+    if num_frozen:
+        flags["frozen_face"] = (
+            f"{num_frozen} of {len(frames)} crops repeat one from more than {MAX_GAP_SECONDS:g} s away, "
+            "as the face is not seen there"
+        )
     if sample.share < faces.min_share:
         flags["low_share"] = f"the face has {sample.share:.0%} of what faces are seen, below {faces.min_share:.0%}"
     x, y, side, _ = sample.place.squares.T
@@ -266,6 +278,7 @@ def _face_track(
         frames=frames,
         boxes=np.stack([x - side / 2, y - side / 2, x + side / 2, y + side / 2], 1).astype(np.float32),
         coverage=coverage,
+        num_frozen=num_frozen,
         num_faces=num_faces,
         start_seconds=sample.first / fps,
         share=sample.share,

@@ -32,25 +32,40 @@ Type._missing_ = classmethod(_unlisted)  # type: ignore[assignment]
 
 @dataclass(frozen=True)
 class Display:
-    """How a video's frames are meant to be shown, as far as only the stream says it.
+    """How frames are meant to be shown.
 
     Attributes:
         pixel_ratio: Width of a coded pixel over its height.
-        quarters: Clockwise quarter turns of frames that have no display matrix.
+        matrix: a, b, c, d of the display matrix, by which a pixel at x, y is shown at ``a x + c y, b x + d y``. It is
+            used to the quarter turn: what is left of an angle is roll, which the crops take out.
     """
 
     pixel_ratio: float = 1.0
-    quarters: int = 0
+    matrix: tuple[int, int, int, int] = _UPRIGHT
 
     @classmethod
-    def of(cls, video: av.VideoStream) -> Display:
-        """What a stream says: its sample aspect ratio, and the tag ``rotate`` that old programs wrote."""
+    def of(cls, video: av.VideoStream, frame: av.VideoFrame) -> Display:
+        """What a stream and its frame say. Not for every frame: one that was asked is let go by the collector only."""
         ratio = float(video.sample_aspect_ratio or 1)
         is_likely = 1 / _MAX_PIXEL_RATIO <= ratio <= _MAX_PIXEL_RATIO
-        tags = {name.lower(): value for name, value in video.metadata.items()}
-        degrees = tags.get("rotate", "").removesuffix(".0")
-        quarters = round(int(degrees) / 90) % 4 if degrees.removeprefix("-").isdecimal() else 0
-        return cls(ratio if is_likely else 1.0, quarters)
+        found = cast(SideData | None, frame.side_data.get("DISPLAYMATRIX"))
+        if found is None:
+            return cls(ratio if is_likely else 1.0, _tagged(video))
+        a, b, _, c, d, *_ = np.frombuffer(memoryview(found), np.int32).tolist()
+        return cls(ratio if is_likely else 1.0, (a, b, c, d))
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether rows become columns."""
+        a, b, c, d = self.matrix
+        return abs(b) + abs(c) > abs(a) + abs(d)
+
+
+def _tagged(video: av.VideoStream) -> tuple[int, int, int, int]:
+    """The matrix of the tag ``rotate`` that old programs wrote: degrees, clockwise."""
+    tags = {name.lower(): value for name, value in video.metadata.items()}
+    degrees = tags.get("rotate", "").removesuffix(".0")
+    return _CLOCKWISE[round(int(degrees) / 90) % 4 if degrees.removeprefix("-").isdecimal() else 0]
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,7 @@ class Picture:
     Attributes:
         frame: The decoded frame, neither scaled nor turned.
         converter: Shared by the pictures of one video, it need not be set up for each of them. Not for two threads.
-        display: How its video is meant to be shown.
+        display: How it is meant to be shown.
     """
 
     frame: av.VideoFrame
@@ -70,12 +85,12 @@ class Picture:
     @property
     def width(self) -> int:
         """Width as shown, in square pixels and after rotation."""
-        return self._square_size[self._is_transposed]
+        return self._square_size[self.display.is_transposed]
 
     @property
     def height(self) -> int:
         """Height as shown, in square pixels and after rotation."""
-        return self._square_size[not self._is_transposed]
+        return self._square_size[not self.display.is_transposed]
 
     @property
     def num_bytes(self) -> int:
@@ -85,8 +100,8 @@ class Picture:
     def rgb(self) -> np.ndarray:
         """RGB uint8 ``[height, width, 3]`` as it is meant to be shown: upright, in square pixels, on a usual screen."""
         pixels = rgb_of(self.frame, *self._square_size, self.converter)
-        a, b, c, d = self._matrix
-        if self._is_transposed:
+        a, b, c, d = self.display.matrix
+        if self.display.is_transposed:
             pixels, right, down = pixels.swapaxes(0, 1), c, b
         else:
             right, down = a, d
@@ -107,23 +122,6 @@ class Picture:
         """Width and height before rotation, the shorter side of the pixels stretched."""
         ratio = self.display.pixel_ratio
         return round(self.frame.width * max(ratio, 1)), round(self.frame.height * max(1 / ratio, 1))
-
-    @property
-    def _is_transposed(self) -> bool:
-        a, b, c, d = self._matrix
-        return abs(b) + abs(c) > abs(a) + abs(d)
-
-    @property
-    def _matrix(self) -> tuple[int, int, int, int]:
-        """The display matrix, by which a pixel at x, y is shown at ``a x + c y, b x + d y``; read to the quarter turn.
-
-        What is left of an angle is roll, which the crops take out.
-        """
-        found = cast(SideData | None, self.frame.side_data.get("DISPLAYMATRIX"))
-        if found is None:
-            return _CLOCKWISE[self.display.quarters]
-        a, b, _, c, d, *_ = np.frombuffer(memoryview(found), np.int32).tolist()
-        return a, b, c, d
 
 
 @dataclass(frozen=True)

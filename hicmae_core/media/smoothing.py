@@ -25,26 +25,29 @@ class FacePath:
         sources: int64 ``[num_frames]``: the video's frame to crop: the frame itself, or the nearest that shows the
             face.
         seen: bool ``[num_frames]``: detected there, or interpolated between detections.
+        frozen: bool ``[num_frames]``: takes the crop of a frame that is more than 0.6 s away.
     """
 
     squares: np.ndarray
     sources: np.ndarray
     seen: np.ndarray
+    frozen: np.ndarray
 
     def part(self, first: int, last: int) -> FacePath:
         """The frames from one to another, both included."""
         where = slice(first, last + 1)
-        return FacePath(self.squares[where], self.sources[where], self.seen[where])
+        return FacePath(self.squares[where], self.sources[where], self.seen[where], self.frozen[where])
 
 
 def smooth_path(tracks: Sequence[Track], seen: Observations, fps: float) -> FacePath:
-    """Place tracks' faces, one per shot at most, in every frame of the video.
+    """Place tracks' faces, one at a time in each shot, in every frame of the video.
 
     Gaps of up to 0.6 s between detections are interpolated, and the face is held in place for up to as long before
-    and after, inside the shot. Frames further away have no usable face; they take the nearest one that has.
+    and after, inside the shot. Frames further away, and odd frames in the shot, have no usable face; they take the
+    nearest one that has.
 
     Args:
-        tracks: Boxes and points, each track in a shot of its own.
+        tracks: Boxes and points; those of one shot in order of time, none while another runs.
         seen: The video they are from.
         fps: Frames per second.
     """
@@ -53,12 +56,14 @@ def smooth_path(tracks: Sequence[Track], seen: Observations, fps: float) -> Face
     usable = np.zeros(seen.num_frames, bool)
     for track in tracks:
         squares_of_track, is_seen_in_track, is_usable = _place(track, seen, fps)
+        is_usable &= ~is_seen
         squares[is_usable] = squares_of_track[is_usable]
         is_seen |= is_seen_in_track
         usable |= is_usable
     squares[:, 2] = np.exp(squares[:, 2])
     sources = _nearest(np.flatnonzero(usable), seen.num_frames)
-    return FacePath(squares[sources], sources, is_seen)
+    is_frozen = np.abs(sources - np.arange(seen.num_frames)) > max_gap(fps, seen.stride)
+    return FacePath(squares[sources], sources, is_seen, is_frozen)
 
 
 def _place(track: Track, seen: Observations, fps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -76,7 +81,9 @@ def _place(track: Track, seen: Observations, fps: float) -> tuple[np.ndarray, np
         squares[inside] = gaussian_filter1d(dense, SMOOTHING_SECONDS * fps, axis=0, mode="nearest")
         is_seen[inside] = True
         usable[max(0, first - gap) : last + gap + 1] = True
-    usable &= np.array(seen.shots) == track.shot
+    in_shot = np.array(seen.shots) == track.shot
+    is_seen &= in_shot
+    usable &= in_shot
     return squares[_nearest(np.flatnonzero(is_seen), seen.num_frames)], is_seen, usable
 
 
