@@ -262,6 +262,7 @@ class _VideoClock:
         self._first: av.VideoFrame | None = None
         self._first_damage = Damage("video")
         self._video = video
+        self._tick = float(video.time_base or 0)  # a fraction is slow
         self._is_avi = video.container.format.name == "avi"
         self._due: list[float] = []
 
@@ -271,7 +272,7 @@ class _VideoClock:
             return
         timestamp = packet.dts if packet.pts is None or self._is_avi else packet.pts
         if timestamp is not None:
-            self._times.append(float(timestamp * packet.time_base))
+            self._times.append(timestamp * self._tick)
         else:
             self._times.append(self._times[-1] + self.frame_seconds if self._times else 0.0)
         if self._is_avi and not is_refused:

@@ -90,14 +90,14 @@ class Demuxer:
     def __iter__(self) -> Iterator[av.Packet]:
         """Packets; behind a place that cannot be read it goes on. The last one of each stream is empty."""
         num_in_a_row = 0
+        ticks = {stream.index: float(stream.time_base or 0) for stream in self._streams}  # fractions are slow
         while True:
             try:
                 for packet in self._container.demux(self._streams):
                     num_in_a_row = 0
                     if packet.pts is not None:
-                        self.end_seconds = max(
-                            self.end_seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                        )
+                        end = (packet.pts + (packet.duration or 0)) * ticks[packet.stream.index]
+                        self.end_seconds = max(self.end_seconds, end)
                     yield packet
                 return
             except av.InvalidDataError:
