@@ -18,10 +18,11 @@ def test_the_graph_gives_results_for_every_fold(finished_project):
     folder = finished_project.folder
     for fold in (1, 2):
         predictions = pd.read_parquet(folder / f"results/demo/{fold}/predictions.parquet")
-        assert {"clip_id", "subject", "label", "p_anger", "p_sadness"} <= set(predictions)
+        assert {"clip_id", "subject", "unit", "label", "p_anger", "p_sadness"} <= set(predictions)
         assert predictions[[c for c in predictions if c.startswith("p_")]].sum(axis=1).to_numpy() == pytest.approx(1)
     report = json.loads((folder / "reports/demo/results.json").read_text())
     assert set(report["folds"]) == {"1", "2"}
+    assert (report["unit"], report["num_units"]) == ("clip", report["num_clips"])
     assert (folder / "reports/demo/confusion.png").stat().st_size > 1000
     assert (folder / "models/pretrain/reconstruction.png").stat().st_size > 1000
     assert not [*folder.glob("checkpoints/pretrain-*"), *folder.glob("checkpoints/finetune-*")]
