@@ -25,9 +25,10 @@ import pandas as pd
 
 from hicmae_core.config import FacesParams
 from hicmae_core.data.pool import ClipFailure, in_processes
-from hicmae_core.media.decoding import MediaError, probe, read_audio, read_frames
+from hicmae_core.media.decoding import MediaError, probe, read_audio, read_frames, read_pictures
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import extract_faces
+from hicmae_core.media.packets import Damage
 from hicmae_core.progress import progress_bar
 from tests.media.coded_films import CONTAINERS, NUM_FRAMES, read_chord, read_code, write_sources
 from tests.media.impostors import NOT_MEDIA, playlist
@@ -174,9 +175,10 @@ def _judged(case: Case, path: Path) -> tuple[str, str]:
 
 def _looked(case: Case, path: Path) -> tuple[str, str]:
     """What became of the pictures."""
-    codes, differs = [], False
+    codes, differs, damage = [], False, Damage("video")
     try:
-        for _, frame in read_frames(path):
+        for _, picture in read_pictures(path, damage=damage):
+            frame = picture.rgb()
             codes.append(read_code(frame))
             code = codes[-1]
             if code is not None and code[0] == 2 * case.source:
@@ -188,7 +190,8 @@ def _looked(case: Case, path: Path) -> tuple[str, str]:
     numbers = [code[1] for code in codes if code is not None]
     if not films <= _allowed(case):
         return "wrong", f"the pictures of film {case.source * 2} show {films}"
-    if case.kind not in REORDERED and numbers != sorted(numbers):
+    # Behind a refused packet a frame may be predicted from an older one and show it: the clip is flagged for that.
+    if case.kind not in REORDERED and not damage.reason and numbers != sorted(numbers):
         return "wrong", f"the pictures come in the order {numbers}"
     if None in codes or differs:
         return "damaged", ""
