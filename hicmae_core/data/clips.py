@@ -22,6 +22,9 @@ from hicmae_core.data.shards import ClipStore, as_matrix
 
 _NUM_SIZED = 64
 """Clips by which the size of a store's crops is known."""
+_STRETCHED = 0.05
+"""Audio in a file of its own that is longer or shorter than its video by more than this share is cut or padded to it;
+less is placed by proportion, as published."""
 
 
 class Batch(NamedTuple):
@@ -148,11 +151,13 @@ class ClipDataset:
         if self.modality == "video":
             return _Clip(faces, None, 0, 0)
         audio = self.audio[faces["source"]]
-        start, end = 0, audio["num_samples"]
+        num_samples = audio["num_samples"]
+        runs_samples = round(len(faces["frames"]) / faces["fps"] * SAMPLE_RATE_HZ)
         if faces["clip_id"] != faces["source"]:  # a sample that is a part of its clip
-            start = min(round(faces["start_seconds"] * SAMPLE_RATE_HZ), end)
-            end = min(start + round(len(faces["frames"]) / faces["fps"] * SAMPLE_RATE_HZ), end)
-        return _Clip(faces, audio, start, end)
+            start = min(round(faces["start_seconds"] * SAMPLE_RATE_HZ), num_samples)
+            return _Clip(faces, audio, start, min(start + runs_samples, num_samples))
+        is_alike = abs(num_samples - runs_samples) <= _STRETCHED * runs_samples
+        return _Clip(faces, audio, 0, num_samples if is_alike else runs_samples)
 
     def _read(self, clips: Sequence[_Clip], windows: Sequence[Sequence[ClipWindow]]) -> tuple[Tensor, Tensor]:
         """Frames ``[B, segments, T, S, S, 3]`` uint8 and log-mel ``[B, segments, 1, time, mel]`` float32."""
@@ -197,7 +202,7 @@ class ClipDataset:
 
 
 class _Clip(NamedTuple):
-    """A sample's rows of the stores, and which samples of the sound belong to it."""
+    """A sample's rows of the stores, and which samples of the sound belong to it; they may end before `audio_end`."""
 
     faces: dict[str, Any]
     audio: dict[str, Any] | None

@@ -15,6 +15,7 @@ from hicmae_core.data.batches import num_batches, training_batches
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE, fbank_window
 from hicmae_core.data.sampling import ClipWindow
+from hicmae_core.data.sampling import test_windows as sampling_windows
 from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore, as_matrix
 from hicmae_core.data.writing import write_shards
 
@@ -164,6 +165,24 @@ def test_a_face_that_is_a_sample_hears_its_part_of_the_clip(clips, tmp_path):
         _, log_mel = samples.test_item(index, 1)
         expected = fbank_window(fbank, ClipWindow(np.arange(4), start, start + 5120), 64)  # 0.32 s of 0.84
         torch.testing.assert_close(log_mel[0], expected)
+
+
+@pytest.mark.parametrize(("share", "taken"), [(2.0, 1.0), (0.5, 1.0), (1.04, 1.04), (0.97, 0.97)])
+def test_audio_of_another_length_than_its_video_is_cut_or_padded(clips, tmp_path, share, taken):
+    """A recorder that ran on: the first second of audio belongs to the first second of video all the same."""
+    num_frames = 50
+    num_samples = round(share * num_frames * 640)
+    fbank = np.random.default_rng(0).normal(size=(1 + (num_samples - 400) // 160, 128)).astype(np.float32)
+    jpegs = clips.faces["c9"]["frames"].to_pylist()[:1] * num_frames
+    write_shards(tmp_path / "f", [{"clip_id": "a", "fps": 25.0, "frames": jpegs}], FACES_SCHEMA, 1)
+    write_shards(tmp_path / "a", [{"clip_id": "a", "num_samples": num_samples, "fbank": fbank}], AUDIO_SCHEMA, 1)
+    stores = ClipStore(tmp_path / "f"), ClipStore(tmp_path / "a")
+    model = clips.model.model_copy(update={"num_audio_frames": 128, "frame_stride": 4})
+    _, log_mel = ClipDataset(*stores, ["a"], None, model).test_item(0, 2)
+    stored = as_matrix(stores[1]["a"]["fbank"])
+    windows = sampling_windows(num_frames, round(taken * num_frames * 640), 4, 4, 2)
+    for window, segment in zip(windows, log_mel, strict=True):
+        torch.testing.assert_close(segment, fbank_window(stored, window, 128))
 
 
 def test_a_fbank_window_holds_the_frames_inside_it():
