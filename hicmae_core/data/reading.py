@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import simplejpeg
 import torch
+from PIL import Image
 from torch import Tensor
 
 from hicmae_core.config import NUM_MEL_BINS
@@ -60,9 +60,8 @@ def decode_into(out: np.ndarray, jpegs: pa.Array, indices: np.ndarray) -> None:
         if side == wanted:
             simplejpeg.decode_jpeg(jpeg, "RGB", buffer=out[place])
         else:
-            pixels = simplejpeg.decode_jpeg(jpeg, "RGB")
-            smoothing = cv2.INTER_AREA if wanted < side else cv2.INTER_LINEAR
-            out[place] = cv2.resize(pixels, (wanted, wanted), interpolation=smoothing)
+            pixels = Image.fromarray(simplejpeg.decode_jpeg(jpeg, "RGB"))  # OpenCV comes with raw video only
+            out[place] = pixels.resize((wanted, wanted), Image.Resampling.BILINEAR)
 
 
 def fbank_window(fbank: np.ndarray, window: ClipWindow, num_audio_frames: int) -> Tensor:
