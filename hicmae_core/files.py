@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+START_BYTES = 1024
+"""By so many bytes at its start a file is known for what it is (`stand_in`, `archive_kind`)."""
 MAX_STAND_IN_BYTES = 65_536
 """A larger file is no stand-in: pointers have 100 to 200 bytes, error pages some thousand."""
 _POINTERS = (
@@ -23,6 +25,15 @@ _POINTERS = (
 )
 _PAGES = re.compile(
     rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<(!doctype html|html|head|error)\b", re.I | re.S
+)
+_ARCHIVES = (
+    (0, b"PK", "zip"),
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"BZh", "bzip2"),
+    (0, b"\xfd7zXZ", "xz"),
+    (0, b"7z\xbc\xaf", "7z"),
+    (0, b"Rar!", "RAR"),
+    (257, b"ustar", "tar"),
 )
 _MAX_KEPT_NAME = 50
 """Letters of a name that a temporary file keeps: a name may take 255 bytes, and a letter 4."""
@@ -88,8 +99,9 @@ def stand_in(start: bytes) -> str:
     """What a file is in place of the one that was meant, and the fix; empty if nothing tells so.
 
     Args:
-        start: Its first bytes, some hundred.
+        start: Its first bytes; `START_BYTES` of them are read.
     """
+    start = start[:START_BYTES]
     for sign, what in _POINTERS:
         if start.startswith(sign):
             return what
@@ -98,6 +110,11 @@ def stand_in(start: bytes) -> str:
     if _PAGES.match(start):
         return "is a web page, as a server sends in place of a file that it refuses: download the file again"
     return ""
+
+
+def archive_kind(start: bytes) -> str:
+    """The kind of archive that begins so, such as ``zip``; empty if none does. `start` as of `stand_in`."""
+    return next((kind for place, sign, kind in _ARCHIVES if start.startswith(sign, place)), "")
 
 
 def brief(error: Exception) -> str:

@@ -20,15 +20,14 @@ from hicmae_core.data.corpora.registry import corpus_named, published_counts
 from hicmae_core.data.corpora.tables import did_you_mean
 from hicmae_core.data.folds import check_folds
 from hicmae_core.data.manifest import COLUMN_TYPES, MANIFEST_COLUMNS, check_rejects
-from hicmae_core.files import MAX_STAND_IN_BYTES, sha256_of, stand_in
+from hicmae_core.files import MAX_STAND_IN_BYTES, START_BYTES, sha256_of, stand_in
 from hicmae_core.media.decoding import MAX_FRAME_RATE, MediaInfo
-from hicmae_core.media.frame_folder import IMAGES, frame_rate, inspect_folder
+from hicmae_core.media.formats import IMAGE_KINDS
+from hicmae_core.media.frame_folder import frame_rate, inspect_folder
 from hicmae_core.progress import progress_bar
 
 _UNFINISHED = (".part", ".crdownload", ".partial", ".download", ".aria2", ".!qB", ".tmp")
 """What browsers and other programs add to the name of a file while they download it."""
-_START_BYTES = 1024
-_KINDS = ", ".join(extension.removeprefix(".") for extension in IMAGES)
 _MAX_ID_LENGTH = 1000
 """As long as any path is in practice; a longer clip id is a broken table."""
 
@@ -196,7 +195,7 @@ def _with_status(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams) -> 
         manifest,
         (num_images == 0).fillna(False),
         "no_video",
-        manifest["video_path"] + f": this folder itself holds no image ({_KINDS})",
+        manifest["video_path"] + f": this folder itself holds no image ({IMAGE_KINDS})",
     )
     soundless = is_folder & (manifest["audio_path"] == manifest["video_path"])
     _mark(
@@ -231,7 +230,7 @@ def _absence(folder: Folder, path: str) -> str:
             if not 0 < os.stat(place).st_size <= MAX_STAND_IN_BYTES:
                 return ""
             with open(place, "rb") as file:
-                return stand_in(file.read(_START_BYTES))
+                return stand_in(file.read(START_BYTES))
         except OSError:  # whoever decodes it will say why
             return ""
     if os.path.islink(place) and "/annex/objects/" in os.readlink(place):

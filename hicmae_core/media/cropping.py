@@ -79,3 +79,23 @@ def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
     written, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert written, "JPEG encoding of a uint8 picture does not fail"
     return encoded.tobytes()
+
+
+def nearest(chosen: np.ndarray, num_frames: int) -> np.ndarray:
+    """For each frame the nearest of those that have a crop, of two the earlier: indices ``[num_frames]``.
+
+    Args:
+        chosen: Indices of the frames that have one, sorted and not empty.
+        num_frames: All frames.
+    """
+    frames = np.arange(num_frames)
+    after = np.clip(np.searchsorted(chosen, frames), 0, len(chosen) - 1)
+    before = np.maximum(after - 1, 0)
+    is_before = np.abs(frames - chosen[before]) <= np.abs(chosen[after] - frames)
+    return np.where(is_before, chosen[before], chosen[after])
+
+
+def resized(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Pixels ``[h, w, 3]`` at another size, ``[height, width, 3]``, smoothed where they shrink."""
+    way = cv2.INTER_AREA if width < pixels.shape[1] else cv2.INTER_LINEAR
+    return cv2.resize(pixels, (width, height), interpolation=way)

@@ -15,7 +15,7 @@ import numpy as np
 
 from hicmae_core.config import FacesParams
 from hicmae_core.devices import device_named
-from hicmae_core.files import brief, stand_in
+from hicmae_core.files import START_BYTES, brief, stand_in
 
 CAREFUL_SIZE = 640
 CAREFUL_SCORE = 0.3
@@ -206,7 +206,7 @@ class FaceAlignmentDetector:
             raise ValueError(f"detector {self.name} needs a package that is not installed: {error}") from None
         except Exception as error:  # each backend has its own way of refusing a file
             with open(self.weights, "rb") as file:
-                why = stand_in(file.read(1024)) or brief(error)
+                why = stand_in(file.read(START_BYTES)) or brief(error)
             raise ValueError(f"faces.weights: {self.weights} is not a weights file of {self.name}: {why}") from error
 
 

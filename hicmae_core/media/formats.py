@@ -9,3 +9,12 @@ VIDEO = (
 )
 AUDIO = (".wav", ".flac", ".m4a", ".mp3", ".aac", ".ogg", ".oga", ".opus", ".wma", ".mka", ".weba")
 """Extensions of files with video, and of those with audio alone; of one clip's files the first is taken."""
+
+_IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
+IMAGE_KINDS = ", ".join(extension.removeprefix(".") for extension in _IMAGES)
+"""Extensions of images, for messages."""
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of that name is an image that is read, by its extension in any case; hidden files are not."""
+    return name[name.rfind(".") :].lower() in _IMAGES and not name.startswith(".")

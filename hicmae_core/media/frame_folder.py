@@ -17,24 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 
 from hicmae_core.files import stand_in
-from hicmae_core.media.cropping import encode_jpeg
+from hicmae_core.media.cropping import encode_jpeg, nearest, resized
 from hicmae_core.media.decoding import MAX_FRAME_RATE, MediaInfo
+from hicmae_core.media.formats import IMAGE_KINDS, is_image
 from hicmae_core.media.opening import MAX_PICTURE_PIXELS, MediaError
-
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
-"""Extensions of images; case does not matter."""
-MAX_LOST_FRACTION = 0.1
-"""Share of a clip's images that may be damaged: the rule for the frames of a video."""
+from hicmae_core.media.packets import MAX_LOST_FRACTION
 
 _BLACK = 8
 """The brightest value of an image that shows nothing: OpenFace writes black images where it finds no face."""
-_START_BYTES = 1024
 _MAX_BYTES = 4 * MAX_PICTURE_PIXELS
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -88,7 +83,7 @@ def list_frames(folder: Path) -> list[FrameFile]:
             images = sorted(
                 entry.name
                 for entry in entries
-                if _is_image(entry.name) and (entry.is_file() or (entry.is_symlink() and not entry.is_dir()))
+                if is_image(entry.name) and (entry.is_file() or (entry.is_symlink() and not entry.is_dir()))
             )
     except OSError as error:
         raise MediaError(folder, "unreadable", f"cannot be listed: {error.strerror}") from None
@@ -101,8 +96,7 @@ def list_frames(folder: Path) -> list[FrameFile]:
             reason = f"two images have the number {int(numbers[-1])}: {other.name} and {name}; remove one of them"
             raise MediaError(folder, "unreadable", reason)
     if not found:
-        kinds = ", ".join(extension.removeprefix(".") for extension in IMAGES)
-        raise MediaError(folder, "no_video", f"holds no image ({kinds}) with a number in its name")
+        raise MediaError(folder, "no_video", f"holds no image ({IMAGE_KINDS}) with a number in its name")
     return [FrameFile(number, found[number]) for number in sorted(found)]
 
 
@@ -179,13 +173,17 @@ def read_folder(folder: Path, jpeg_quality: int) -> FolderFrames:
         raise MediaError(folder, "no_face", f"all of its {len(frames)} images are black")
     side, _ = max(Counter(sides[seen].tolist()).items(), key=lambda item: (item[1], item[0]))
     for index in np.flatnonzero(seen & (sides != side)).tolist():
-        pixels = _resized(simplejpeg.decode_jpeg(jpegs[index], "RGB"), side)
+        pixels = resized(simplejpeg.decode_jpeg(jpegs[index], "RGB"), side, side)
         jpegs[index] = encode_jpeg(pixels, jpeg_quality)
     numbers = [frame.number for frame in frames]
     step = math.gcd(*np.diff(numbers).tolist()) or 1
     coverage = float(seen.sum()) / ((numbers[-1] - numbers[0]) // step + 1)
     return FolderFrames(
-        [jpegs[i] for i in _nearest(seen)], side, seen, coverage, _what_was_lost(lost, black, len(frames))
+        [jpegs[i] for i in nearest(np.flatnonzero(seen), len(seen))],
+        side,
+        seen,
+        coverage,
+        _what_was_lost(lost, black, len(frames)),
     )
 
 
@@ -234,10 +232,6 @@ def middle_image(folder: Path) -> np.ndarray:
         raise MediaError(path, "unreadable", str(error)) from None
 
 
-def _is_image(name: str) -> bool:
-    return name[name.rfind(".") :].lower() in IMAGES and not name.startswith(".")
-
-
 def _read(path: Path) -> bytes:
     """Raises: ValueError: If it cannot be read, or is empty or too large."""
     try:
@@ -257,7 +251,7 @@ def _kind(content: bytes) -> str:
     for start, kind in _STARTS.items():
         if content.startswith(start):
             return kind
-    raise ValueError(stand_in(content[:_START_BYTES]) or "is neither JPEG, PNG nor BMP")
+    raise ValueError(stand_in(content) or "is neither JPEG, PNG nor BMP")
 
 
 def _as_jpeg(content: bytes, quality: int) -> tuple[bytes, np.ndarray]:
@@ -300,19 +294,6 @@ def _square(pixels: np.ndarray) -> np.ndarray:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     return np.ascontiguousarray(pixels[top : top + side, left : left + side])
-
-
-def _nearest(seen: np.ndarray) -> np.ndarray:
-    """For each place the nearest one that is seen, the earlier of two."""
-    places, there = np.arange(len(seen)), np.flatnonzero(seen)
-    after = np.searchsorted(there, places)
-    before, after = there[np.maximum(after - 1, 0)], there[np.minimum(after, len(there) - 1)]
-    return np.where(np.abs(after - places) < np.abs(places - before), after, before)
-
-
-def _resized(pixels: np.ndarray, side: int) -> np.ndarray:
-    shrinks = side < len(pixels)
-    return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def _check_lost(folder: Path, lost: dict[str, str], num_frames: int) -> None:

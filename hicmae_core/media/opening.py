@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import av
 
-from hicmae_core.files import stand_in
+from hicmae_core.files import START_BYTES, archive_kind, stand_in
 from hicmae_core.media.formats import FORMATS
 
 MAX_PICTURE_PIXELS = 8192 * 4320
@@ -22,17 +22,6 @@ MAX_STEP_BACK_SECONDS = 0.5
 """How far a frame may lie before the latest one so far."""
 
 _OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
-
-# Some containers are found anywhere in a file, so the first film of an archive would be played as if it were alone.
-_ARCHIVES = (
-    (0, b"PK"),
-    (0, b"\x1f\x8b"),
-    (0, b"BZh"),
-    (0, b"\xfd7zXZ"),
-    (0, b"7z\xbc\xaf"),
-    (0, b"Rar!"),
-    (257, b"ustar"),
-)
 
 
 class MediaError(ValueError):
@@ -62,7 +51,7 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
     _check_file(path)
     try:
         with open(os.open(path, os.O_RDONLY), "rb") as file:
-            _check_start(path, file.peek(512))
+            _check_start(path, file.peek(START_BYTES))
             with _container(path, file) as container:
                 for stream in (*container.streams.video, *container.streams.audio):
                     if stream.codec_context is not None:
@@ -92,7 +81,7 @@ def _check_start(path: Path, start: bytes) -> None:
     other = stand_in(start)
     if other:
         raise MediaError(path, "missing", other)
-    if any(start.startswith(sign, at) for at, sign in _ARCHIVES):
+    if archive_kind(start):  # FFmpeg finds some containers anywhere, and would play the first video of an archive
         raise MediaError(path, "unreadable", "is an archive: unpack it first")
 
 

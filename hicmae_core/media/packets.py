@@ -12,7 +12,9 @@ import av
 from hicmae_core.media.opening import MediaError
 
 MIN_INTACT_FRACTION = 0.9
-"""A stream of which less is there, or decodes, is refused."""
+"""A stream that is shorter than this share of its declared length is refused."""
+MAX_LOST_FRACTION = 0.1
+"""A stream is refused if a larger share of its packets, or of a folder's images, does not decode."""
 
 _MAX_FAILURES_IN_A_ROW = 100
 
@@ -64,7 +66,7 @@ class Damage:
         Raises:
             MediaError: With the counts.
         """
-        if self.num_broken > (1 - MIN_INTACT_FRACTION) * self.num_packets:
+        if self.num_broken > MAX_LOST_FRACTION * self.num_packets:
             raise MediaError(path, "unreadable", self.reason)
 
     def _count(self, frame: av.VideoFrame | av.AudioFrame) -> None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import av
-import cv2
 import numpy as np
 from av.sidedata.sidedata import SideData, Type
 from av.video.reformatter import VideoReformatter
 
 from hicmae_core.media.colours import rgb_of, yuv_matrix
+from hicmae_core.media.cropping import resized
 
 _MAX_PIXEL_RATIO = 4
 """Pixels of no camera or disc are longer; a ratio beyond is a damaged header."""
@@ -21,7 +21,10 @@ _CLOCKWISE = (_UPRIGHT, (0, _ONE, -_ONE, 0), (-_ONE, 0, 0, -_ONE), (0, -_ONE, _O
 
 
 def _unlisted(kind: type[Type], value: Any) -> Type:
-    """A kind of side data that PyAV does not list yet, such as EXIF: it refused the frame's matrix beside it, too."""
+    """A member for side data that PyAV does not list, such as EXIF.
+
+    Without it `frame.side_data` raises ValueError as a whole, and the display matrix beside it is lost.
+    """
     member = object.__new__(kind)
     member._name_, member._value_ = f"UNLISTED_{value}", value
     return member
@@ -151,6 +154,5 @@ class FittedPicture(Picture):
         width, height = (max(1, round(side * scale)) for side in (image.shape[1], image.shape[0]))
         left, top = (self.width - width) // 2, (self.height - height) // 2
         fitted = np.zeros((self.height, self.width, 3), np.uint8)
-        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        fitted[top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=way)
+        fitted[top : top + height, left : left + width] = resized(image, width, height)
         return fitted

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, median_filter
 
 from hicmae_core.media.choosing import max_gap
+from hicmae_core.media.cropping import nearest
 from hicmae_core.media.tracking import Observations, Track
 
 SMOOTHING_SECONDS = 0.06
@@ -61,7 +62,7 @@ def smooth_path(tracks: Sequence[Track], seen: Observations, fps: float) -> Face
         is_seen |= is_seen_in_track
         usable |= is_usable
     squares[:, 2] = np.exp(squares[:, 2])
-    sources = _nearest(np.flatnonzero(usable), seen.num_frames)
+    sources = nearest(np.flatnonzero(usable), seen.num_frames)
     is_frozen = np.abs(sources - np.arange(seen.num_frames)) > max_gap(fps, seen.stride)
     return FacePath(squares[sources], sources, is_seen, is_frozen)
 
@@ -84,7 +85,7 @@ def _place(track: Track, seen: Observations, fps: float) -> tuple[np.ndarray, np
     in_shot = np.array(seen.shots) == track.shot
     is_seen &= in_shot
     usable &= in_shot
-    return squares[_nearest(np.flatnonzero(is_seen), seen.num_frames)], is_seen, usable
+    return squares[nearest(np.flatnonzero(is_seen), seen.num_frames)], is_seen, usable
 
 
 def _places(track: Track) -> np.ndarray:
@@ -101,12 +102,3 @@ def _places(track: Track) -> np.ndarray:
     trust = np.clip((np.hypot(x, y) / sides - near) / (far - near), 0, 1)
     rolls = np.nan_to_num(np.arctan2(y, x) * trust)
     return np.column_stack([centres, np.log(sides), rolls])
-
-
-def _nearest(chosen: np.ndarray, num_frames: int) -> np.ndarray:
-    """For each frame the nearest of the chosen ones, which are sorted and not empty."""
-    frames = np.arange(num_frames)
-    after = np.clip(np.searchsorted(chosen, frames), 0, len(chosen) - 1)
-    before = np.maximum(after - 1, 0)
-    is_before = np.abs(frames - chosen[before]) <= np.abs(chosen[after] - frames)
-    return np.where(is_before, chosen[before], chosen[after])

@@ -1,6 +1,6 @@
 """Tensors by name from a file of weights, of torch.save or safetensors, whatever is wrapped around them.
 
-What a file is, its first bytes decide, not its suffix. Nothing in it is executed.
+A file's first bytes say what it is, not its suffix. Nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hicmae_core.files import brief, stand_in
+from hicmae_core.files import START_BYTES, archive_kind, brief, stand_in
 from hicmae_core.progress import tell
 
 HEADER_KEY = "hicmae"
@@ -41,7 +41,6 @@ _WRAPPERS = {"module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "
 
 _PICKLE, _LEGACY = b"\x80", b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
 """How a pickle begins, and what follows two bytes later if torch.save wrote it before torch 1.6."""
-_ARCHIVES = {b"\x1f\x8b": "gzip", b"7z\xbc\xaf": "7z", b"Rar!": "RAR", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 _GLOBAL = re.compile(r"(?:Unsupported global: GLOBAL|unsupported GLOBAL) (\S+)")
 
 
@@ -106,7 +105,7 @@ def _unreadable(path: Path, why: str) -> ValueError:
 
 def _read(path: Path) -> Any:
     with open(path, "rb") as file:
-        start = file.read(512)
+        start = file.read(START_BYTES)
     if _is_safetensors(path):
         if own_header(path) is not None:
             raise ValueError(
@@ -131,13 +130,11 @@ def _described(start: bytes) -> str:
         return "it is a program of ONNX; name the model that it was exported from"
     if start.startswith(_PICKLE) and start[1] in range(2, 6):  # its protocol
         return "it is a pickle that torch.save has not written, which could run code; write it with torch.save"
-    if start[257:262] == b"ustar":
-        return "it is a tar archive; unpack it and name the file of weights"
-    for magic, name in _ARCHIVES.items():
-        if start.startswith(magic):
-            return f"it is a {name} archive; unpack it and name the file of weights"
+    archive = archive_kind(start)
+    if archive:
+        return f"it is a {archive} archive; unpack it and name the file of weights"
     try:
-        text = start.decode("utf-8", "strict" if len(start) < 512 else "ignore").strip()
+        text = start.decode("utf-8", "strict" if len(start) < START_BYTES else "ignore").strip()
     except UnicodeDecodeError:
         text = ""
     if text and all(letter.isprintable() or letter.isspace() for letter in text):

@@ -145,3 +145,11 @@ def test_a_damaged_clip_is_kept_and_flagged(tmp_path):
         (sight,) = Looker(FACES).look(path)
         assert sight.usable
         assert (sight.track.status, sight.track.reason) == ("damaged", f"{path}: {flagged['reason']}")
+
+
+def test_a_tenth_of_the_packets_may_be_damaged_and_no_more():
+    path = Path("film.mp4")
+    for num_packets in range(10, 1000, 10):
+        Damage("video", num_packets, num_packets // 10).check(path)
+        with pytest.raises(MediaError, match=f"{num_packets // 10 + 1} of {num_packets} video packets"):
+            Damage("video", num_packets, num_packets // 10 + 1).check(path)

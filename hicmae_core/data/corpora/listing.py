@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from hicmae_core.config import VideoSource
 from hicmae_core.files import as_text
-from hicmae_core.media.formats import AUDIO, VIDEO
-from hicmae_core.media.frame_folder import IMAGES
+from hicmae_core.media.formats import AUDIO, VIDEO, is_image
 
 _MAX_KINDS = 8
 """Extensions that a note names."""
@@ -71,9 +70,13 @@ class Folder:
     def images(self) -> list[str]:
         """Every image at any depth, likewise; listed anew, as their names are not kept."""
         holding = [folder for folder in self.folders if self._list(folder).num_images]
-        found = [os.path.join(folder, name) for folder in holding for name in os.listdir(self.root / folder)]
-        shown = (path for path in found if _is_image(path) and not os.path.basename(path).startswith("."))
-        return sorted(filter(self._can_be_named, shown))
+        found = [
+            os.path.join(folder, name)
+            for folder in holding
+            for name in os.listdir(self.root / folder)
+            if is_image(name)
+        ]
+        return sorted(filter(self._can_be_named, found))
 
     @property
     def folders(self) -> list[str]:
@@ -97,7 +100,7 @@ class Folder:
         """Whether there is a file of that relative path; in a folder that must not be listed, opening it will tell."""
         folder, _, name = path.rpartition("/")
         try:
-            return name in self._list(folder).files or (_is_image(name) and (self.root / path).is_file())
+            return name in self._list(folder).files or (is_image(name) and (self.root / path).is_file())
         except PermissionError:
             return True
 
@@ -302,8 +305,8 @@ def _listing_of(path: str) -> _Listing:
                 with suppress(OSError):
                     if entry.is_dir():
                         folders[entry.name] = entry.is_symlink()
-                    elif _is_image(entry.name):
-                        num_images += not entry.name.startswith(".")
+                    elif is_image(entry.name):
+                        num_images += 1
                     elif entry.is_file():
                         files.append(entry.name)
     except PermissionError:
@@ -311,7 +314,3 @@ def _listing_of(path: str) -> _Listing:
     except (OSError, ValueError):
         pass
     return _Listing(frozenset(files), folders, num_images)
-
-
-def _is_image(name: str) -> bool:
-    return name[name.rfind(".") :].lower() in IMAGES

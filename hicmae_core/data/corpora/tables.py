@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import pandas as pd
 
-from hicmae_core.files import stand_in
+from hicmae_core.files import START_BYTES, stand_in
 
 T = TypeVar("T")
 
@@ -124,12 +124,12 @@ def read_text(path: Path, errors: str = "strict") -> str:
         content = path.read_bytes()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; is this the right folder and corpus?") from None
-    other = stand_in(content[:1024])
+    other = stand_in(content)
     if other:
         raise ValueError(f"{path}: {other}")
     if content.startswith(b"PK"):
         raise ValueError(f"{path}: is an Excel workbook or an archive, not text; save it as CSV in UTF-8")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:1024]:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:START_BYTES]:
         raise ValueError(f"{path}: is in UTF-16 or no text; save it in UTF-8")
     try:
         return content.decode("utf-8-sig", errors=errors)
