@@ -1,13 +1,10 @@
-"""From a raw folder to its manifest: list the clips, look at their files, check ids, labels, folds and counts."""
+"""From a raw folder to its manifest: list the clips, inspect their files, check ids, labels, folds and counts."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,20 +17,17 @@ from hicmae_core.data.corpora.registry import corpus_named, published_counts
 from hicmae_core.data.corpora.tables import did_you_mean
 from hicmae_core.data.folds import check_folds
 from hicmae_core.data.manifest import COLUMN_TYPES, MANIFEST_COLUMNS, check_rejects
-from hicmae_core.files import MAX_STAND_IN_BYTES, START_BYTES, sha256_of, stand_in
-from hicmae_core.media.decoding import MAX_FRAME_RATE, MediaInfo
+from hicmae_core.data.probing import ProbeFn, probed
+from hicmae_core.files import MAX_STAND_IN_BYTES, START_BYTES, stand_in
 from hicmae_core.media.formats import IMAGE_KINDS
-from hicmae_core.media.frame_folder import frame_rate, inspect_folder
-from hicmae_core.progress import progress_bar
+from hicmae_core.media.opening import MAX_FRAME_RATE
 
 _UNFINISHED = (".part", ".crdownload", ".partial", ".download", ".aria2", ".!qB", ".tmp")
 """What browsers and other programs add to the name of a file while they download it."""
 _MAX_ID_LENGTH = 1000
 """As long as any path is in practice; a longer clip id is a broken table."""
 
-ProbeFn = Callable[[Path], MediaInfo]
 TellFn = Callable[[str], object]
-_FACTS = ("fps", "num_frames", "duration_seconds", "sha256", "audio_sha256", "status", "reason")
 
 
 def build_manifest(
@@ -86,7 +80,7 @@ def build_manifest(
     _check_counts(manifest, dataset, name, tell)
     if probe_fn is not None:
         clip_paths = rows.get("clip_path", pd.Series(None, rows.index, dtype="object"))
-        manifest = _probed(manifest, clip_paths, root, probe_fn, num_processes, name)
+        manifest = probed(manifest, clip_paths, root, probe_fn, num_processes, name)
     check_rejects(manifest, max_reject_fraction, f"manifest of {name}", ("missing",) * dataset.allow_incomplete)
     if dataset.task != "unlabelled":
         check_folds(manifest[manifest["status"] == "ok"], dataset)
@@ -222,7 +216,7 @@ def _with_status(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams) -> 
 def _absence(folder: Folder, path: str) -> str:
     """Why a file is not there, or is not the file itself; empty if it is, as far as can be told without decoding it.
 
-    Only small files are opened, so that each of the others costs a look at its size.
+    Only small files are opened, so that of the others only the size is read.
     """
     place = os.path.join(folder.root, path)
     if folder.holds(path):
@@ -284,87 +278,3 @@ def _check_counts(manifest: pd.DataFrame, dataset: DatasetParams, name: str, tel
             f"manifest of {name}: {sure.sum()} counts differ from the published ones (see the table); complete the "
             f"files, or go on with what is there: --allow-incomplete, or dataset.{name}.allow_incomplete: true"
         )
-
-
-def _probed(
-    manifest: pd.DataFrame, clip_paths: pd.Series, root: Path, probe_fn: ProbeFn, num_processes: int, name: str
-) -> pd.DataFrame:
-    """Open the files of the clips that are there."""
-    there = manifest.index[manifest["status"] == "ok"]
-    columns = manifest["video_path"], manifest["audio_path"], clip_paths, manifest["fps"]
-    clips = [_Files(root, *cells) for cells in zip(*(column[there] for column in columns), strict=True)]
-    with ThreadPool(num_processes or os.cpu_count()) as pool:
-        looks = pool.imap(lambda clip: _look(clip, probe_fn), clips, chunksize=8)
-        facts = list(progress_bar(looks, total=len(clips), desc=f"manifest of {name}", unit="clip"))
-    found = pd.DataFrame(facts, index=there, columns=list(_FACTS)).astype({key: COLUMN_TYPES[key] for key in _FACTS})
-    for fact in _FACTS:  # one by one: pandas fails at Int64 with nulls among several types
-        manifest.loc[there, fact] = found[fact]
-    return manifest
-
-
-class _Files(NamedTuple):
-    """A clip's files below `root`, and what was declared about them."""
-
-    root: Path
-    video_path: str
-    audio_path: str
-    clip_path: str | float | None
-    fps: float
-
-
-def _look(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
-    """Status and media facts of one clip; whatever is wrong with its files is told in its row."""
-    try:
-        return _facts(clip, probe_fn)
-    except OSError as error:
-        reason = f"{error.filename}: cannot be read: {error.strerror}"
-        return {**dict.fromkeys(_FACTS), "status": "unreadable", "reason": reason}
-
-
-def _facts(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
-    root, video_path, audio_path, *_ = clip
-    facts: dict[str, Any] = dict.fromkeys(_FACTS)
-    if (root / video_path).is_dir():
-        return _facts_of_frames(clip, probe_fn)
-    for path in dict.fromkeys((video_path, audio_path)):
-        if (root / path).stat().st_size == 0:
-            return facts | {"status": "zero_byte", "reason": f"{path}: the file is empty"}
-    facts["sha256"] = sha256_of(root / video_path)
-    facts["audio_sha256"] = facts["sha256"] if audio_path == video_path else sha256_of(root / audio_path)
-    try:
-        video = probe_fn(root / video_path)
-        audio = video if audio_path == video_path else probe_fn(root / audio_path)
-    except ValueError as error:
-        return facts | _problem(error)
-    facts |= {"fps": video.fps, "num_frames": video.num_frames, "duration_seconds": video.duration_seconds}
-    if not video.has_video:
-        return facts | {"status": "no_video", "reason": f"{video_path}: has no video stream"}
-    if not audio.has_audio:
-        return facts | {"status": "no_sound", "reason": f"{audio_path}: has no sound stream"}
-    return facts | {"status": "ok", "reason": ""}
-
-
-def _facts_of_frames(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
-    """As `_facts`, of a folder of face frames and a file with audio."""
-    facts: dict[str, Any] = dict.fromkeys(_FACTS)
-    folder, sound = clip.root / clip.video_path, clip.root / clip.audio_path
-    if sound.stat().st_size == 0:
-        return facts | {"status": "zero_byte", "reason": f"{clip.audio_path}: the file is empty"}
-    try:
-        num_frames, facts["sha256"] = inspect_folder(folder)
-        facts["audio_sha256"] = sha256_of(sound)
-        audio, film = probe_fn(sound), None
-        if isinstance(clip.clip_path, str) and clip.clip_path != clip.audio_path:
-            with suppress(ValueError):  # a damaged one tells no rate, and is not needed else
-                film = probe_fn(clip.root / clip.clip_path)
-        fps = frame_rate(folder, num_frames, audio, film, None if pd.isna(clip.fps) else clip.fps)
-    except ValueError as error:
-        return facts | _problem(error)
-    facts |= {"fps": fps, "num_frames": num_frames, "duration_seconds": max(num_frames / fps, audio.duration_seconds)}
-    if not audio.has_audio:
-        return facts | {"status": "no_sound", "reason": f"{clip.audio_path}: has no sound stream"}
-    return facts | {"status": "ok", "reason": ""}
-
-
-def _problem(error: ValueError) -> dict[str, str]:
-    return {"status": getattr(error, "status", "unreadable"), "reason": getattr(error, "reason", str(error))}

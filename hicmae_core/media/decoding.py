@@ -1,7 +1,7 @@
-"""Pictures and sound out of media files, on one clock.
+"""Images and audio out of media files, on one clock.
 
-The clock's zero is the first video frame that decodes. Frame k of `read_frames` is the picture shown at ``k / fps``
-seconds and sample n of `read_audio` sounds at ``n / 16000`` seconds, so frame indices and sample indices convert into
+The clock's zero is the first video frame that decodes. Frame k of `read_frames` is shown at ``k / fps`` seconds and
+sample n of `read_audio` is heard at ``n / 16000`` seconds, so frame indices and sample indices convert into
 each other by the two rates alone, whatever the container says about late or early starts. Both end where the video's
 packets end: there are ``num_frames / fps`` seconds of audio, whatever length the header declares.
 """
@@ -9,12 +9,9 @@ packets end: there are ``num_frames / fps`` seconds of audio, whatever length th
 from __future__ import annotations
 
 import collections
-import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -22,9 +19,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from hicmae_core.config import SAMPLE_RATE_HZ
+from hicmae_core.media.clock import VideoClock
 from hicmae_core.media.colours import is_convertible
 from hicmae_core.media.opening import (
-    MAX_GAP_SECONDS,
     MAX_STEP_BACK_SECONDS,
     MediaError,
     audio_stream,
@@ -36,8 +33,6 @@ from hicmae_core.media.packets import MIN_INTACT_FRACTION, Damage, Demuxer
 from hicmae_core.media.pictures import Display, Picture
 from hicmae_core.media.waveform import Waveform
 
-MAX_FRAME_RATE = 500
-"""No camera films faces faster; a rate of 1000 is the millisecond clock of Matroska and FLV in the wrong place."""
 MAX_SECONDS = 3600.0
 """Sound is held in memory as a whole: 230 MB an hour."""
 
@@ -49,16 +44,16 @@ _NO_LENGTH_FORMATS = ("aac", "mp3")
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What a file's header declares. The picture's values are 0 where there is no video.
+    """What a file's header declares. The video's values are 0 where there is none.
 
     Attributes:
         fps: Mean frames per second.
-        num_frames: Frames as declared; counted where the header does not tell.
-        duration_seconds: Length of the longest stream; 0 where the header does not tell.
+        num_frames: Frames as declared; counted where the header does not say.
+        duration_seconds: Length of the longest stream; 0 where the header does not say.
         width: Width as shown, in square pixels and after rotation.
         height: Height as shown, in square pixels and after rotation.
         has_video: Whether there is moving video; cover art does not count.
-        has_audio: Whether there is a sound stream.
+        has_audio: Whether there is an audio stream.
     """
 
     fps: float
@@ -87,7 +82,7 @@ def probe(path: Path) -> MediaInfo:
                 collections.deque(demuxer, maxlen=0)
                 duration = demuxer.end_seconds
             return MediaInfo(0.0, 0, duration, 0, 0, has_video=False, has_audio=True)
-        clock = _VideoClock(path, video)
+        clock = VideoClock(path, video)
         is_counted = bool(video.frames or _declared_seconds(video))
         for packet in Demuxer(container, video):
             clock.peek(packet)
@@ -141,7 +136,7 @@ def read_pictures(
             raise MediaError(path, "no_video", "has no video stream")
         declared_seconds = _declared_seconds(video)
         check_length(path, declared_seconds or _container_seconds(container), max_seconds)
-        clock, demuxer = _VideoClock(path, video), Demuxer(container, video, audio)
+        clock, demuxer = VideoClock(path, video), Demuxer(container, video, audio)
         frame_seconds = clock.frame_seconds
         converter, display = VideoReformatter(), Display()
         next_index = 0
@@ -194,7 +189,7 @@ def read_audio(path: Path, max_seconds: float = MAX_SECONDS, damage: Damage | No
         if audio is None:
             raise MediaError(path, "no_sound", "has no sound stream")
         check_length(path, max(_declared_seconds(video), _declared_seconds(audio)), max_seconds)
-        clock = None if video is None else _VideoClock(path, video)
+        clock = None if video is None else VideoClock(path, video)
         demuxer, waveform = Demuxer(container, video, audio), Waveform(path, max_seconds)
         for packet in demuxer:
             if packet.stream.index == audio.index:
@@ -232,7 +227,7 @@ def _placed(samples: np.ndarray, delay: int, num_samples: int) -> np.ndarray:
 
 
 def _video_frames(
-    demuxer: Demuxer, video: av.VideoStream, clock: _VideoClock, damage: Damage
+    demuxer: Demuxer, video: av.VideoStream, clock: VideoClock, damage: Damage
 ) -> Iterator[av.VideoFrame]:
     for packet in demuxer:
         if packet.stream.index == video.index:
@@ -240,102 +235,6 @@ def _video_frames(
             clock.add(packet, is_refused=frames is None)
             yield from frames or ()
     damage.num_broken += demuxer.num_failures
-
-
-class _VideoClock:
-    """The frame rate of a video, its start, and its end by the timestamps of its packets, which need no decoding.
-
-    Attributes:
-        fps: Frames per second.
-        frame_seconds: Seconds per frame.
-        start: Time of the first frame on the container's clock, seconds; None while no frame has told.
-        end: Time of the last frame, seconds since the first; known after `num_pictures`.
-    """
-
-    def __init__(self, path: Path, video: av.VideoStream) -> None:
-        self.fps = _frame_rate(path, video)
-        self.frame_seconds = 1 / float(self.fps)
-        self.start: float | None = None
-        self.end = 0.0
-        self._path = path
-        self._times: list[float] = []
-        self._first: av.VideoFrame | None = None
-        self._first_damage = Damage("video")
-        self._video = video
-        self._tick = float(video.time_base or 0)  # a fraction is slow
-        self._is_avi = video.container.format.name == "avi"
-        self._due: list[float] = []
-
-    def add(self, packet: av.Packet, is_refused: bool = False) -> None:
-        """Take note of a packet's time, unless it only serves to decode others, as before an edit list's start."""
-        if not packet.size or packet.is_discard:
-            return
-        timestamp = packet.dts if packet.pts is None or self._is_avi else packet.pts
-        if timestamp is not None:
-            self._times.append(timestamp * self._tick)
-        else:
-            self._times.append(self._times[-1] + self.frame_seconds if self._times else 0.0)
-        if self._is_avi and not is_refused:
-            heapq.heappush(self._due, self._times[-1])
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether `peek` has found a frame."""
-        return self._first is not None
-
-    def peek(self, packet: av.Packet) -> None:
-        """`add` a packet, and decode it if it may hold the first frame."""
-        if self.has_begun:
-            self.add(packet)
-            return
-        frames = self._first_damage.decode(packet)
-        self.add(packet, is_refused=frames is None)
-        if frames:
-            self._first = frames[0]
-            self.start = self._time_of(frames[0])
-
-    def first_frame(self) -> av.VideoFrame:
-        """What `peek` has found.
-
-        Raises:
-            MediaError: If there was no frame.
-        """
-        if self._first is None:
-            self._first_damage.check(self._path)
-            raise MediaError(self._path, "no_video", "has a video stream without a single frame")
-        return self._first
-
-    def timed(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, float]]:
-        """Frames with their times, in seconds since the first; a frame without a time follows the one before."""
-        latest = -self.frame_seconds
-        for frame in frames:
-            at, time = latest + self.frame_seconds, self._time_of(frame)
-            if time is not None:
-                self.start = time - at if self.start is None else self.start
-                at = time - self.start
-            self._check_step(latest, at)
-            latest = max(latest, at)  # the one bound on all steps back
-            yield frame, latest
-
-    def num_pictures(self) -> int:
-        """Frames at the constant rate, from the first that decodes to the last of which there is a packet."""
-        times = sorted(self._times) or [0.0]
-        start = times[0] if self.start is None else self.start
-        for before, after in pairwise(times):
-            self._check_step(before - start, after - start)
-        self.end = max(times[-1] - start, 0.0)
-        return math.ceil(self.end / self.frame_seconds + 0.5)
-
-    def _time_of(self, frame: av.VideoFrame) -> float | None:
-        """When the next frame is shown. AVI only tells the times of packets: the earliest one that is left is it."""
-        if self._is_avi and self._video.codec_context.has_b_frames:
-            return heapq.heappop(self._due) if self._due else None
-        return frame.time
-
-    def _check_step(self, before: float, after: float) -> None:
-        if not math.isfinite(after) or not -MAX_STEP_BACK_SECONDS <= after - before <= MAX_GAP_SECONDS:
-            reason = f"its frame times jump from {before:.1f} s to {after:.1f} s"
-            raise MediaError(self._path, "unreadable", reason)
 
 
 def _declared_seconds(stream: av.VideoStream | av.AudioStream | None) -> float:
@@ -350,14 +249,6 @@ def _declared_seconds(stream: av.VideoStream | av.AudioStream | None) -> float:
 def _container_seconds(container: av.container.InputContainer) -> float:
     """The length of the longest stream according to the header; 0 where unknown."""
     return 0.0 if container.format.name in _NO_LENGTH_FORMATS else (container.duration or 0) / av.time_base
-
-
-def _frame_rate(path: Path, video: av.VideoStream) -> Fraction:
-    rates = (video.average_rate, video.guessed_rate)
-    for rate in rates:
-        if rate and 0 < rate <= MAX_FRAME_RATE:
-            return Fraction(rate)
-    raise MediaError(path, "unreadable", f"its frame rate of {rates[0] or 'unknown'} is not one of a video")
 
 
 def _check_whole(path: Path, what: str, decoded_seconds: float, declared_seconds: float) -> None:

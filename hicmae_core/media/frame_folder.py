@@ -1,7 +1,7 @@
 """A clip's face frames as a folder of images, as corpora and OpenFace ship them.
 
 The frames are the images directly in the folder whose names hold a number, in the order of the last number in their
-names (``7.jpg``, ``00001_00007.jpg``, ``frame_det_00_000007.bmp``). Gaps are not filled: the numbers tell the order and
+names (``7.jpg``, ``00001_00007.jpg``, ``frame_det_00_000007.bmp``). Gaps are not filled: the numbers give the order and
 nothing else. Other files, hidden ones and folders are passed over. What a file holds is recognised by its content.
 """
 
@@ -23,9 +23,9 @@ from PIL import Image, ImageOps
 
 from hicmae_core.files import stand_in
 from hicmae_core.media.cropping import encode_jpeg, nearest, resized
-from hicmae_core.media.decoding import MAX_FRAME_RATE, MediaInfo
+from hicmae_core.media.decoding import MediaInfo
 from hicmae_core.media.formats import IMAGE_KINDS, is_image
-from hicmae_core.media.opening import MAX_PICTURE_PIXELS, MediaError
+from hicmae_core.media.opening import MAX_FRAME_RATE, MAX_PICTURE_PIXELS, MediaError
 from hicmae_core.media.packets import MAX_LOST_FRACTION
 
 _BLACK = 8

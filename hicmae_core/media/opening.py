@@ -16,6 +16,8 @@ from hicmae_core.media.formats import FORMATS
 
 MAX_PICTURE_PIXELS = 8192 * 4320
 """The largest picture that cameras take (8K); one takes 106 MB as RGB."""
+MAX_FRAME_RATE = 500
+"""No camera films faces faster; a rate of 1000 is the millisecond clock of Matroska and FLV in the wrong place."""
 MAX_GAP_SECONDS = 10.0
 """A longer time without a frame is a wrong timestamp."""
 MAX_STEP_BACK_SECONDS = 0.5

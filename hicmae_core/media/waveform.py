@@ -54,7 +54,7 @@ class Waveform:
 
     @property
     def start(self) -> float | None:
-        """Time of the first sample on the container's clock, seconds; None if no frame has told."""
+        """Time of the first sample on the container's clock, seconds; None if no frame has a time."""
         return None if self._zero is None else self._zero + self._first
 
     def add(self, frame: av.AudioFrame) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from benchmarks.fuzz import FAILURES, KINDS, make_cases, run
 from hicmae_core.config import FacesParams
-from hicmae_core.media.decoding import MAX_FRAME_RATE, MediaError, read_audio, read_frames
+from hicmae_core.media.decoding import MediaError, read_audio, read_frames
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import extract_face
+from hicmae_core.media.opening import MAX_FRAME_RATE
 from tests.media.coded_films import CONTAINERS, NUM_FRAMES, chord, read_chord, read_code, write_coded_film
 from tests.media.films import tone, write_film
 from tests.media.mutants import flipped_payload
