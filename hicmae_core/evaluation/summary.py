@@ -96,21 +96,8 @@ def summarise(
         raise ValueError(f"dataset {name}: no fold has been evaluated")
     order = sorted(fold_predictions)
     predictions = pd.concat([fold_predictions[fold].assign(fold=fold) for fold in order], ignore_index=True)
-    by_fold = pd.DataFrame({"unit": unit_names(predictions), "fold": predictions["fold"]}).drop_duplicates()
-    for what, names in (("clips", predictions["clip_id"]), ("units", by_fold["unit"])):
-        repeated = names[names.duplicated()]
-        if len(repeated):
-            raise ValueError(
-                f"dataset {name}: {len(repeated)} {what} were tested in more than one fold, such as "
-                f"{repeated.iloc[0]}; check the folds of its manifest"
-            )
-    looks = sorted(set(zip(predictions["modality"], predictions["shown"], strict=True)))
-    if len(looks) > 1:
-        raise ValueError(
-            f"dataset {name}: folds differ in the modality they were trained on and shown "
-            f"({', '.join(f'{shown} of {trained}' for trained, shown in looks)}); fine-tune and evaluate them all again"
-        )
-    ((modality, shown),) = looks
+    _check_tested_once(predictions, name)
+    modality, shown = _modality_shown(predictions, name)
     folds = {fold: metrics_of(fold_predictions[fold], dataset) for fold in order}
     units = unit_sums(predictions, dataset)
     return Summary(
@@ -129,3 +116,25 @@ def summarise(
         published=published_results(name),
         not_comparable=NOT_COMPARABLE.get((dataset.corpus, dataset.task), ""),
     )
+
+
+def _check_tested_once(predictions: pd.DataFrame, name: str) -> None:
+    by_fold = pd.DataFrame({"unit": unit_names(predictions), "fold": predictions["fold"]}).drop_duplicates()
+    for what, names in (("clips", predictions["clip_id"]), ("units", by_fold["unit"])):
+        repeated = names[names.duplicated()]
+        if len(repeated):
+            raise ValueError(
+                f"dataset {name}: {len(repeated)} {what} were tested in more than one fold, such as "
+                f"{repeated.iloc[0]}; check the folds of its manifest"
+            )
+
+
+def _modality_shown(predictions: pd.DataFrame, name: str) -> tuple[str, str]:
+    """What all models were trained on, and what of it they were shown."""
+    pairs = sorted(set(zip(predictions["modality"], predictions["shown"], strict=True)))
+    if len(pairs) > 1:
+        raise ValueError(
+            f"dataset {name}: folds differ in the modality they were trained on and shown "
+            f"({', '.join(f'{shown} of {trained}' for trained, shown in pairs)}); fine-tune and evaluate them all again"
+        )
+    return pairs[0]
