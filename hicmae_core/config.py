@@ -98,7 +98,17 @@ class CorpusParams(_Section):
 
 
 _MAX_NAME_LENGTH = 100
-_TABLE_COLUMNS = ("clip_id", "video", "audio", "subject", "fold", "label", "unit", "fps")
+TABLE_COLUMNS = {
+    "clip_id": "clip_id",
+    "video_path": "video",
+    "audio_path": "audio",
+    "subject": "subject",
+    "unit": "unit",
+    "test_fold": "fold",
+    "fps": "fps",
+    "label_name": "label",
+}
+"""The names in a manifest.csv of the manifest's columns; targets have columns of their own names beside them."""
 _ANSWER_COLUMNS = (
     *("video", "face", "part", "start_seconds", "end_seconds", "status", "reason", "model_sha256", "prediction"),
     *("calibrated", "label"),
@@ -145,7 +155,7 @@ def _target_problems(targets: tuple[str, ...]) -> list[str]:
     problems = [
         f"a target may not be called {name!r}, as a column of a manifest.csv; call it such as '{name}_score'"
         for name in targets
-        if name.casefold() in _TABLE_COLUMNS
+        if name.casefold() in TABLE_COLUMNS.values()
     ]
     return problems + _same(targets, tracked_name, "two targets would share the name of their metrics in MLflow")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import ValidationError
 
-from hicmae_core.config import DatasetParams
+from hicmae_core.config import TABLE_COLUMNS, DatasetParams
 from hicmae_core.data.corpora.base import Corpus, ReadFn
 from hicmae_core.data.corpora.listing import Folder
 from hicmae_core.data.corpora.tables import MISSING_WORDS, Table, read_table
@@ -25,17 +25,6 @@ _NEEDED = {
     "unlabelled": ("clip_id", "video_path"),
 }
 _PATHS = ("video_path", "audio_path")
-_COLUMNS = {
-    "clip_id": "clip_id",
-    "video_path": "video",
-    "audio_path": "audio",
-    "subject": "subject",
-    "unit": "unit",
-    "test_fold": "fold",
-    "fps": "fps",
-    "label_name": "label",
-}
-"""The names in a manifest.csv of the manifest's columns."""
 _SYNONYMS = {
     "clip_id": ("id", "clip", "clip_name", "utterance_id"),
     "video_path": ("video", "path", "file", "filename", "file_path", "film"),
@@ -81,7 +70,7 @@ def proposed_dataset(folder: Path) -> DatasetParams:
         ValueError: If the table cannot be used (`read_table`), or has labels without folds or folds without labels.
     """
     path = folder / TABLE
-    cells, unused = _read(path, ["clip_id", "video"], _COLUMNS)
+    cells, unused = _read(path, ["clip_id", "video"], TABLE_COLUMNS)
     others = f"; there are further columns: {', '.join(unused)}" if unused else ""
     if "label" not in cells:
         if "fold" in cells or any("`label`" in name or "`fold`" in name for name in unused):
@@ -164,8 +153,8 @@ def _check_known(names: pd.Series, column: str, path: Path) -> None:
 CSV = Corpus(
     name="csv",
     description="any corpus with a manifest.csv: clip_id, video, audio, subject, unit, fold, label or target columns",
-    read=table_reader(TABLE, _COLUMNS),
+    read=table_reader(TABLE, TABLE_COLUMNS),
 )
-"""Without ``audio`` the video file holds the sound; without ``subject`` speakers are unknown; without ``unit`` each
+"""Without ``audio`` the video file holds the audio; without ``subject`` speakers are unknown; without ``unit`` each
 clip is scored by itself; ``fold`` is the fold in which a clip is tested, empty for never; ``fps`` is the rate of face
 frames, if no video file tells it."""
