@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hicmae_core.config import DatasetParams, SummariseParams
-from hicmae_core.evaluation.statistics import pooled, unit_sums
+from hicmae_core.evaluation.statistics import group_sums, pooled
 from hicmae_core.evaluation.units import unit_names
 
 
@@ -88,16 +88,16 @@ def _check_alike(tables: Mapping[str, Sequence[pd.DataFrame]]) -> None:
 def _scores(
     tables: Sequence[pd.DataFrame], metric: str, dataset: DatasetParams, settings: SummariseParams, seed: int
 ) -> _Scores:
-    units = [unit_sums(table, dataset) for table in tables]
-    sums = np.stack([np.asarray(u.sums.todense() if hasattr(u.sums, "todense") else u.sums) for u in units])
-    num_seeds, num_units, _ = sums.shape
-    together = np.asarray(units[0].metrics_of(sums.sum(axis=(0, 1)))[metric])
-    if num_units < 2:
+    groups = [group_sums(table, dataset) for table in tables]
+    sums = np.stack([np.asarray(g.sums.todense() if hasattr(g.sums, "todense") else g.sums) for g in groups])
+    num_seeds, num_groups, _ = sums.shape
+    together = np.asarray(groups[0].metrics_of(sums.sum(axis=(0, 1)))[metric])
+    if num_groups < 2:
         drawn = np.full(settings.bootstrap_samples, np.nan)
     else:
         rng = np.random.default_rng(seed)
-        of_units = rng.multinomial(num_units, np.full(num_units, 1 / num_units), size=settings.bootstrap_samples)
+        of_groups = rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=settings.bootstrap_samples)
         of_seeds = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=settings.bootstrap_samples)
-        total = np.einsum("rs,ru,suk->rk", of_seeds, of_units, sums, optimize=True)
-        drawn = np.asarray(units[0].metrics_of(total)[metric])
-    return _Scores(np.array([pooled(unit)[metric] for unit in units]), float(together), drawn)
+        total = np.einsum("rs,rg,sgk->rk", of_seeds, of_groups, sums, optimize=True)
+        drawn = np.asarray(groups[0].metrics_of(total)[metric])
+    return _Scores(np.array([pooled(group)[metric] for group in groups]), float(together), drawn)

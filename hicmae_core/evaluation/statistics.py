@@ -52,16 +52,16 @@ def over_folds(metrics: Sequence[Mapping[str, float]]) -> dict[str, MeanAndDevia
     return summary
 
 
-class UnitSums(NamedTuple):
-    """The sums that metrics are made of, one row per resampling unit."""
+class GroupSums(NamedTuple):
+    """The sums that metrics are made of, one row per group (`resampling_groups`)."""
 
     sums: NDArray[np.float64] | csr_array
-    """`[num_units, num_sums]`."""
+    """`[num_groups, num_sums]`."""
     metrics_of: Callable[[NDArray[np.float64]], Metrics]
     """Metrics of any number of rows of sums `[..., num_sums]`."""
 
 
-def resampling_units(predictions: pd.DataFrame) -> NDArray[np.int64]:
+def resampling_groups(predictions: pd.DataFrame) -> NDArray[np.int64]:
     """Number what the bootstrap draws, `[num_rows]`: a subject, or a unit of evaluation whose subject is unknown."""
     known = predictions["subject"].notna()
     alone = "unit " + unit_names(predictions).astype(str)
@@ -69,26 +69,26 @@ def resampling_units(predictions: pd.DataFrame) -> NDArray[np.int64]:
     return pd.factorize(names)[0].astype(np.int64)
 
 
-def unit_sums(predictions: pd.DataFrame, dataset: DatasetParams) -> UnitSums:
-    """Score the units of evaluation of a table of predictions, and sum up within each resampling unit.
+def group_sums(predictions: pd.DataFrame, dataset: DatasetParams) -> GroupSums:
+    """Score the units of evaluation of a table of predictions, and sum up within each group.
 
     Raises:
         ValueError: As `metrics.confusion_matrix` or `metrics.regression_moments`.
     """
     rows = by_unit(predictions, dataset)
-    units = resampling_units(rows)
-    num_rows, num_units = len(units), int(units.max()) + 1
+    groups = resampling_groups(rows)
+    num_rows, num_groups = len(groups), int(groups.max()) + 1
     actual, predicted = actual_and_predicted(rows, dataset)
     if dataset.task == "regression":
-        members = csr_array((np.ones(num_rows), (units, np.arange(num_rows))), shape=(num_units, num_rows))
+        members = csr_array((np.ones(num_rows), (groups, np.arange(num_rows))), shape=(num_groups, num_rows))
         moments = members @ regression_moments(actual, predicted).reshape(num_rows, -1)
-        return UnitSums(moments, partial(_metrics, metrics_from_moments, (NUM_MOMENTS, -1), dataset.targets))
+        return GroupSums(moments, partial(_metrics, metrics_from_moments, (NUM_MOMENTS, -1), dataset.targets))
     num_targets, num_classes = len(dataset.suffixes), len(dataset.classes)
     cells = confusion_cells(actual, predicted, num_classes).ravel()
-    places = np.repeat(units, num_targets), cells
-    counts = csr_array((np.ones(len(cells)), places), shape=(num_units, num_targets * num_classes**2))
+    places = np.repeat(groups, num_targets), cells
+    counts = csr_array((np.ones(len(cells)), places), shape=(num_groups, num_targets * num_classes**2))
     shape = (num_targets, num_classes, num_classes)
-    return UnitSums(counts, partial(_metrics, metrics_from_confusion, shape, dataset.targets))
+    return GroupSums(counts, partial(_metrics, metrics_from_confusion, shape, dataset.targets))
 
 
 def _metrics(
@@ -98,39 +98,39 @@ def _metrics(
     return over_targets(of(sums.reshape(*sums.shape[:-1], *shape)), targets)
 
 
-def pooled(units: UnitSums) -> dict[str, float]:
+def pooled(groups: GroupSums) -> dict[str, float]:
     """Metrics of all units of evaluation taken together."""
-    values = units.metrics_of(np.asarray(units.sums.sum(axis=0)))
+    values = groups.metrics_of(np.asarray(groups.sums.sum(axis=0)))
     return {name: float(value) for name, value in values.items()}
 
 
 def bootstrap_intervals(
-    units: UnitSums, num_samples: int, confidence: float, rng: np.random.Generator
+    groups: GroupSums, num_samples: int, confidence: float, rng: np.random.Generator
 ) -> dict[str, Interval] | None:
-    """Percentile intervals of the pooled metrics, by drawing whole units with replacement.
+    """Percentile intervals of the pooled metrics, by drawing whole groups with replacement.
 
     Clips of one subject are alike, so subjects are drawn, not clips or units of evaluation: each resample has as many
-    resampling units as there are.
+    groups as there are.
 
     Args:
-        units: Sums per unit, from `unit_sums`.
+        groups: Sums per group, from `group_sums`.
         num_samples: Resamples.
         confidence: Level, such as 0.95.
         rng: Source of the draws.
 
     Returns:
-        Interval per metric, or None with a single unit, which says nothing about other subjects.
+        Interval per metric, or None with a single group, which says nothing about other subjects.
     """
-    num_units = units.sums.shape[0]
-    if num_units < 2:
+    num_groups = groups.sums.shape[0]
+    if num_groups < 2:
         return None
     batches: list[Metrics] = []
     for start in range(0, num_samples, _RESAMPLES_AT_ONCE):
         size = min(_RESAMPLES_AT_ONCE, num_samples - start)
-        drawn = rng.integers(num_units, size=(size, num_units))
-        flat = drawn + num_units * np.arange(size)[:, None]
-        times_drawn = np.bincount(flat.ravel(), minlength=size * num_units).reshape(size, num_units)
-        batches.append(units.metrics_of(np.asarray(times_drawn.astype(np.float64) @ units.sums)))
+        drawn = rng.integers(num_groups, size=(size, num_groups))
+        flat = drawn + num_groups * np.arange(size)[:, None]
+        times_drawn = np.bincount(flat.ravel(), minlength=size * num_groups).reshape(size, num_groups)
+        batches.append(groups.metrics_of(np.asarray(times_drawn.astype(np.float64) @ groups.sums)))
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     return {
         name: Interval(*(float(end) for end in np.quantile(np.concatenate([batch[name] for batch in batches]), tails)))
@@ -144,7 +144,7 @@ class Difference(NamedTuple):
     value: float
     """First minus second."""
     interval: Interval | None
-    """None where a single unit was tested."""
+    """None where a single group was tested."""
 
 
 def paired_difference(
@@ -156,7 +156,7 @@ def paired_difference(
     confidence: float,
     rng: np.random.Generator,
 ) -> Difference:
-    """Difference of a pooled metric, with a percentile interval from draws of units that both models share.
+    """Difference of a pooled metric, with a percentile interval from draws of groups that both models share.
 
     Args:
         first: Predictions (`prediction.predict`) of one model, or of the models of all folds.
@@ -177,12 +177,12 @@ def paired_difference(
     for column, values in pairs[0].items():
         if not values.reset_index(drop=True).equals(pairs[1][column].reset_index(drop=True)):
             raise ValueError(f"paired predictions differ in `{column}`; test both on the same manifest")
-    both = [unit_sums(predictions, dataset) for predictions in (first, second)]
+    both = [group_sums(predictions, dataset) for predictions in (first, second)]
     value = pooled(both[0])[metric] - pooled(both[1])[metric]
-    num_units = both[0].sums.shape[0]
-    if num_units < 2:
+    num_groups = both[0].sums.shape[0]
+    if num_groups < 2:
         return Difference(value, None)
-    drawn = rng.multinomial(num_units, np.full(num_units, 1 / num_units), size=num_samples).astype(np.float64)
-    one, other = (units.metrics_of(np.asarray(drawn @ units.sums))[metric] for units in both)
+    drawn = rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=num_samples).astype(np.float64)
+    one, other = (groups.metrics_of(np.asarray(drawn @ groups.sums))[metric] for groups in both)
     low, high = np.quantile(one - other, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Difference(value, Interval(float(low), float(high)))

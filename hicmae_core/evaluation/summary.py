@@ -17,9 +17,9 @@ from hicmae_core.evaluation.statistics import (
     Interval,
     MeanAndDeviation,
     bootstrap_intervals,
+    group_sums,
     over_folds,
     pooled,
-    unit_sums,
 )
 from hicmae_core.evaluation.units import unit_names
 
@@ -99,16 +99,16 @@ def summarise(
     _check_tested_once(predictions, name)
     modality, shown = _modality_shown(predictions, name)
     folds = {fold: metrics_of(fold_predictions[fold], dataset) for fold in order}
-    units = unit_sums(predictions, dataset)
+    groups = group_sums(predictions, dataset)
     return Summary(
         name=name,
         dataset=dataset,
         settings=settings,
         folds=folds,
         over_folds=over_folds(list(folds.values())),
-        pooled=pooled(units),
+        pooled=pooled(groups),
         intervals=bootstrap_intervals(
-            units, settings.bootstrap_samples, settings.confidence, np.random.default_rng(seed)
+            groups, settings.bootstrap_samples, settings.confidence, np.random.default_rng(seed)
         ),
         predictions=predictions,
         modality=modality,

@@ -8,7 +8,7 @@ from hicmae_core.config import SummariseParams
 from hicmae_core.evaluation.ablation import compare_arms
 from hicmae_core.evaluation.ablation_report import ablation_markdown, plot_ablation
 from hicmae_core.evaluation.fold_results import metrics_of
-from hicmae_core.evaluation.statistics import resampling_units
+from hicmae_core.evaluation.statistics import resampling_groups
 
 SETTINGS = SummariseParams(bootstrap_samples=100, confidence=0.9)
 
@@ -47,16 +47,16 @@ def test_values_are_those_of_all_seeds_together(arms, emotions):
 def test_the_bootstrap_is_the_naive_loop(arms, emotions):
     """Draw the same speakers and seeds, put their rows together, and compute the metric anew."""
     sorted_arms = {arm: [table.sort_values("clip_id") for table in tables] for arm, tables in arms.items()}
-    units = resampling_units(sorted_arms["good"][0])
-    num_units = units.max() + 1
+    groups = resampling_groups(sorted_arms["good"][0])
+    num_groups = groups.max() + 1
     rng = np.random.default_rng(7)
-    of_units = rng.multinomial(num_units, np.full(num_units, 1 / num_units), size=100)
+    of_groups = rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=100)
     of_seeds = rng.multinomial(3, np.full(3, 1 / 3), size=100)
     drawn = {arm: [] for arm in arms}
-    for unit_times, seed_times in zip(of_units, of_seeds, strict=True):
+    for group_times, seed_times in zip(of_groups, of_seeds, strict=True):
         for arm, tables in sorted_arms.items():
             rows = [
-                table.loc[table.index.repeat(times * unit_times[units])]
+                table.loc[table.index.repeat(times * group_times[groups])]
                 for table, times in zip(tables, seed_times, strict=True)
             ]
             drawn[arm].append(metrics_of(pd.concat(rows), emotions)["uar"])

@@ -6,11 +6,11 @@ from hicmae_core.config import DatasetParams
 from hicmae_core.evaluation.fold_results import metrics_of
 from hicmae_core.evaluation.statistics import (
     bootstrap_intervals,
+    group_sums,
     over_folds,
     paired_difference,
     pooled,
-    resampling_units,
-    unit_sums,
+    resampling_groups,
 )
 
 
@@ -26,37 +26,37 @@ def test_one_fold_has_no_deviation():
 
 def test_clips_without_subject_stand_alone():
     table = pd.DataFrame({"clip_id": ["a", "b", "c", "d", "e"], "subject": ["x", None, "x", None, "b"]})
-    units = resampling_units(table)
-    assert units[0] == units[2]
-    assert len(set(units)) == 4
+    groups = resampling_groups(table)
+    assert groups[0] == groups[2]
+    assert len(set(groups)) == 4
 
 
 @pytest.mark.parametrize("kind", ["emotions", "load", "affect"])
 def test_pooled_is_the_metric_of_all_clips(kind, request, predictions_of):
     dataset = request.getfixturevalue(kind)
     table = predictions_of(dataset)
-    assert pooled(unit_sums(table, dataset)) == pytest.approx(metrics_of(table, dataset))
+    assert pooled(group_sums(table, dataset)) == pytest.approx(metrics_of(table, dataset))
 
 
 @pytest.mark.parametrize("kind", ["emotions", "load", "affect"])
 def test_bootstrap_is_the_naive_loop(kind, request, predictions_of):
-    """Draw the same units, put their clips together row by row, and compute every metric anew."""
+    """Draw the same groups, put their clips together row by row, and compute every metric anew."""
     dataset = request.getfixturevalue(kind)
     table = predictions_of(dataset)
-    intervals = bootstrap_intervals(unit_sums(table, dataset), 60, 0.9, np.random.default_rng(3))
-    units = resampling_units(table)
-    num_units = len(set(units))
-    draws = np.random.default_rng(3).integers(num_units, size=(60, num_units))
+    intervals = bootstrap_intervals(group_sums(table, dataset), 60, 0.9, np.random.default_rng(3))
+    groups = resampling_groups(table)
+    num_groups = len(set(groups))
+    draws = np.random.default_rng(3).integers(num_groups, size=(60, num_groups))
     resampled = [
-        metrics_of(pd.concat([table[units == unit] for unit in draw], ignore_index=True), dataset) for draw in draws
+        metrics_of(pd.concat([table[groups == group] for group in draw], ignore_index=True), dataset) for draw in draws
     ]
     for name, interval in intervals.items():
         assert interval == pytest.approx(np.quantile([metrics[name] for metrics in resampled], [0.05, 0.95])), name
 
 
 def test_batches_of_resamples_differ_and_repeat(emotions, predictions_of):
-    units = unit_sums(predictions_of(emotions), emotions)
-    first, again, other = (bootstrap_intervals(units, 250, 0.95, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    groups = group_sums(predictions_of(emotions), emotions)
+    first, again, other = (bootstrap_intervals(groups, 250, 0.95, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert first == again != other
 
 
@@ -76,14 +76,14 @@ def test_interval_holds_the_truth_as_often_as_it_says():
                 "prediction": np.where(right, labels, 1 - labels),
             }
         )
-        interval = bootstrap_intervals(unit_sums(table, dataset), 200, 0.9, rng)["war"]
+        interval = bootstrap_intervals(group_sums(table, dataset), 200, 0.9, rng)["war"]
         hits += interval.low <= 0.5 <= interval.high
     assert 0.8 <= hits / 120 <= 0.97
 
 
 def test_a_single_subject_has_no_interval(emotions, predictions_of):
     table = predictions_of(emotions).assign(subject="s")
-    assert bootstrap_intervals(unit_sums(table, emotions), 100, 0.95, np.random.default_rng(0)) is None
+    assert bootstrap_intervals(group_sums(table, emotions), 100, 0.95, np.random.default_rng(0)) is None
 
 
 TWO_CLASSES = DatasetParams(corpus="csv", classes=("a", "b"), num_folds=1)

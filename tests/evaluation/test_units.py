@@ -26,7 +26,7 @@ from hicmae_core.evaluation.markdown import overview_markdown, short_markdown
 from hicmae_core.evaluation.prediction import predict
 from hicmae_core.evaluation.prediction_figures import plot_predictions
 from hicmae_core.evaluation.report import results_record, write_reports
-from hicmae_core.evaluation.statistics import paired_difference, resampling_units, unit_sums
+from hicmae_core.evaluation.statistics import group_sums, paired_difference, resampling_groups
 from hicmae_core.evaluation.summary import summarise
 from hicmae_core.evaluation.units import by_unit
 from tests.evaluation.test_prediction import clips, model_with  # noqa: F401
@@ -121,11 +121,11 @@ def test_where_clips_are_the_units_nothing_changes_to_the_bit(kind, request, pre
 def test_people_are_drawn_not_units():
     """Two people give three samples: one twice, the other twice, or each once."""
     summary = summarise("mine", DATASET, {1: table()}, SETTINGS, seed=0)
-    assert unit_sums(table(), DATASET).sums.shape[0] == 2
+    assert group_sums(table(), DATASET).sums.shape[0] == 2
     assert summary.intervals["uar"] == (0.5, 1.0)
     unknown = by_unit(table().assign(subject=None), DATASET)
-    assert resampling_units(unknown).tolist() == [0, 1, 2, 3]
-    assert unit_sums(table().assign(subject=None), DATASET).sums.shape[0] == 4
+    assert resampling_groups(unknown).tolist() == [0, 1, 2, 3]
+    assert group_sums(table().assign(subject=None), DATASET).sums.shape[0] == 4
 
 
 def test_values_are_averaged(affect):
