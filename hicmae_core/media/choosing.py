@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import numpy as np
 
@@ -64,7 +65,9 @@ def same_faces(tracks: Sequence[Track]) -> list[list[Track]]:
     faces: list[list[Track]] = []
     for track in sorted(tracks, key=lambda track: track.frames[0]):
         ended = [face for face in faces if face[-1].frames[-1] < track.frames[0]]
-        unlike, best = min(((_unlikeness(face[-1], track), face) for face in ended), default=(np.inf, []), key=_first)
+        unlike, best = min(
+            ((_unlikeness(face[-1], track), face) for face in ended), default=(np.inf, []), key=itemgetter(0)
+        )
         if unlike <= _MAX_UNLIKENESS:
             best.append(track)
         else:
@@ -116,10 +119,6 @@ def count_faces(tracks: Sequence[Track], num_frames: int) -> int:
     for track in tracks:
         running[track.frames[0] : track.frames[-1] + 1] += 1
     return int(running.max(initial=0))
-
-
-def _first(pair: tuple[float, list[Track]]) -> float:
-    return pair[0]
 
 
 def _unlikeness(track: Track, later: Track) -> float:

@@ -240,6 +240,7 @@ def test_another_encoding_is_named(raw: Path, encoding: str, message: str) -> No
         (b"outs:\n- md5: 92\n  size: 4\n  path: manifest.csv\n", "DVC pointer.*dvc pull"),
         (b"\n<!DOCTYPE html>\n<html><title>404</title>", "a web page.*download the file again"),
         (b"PK\x03\x04\x14\x00", "an Excel workbook or an archive"),
+        (b"\x1f\x8b\x08\x00clip_id", "an Excel workbook or an archive"),
     ],
 )
 def test_what_is_no_table_is_named(raw: Path, content: bytes, message: str) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import pandas as pd
 
-from hicmae_core.files import START_BYTES, stand_in
+from hicmae_core.files import START_BYTES, archive_kind, stand_in
 
 T = TypeVar("T")
 
@@ -127,7 +127,7 @@ def read_text(path: Path, errors: str = "strict") -> str:
     other = stand_in(content)
     if other:
         raise ValueError(f"{path}: {other}")
-    if content.startswith(b"PK"):
+    if archive_kind(content):
         raise ValueError(f"{path}: is an Excel workbook or an archive, not text; save it as CSV in UTF-8")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:START_BYTES]:
         raise ValueError(f"{path}: is in UTF-16 or no text; save it in UTF-8")
