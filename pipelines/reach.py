@@ -1,4 +1,4 @@
-"""Whether the Prefect server that flows are told to can be reached: Prefect itself would try for minutes."""
+"""Whether the Prefect server that flows report to can be reached: Prefect itself would try for minutes."""
 
 from __future__ import annotations
 

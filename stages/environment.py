@@ -30,7 +30,7 @@ def prepare() -> None:
 
 
 def proxy_of(url: str) -> str:
-    """In words, for an error: the proxy through which an address is asked for; empty without one."""
+    """In words, for an error: the proxy through which an address is reached; empty without one."""
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme) or getproxies().get("all")
     if not proxy or proxy_bypass(parts.hostname or ""):
@@ -39,7 +39,7 @@ def proxy_of(url: str) -> str:
 
 
 def _keep_loopback_off_proxies() -> None:
-    """Let no proxy be asked for servers on this machine: it would look for them on its own."""
+    """Keep requests to servers on this machine off proxies, which would look for the server on their own machine."""
     if not any(os.environ.get(name) or os.environ.get(name.upper()) for name in _PROXIES):
         return
     given = ",".join(os.environ.get(name, "") for name in _NO_PROXY)

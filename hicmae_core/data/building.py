@@ -225,7 +225,7 @@ def _absence(folder: Folder, path: str) -> str:
                 return ""
             with open(place, "rb") as file:
                 return stand_in(file.read(START_BYTES))
-        except OSError:  # whoever decodes it will say why
+        except OSError:  # decoding it reports why
             return ""
     if os.path.islink(place) and "/annex/objects/" in os.readlink(place):
         return "is a git-annex link whose content is not here: run `git annex get`"

@@ -186,7 +186,7 @@ class ClipDataset:
         places = np.linspace(0, len(self.faces) - 1, min(len(self.faces), _NUM_SIZED)).round().astype(int)
         sizes: Counter[int] = Counter()
         for place in places.tolist():
-            with suppress(ValueError):  # whoever reads that clip will be told
+            with suppress(ValueError):  # reading that clip reports it
                 sizes[frame_size(self.faces[self.faces.clip_ids[place]]["frames"])] += 1
         return max(sizes, key=lambda size: (sizes[size], size), default=self.model.image_size)
 

@@ -92,7 +92,7 @@ def _lacking(text: str, fonts: Sequence[str]) -> set[str]:
 
 @cache
 def _characters(font: str) -> frozenset[str]:
-    """What a font file can draw; nothing if it holds pictures, or cannot be read."""
+    """What a font file can draw; nothing if it holds images, or cannot be read."""
     try:
         face = get_font(font)
         return frozenset(map(chr, face.get_charmap())) if face.scalable else frozenset()

@@ -1,6 +1,6 @@
 """Colours of a frame as an ordinary screen shows them: sRGB's primaries, no more than its white.
 
-Matrix and range of YUV are used as tagged; where there is no tag, players' rule tells them (BT.709 from HD on, else
+Matrix and range of YUV are used as tagged; where there is no tag, players' rule applies (BT.709 from HD on, else
 BT.601). Wide gamuts (BT.2020, Display P3) and high dynamic range (PQ, HLG) are converted.
 """
 
@@ -45,7 +45,7 @@ def rgb_of(frame: av.VideoFrame, width: int, height: int, converter: VideoReform
 
 
 def yuv_matrix(frame: av.VideoFrame) -> Colorspace | None:
-    """The matrix to read a frame's YUV by where its tag does not tell; constant luminance is taken for the usual."""
+    """The matrix of a frame's YUV where its tag does not give one; constant luminance is read as the usual kind."""
     if frame.format.is_rgb or frame.colorspace not in (*_UNTAGGED, _BT2020_CONSTANT):
         return None
     if frame.colorspace == _BT2020_CONSTANT or frame.color_trc in _HDR:

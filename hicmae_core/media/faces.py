@@ -91,7 +91,7 @@ class _Sample:
 
 
 class _Film:
-    """The pictures of a video, which can be gone through again and again. All have the size of the first."""
+    """The frames of a video, which can be iterated again. All have the size of the first."""
 
     def __init__(self, path: Path, max_seconds: float) -> None:
         self.path = path

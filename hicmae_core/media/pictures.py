@@ -1,4 +1,4 @@
-"""Decoded pictures that turn into pixels only when asked, in square pixels and the way up that players show."""
+"""Decoded frames that are converted to RGB on demand: upright, in square pixels, as players show them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ class Display:
 
     @classmethod
     def of(cls, video: av.VideoStream, frame: av.VideoFrame) -> Display:
-        """What a stream and its frame say. Not for every frame: one that was asked is let go by the collector only."""
+        """What a stream and its frame declare.
+
+        Not to be called for every frame: one whose side data was read stays in memory until the garbage collector runs.
+        """
         ratio = float(video.sample_aspect_ratio or 1)
         is_likely = 1 / _MAX_PIXEL_RATIO <= ratio <= _MAX_PIXEL_RATIO
         found = cast(SideData | None, frame.side_data.get("DISPLAYMATRIX"))

@@ -84,8 +84,8 @@ def scores(
 
     Returns:
         For classification `validation_loss`, `validation_uar` and `validation_war`, means over the targets, `score`,
-        which is the UAR, and temperatures (`temperature_names`), which are fitted on the clips, because a model is
-        asked about clips; for regression `validation_loss`, which is `regression_loss` over all units, and `score`,
+        which is the UAR, and temperatures (`temperature_names`), which are fitted on the clips, because a model in
+        use predicts clips; for regression `validation_loss`, which is `regression_loss` over all units, and `score`,
         its negative.
     """
     units = units or Units(range(len(labels)))

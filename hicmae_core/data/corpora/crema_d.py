@@ -48,8 +48,8 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
             label, status, reason = None, "tied_label", "raters' votes tie; there is no one perceived emotion"
         if clip_id in KNOWN_BROKEN:
             status, reason = "known_broken", "the file is broken in the corpus's release"
-        told = {"label_name": label, "test_fold": fold, "status": status, "reason": reason}
-        rows.append({"clip_id": clip_id, **paths, "subject": actor, **told})
+        labels = {"label_name": label, "test_fold": fold, "status": status, "reason": reason}
+        rows.append({"clip_id": clip_id, **paths, "subject": actor, **labels})
     return pd.DataFrame(rows)
 
 

@@ -55,8 +55,8 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
             clip_id, session, gender = match[1], int(clip[1]), clip[2]
             label = look_up(CODES, match[2], path, number)
             paths = media.of(clip_id, f"Session{session}/sentences/video/{clip_id}.mp4", f"face_aligned/{clip_id}")
-            told = {"subject": f"Ses0{session}_{gender}", "label_name": label, "test_fold": session}
-            rows.append({"clip_id": clip_id, **paths, **told})
+            labels = {"subject": f"Ses0{session}_{gender}", "label_name": label, "test_fold": session}
+            rows.append({"clip_id": clip_id, **paths, **labels})
         if len(rows) == before:
             raise ValueError(f"{path}: has no line such as `{_EXAMPLE}`")
     return pd.DataFrame(rows)

@@ -97,7 +97,10 @@ class Folder:
         return sorted(found)
 
     def holds(self, path: str) -> bool:
-        """Whether there is a file of that relative path; in a folder that must not be listed, opening it will tell."""
+        """Whether there is a file of that relative path.
+
+        True in a folder that must not be listed: opening the file reports that.
+        """
         folder, _, name = path.rpartition("/")
         try:
             return name in self._list(folder).files or (is_image(name) and (self.root / path).is_file())
@@ -110,7 +113,7 @@ class Folder:
         try:
             return self._list(path).num_images if not path or name in self._list(folder).folders else None
         except PermissionError:
-            return 1  # opening it will tell
+            return 1  # opening it reports why not
 
     def find(self, suffix: str) -> str | None:
         """The first file whose path is or ends with `suffix`, such as ``set_1/test.txt``; None if there is none."""

@@ -28,7 +28,7 @@ class Table(NamedTuple):
     """What `read_table` read.
 
     Attributes:
-        cells: The columns that were asked for and are there, under the names that were asked for. Text as written; a
+        cells: The wanted columns that are there, under the names that were wanted. Text as written; a
             cell of nothing but space is null. The index is the line number.
         unused: The file's other columns, each with a hint if it may be meant for one that is absent.
     """
