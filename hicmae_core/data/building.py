@@ -20,7 +20,8 @@ from hicmae_core.data.manifest import COLUMN_TYPES, MANIFEST_COLUMNS, check_reje
 from hicmae_core.data.probing import ProbeFn, probed
 from hicmae_core.files import MAX_STAND_IN_BYTES, START_BYTES, stand_in
 from hicmae_core.media.formats import IMAGE_KINDS
-from hicmae_core.media.opening import MAX_FRAME_RATE
+from hicmae_core.media.frame_folder import inspect_folder
+from hicmae_core.media.opening import MAX_FRAME_RATE, MediaError
 
 _UNFINISHED = (".part", ".crdownload", ".partial", ".download", ".aria2", ".!qB", ".tmp")
 """What browsers and other programs add to the name of a file while they download it."""
@@ -198,7 +199,8 @@ def _with_status(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams) -> 
     for column in ("video_path", "audio_path"):
         absence = manifest[column].map({path: _absence(folder, path) for path in manifest[column].unique()})
         if column == "video_path":
-            absence = absence.mask(is_folder, "")
+            frames = {path: _absence_of_frames(folder, path) for path in manifest.loc[is_folder, column]}
+            absence = absence.mask(is_folder, manifest[column].map(frames))
             other = (absence != "") & rows.get("clip_path", pd.Series(None, rows.index)).notna()
             absence = absence.mask(other, absence + ", but a video file, which `video: clips` would take")
         _mark(manifest, absence != "", "missing", manifest[column] + ": " + absence)
@@ -233,6 +235,18 @@ def _absence(folder: Folder, path: str) -> str:
         return f"no such file, but {path}.dvc is there: run `dvc pull`"
     unfinished = next((path + ending for ending in _UNFINISHED if folder.holds(path + ending)), None)
     return f"no such file, but {unfinished} is there: its download did not finish" if unfinished else "no such file"
+
+
+def _absence_of_frames(folder: Folder, path: str) -> str:
+    """As `_absence`, of a folder of images: one of them is looked at, and only if it is not the file itself, all."""
+    image = folder.an_image(path)
+    if not image or not _absence(folder, image):
+        return ""
+    try:
+        inspect_folder(folder.root / path)
+    except MediaError as error:
+        return error.reason
+    return ""
 
 
 def _finite(words: pd.Series) -> pd.Series:

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.building import build_manifest
 from hicmae_core.data.corpora.ready_made import READY_MADE
+from hicmae_core.media.cropping import encode_jpeg
 from hicmae_core.media.decoding import probe
 from tests.media.films import background, tone, write_film
 
@@ -60,6 +62,20 @@ def test_an_audio_file_may_be_a_pointer_too(tmp_path: Path, clip: bytes) -> None
     assert reasons(listed(tmp_path, "a.mp4", audio="a.wav"), with_probe=False) == [
         ("missing", "a.wav: is a Git LFS pointer, not the file itself: run `git lfs pull`")
     ]
+
+
+@pytest.mark.parametrize("with_probe", [False, True])
+@pytest.mark.parametrize(("pointers", "status"), [(range(10), "missing"), (range(1), "ok")])
+def test_face_frames_may_be_pointers_too(tmp_path: Path, clip: bytes, pointers: range, status: str, with_probe: bool):
+    (tmp_path / "a").mkdir()
+    for number in range(10):
+        content = LFS if number in pointers else encode_jpeg(np.zeros((8, 8, 3), np.uint8), 90)
+        (tmp_path / f"a/{number}.jpg").write_bytes(content)
+    (tmp_path / "a.mp4").write_bytes(clip)
+    ((found, reason),) = reasons(listed(tmp_path, "a", audio="a.mp4"), with_probe)
+    assert found == status
+    damaged = "a: 10 of 10 images are damaged, such as 0.jpg, which is a Git LFS pointer, not the file itself: run"
+    assert status == "ok" or reason == f"{damaged} `git lfs pull`"
 
 
 def test_what_lies_beside_an_absent_file_says_how_to_get_it(tmp_path: Path) -> None:

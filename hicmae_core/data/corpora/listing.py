@@ -30,6 +30,8 @@ class _Listing(NamedTuple):
     folders: dict[str, bool]
     """By name, whether it is a link."""
     num_images: int
+    an_image: str
+    """The first of them by name; empty if there is none."""
 
 
 class Folder:
@@ -114,6 +116,14 @@ class Folder:
             return self._list(path).num_images if not path or name in self._list(folder).folders else None
         except PermissionError:
             return 1  # opening it reports why not
+
+    def an_image(self, path: str) -> str:
+        """The path of one of the images that a folder holds itself; empty if it holds none or must not be listed."""
+        try:
+            name = self._list(path).an_image
+        except PermissionError:
+            return ""
+        return name and f"{path}/{name}".removeprefix("/")
 
     def find(self, suffix: str) -> str | None:
         """The first file whose path is or ends with `suffix`, such as ``set_1/test.txt``; None if there is none."""
@@ -301,7 +311,7 @@ def _frames_by_key(folder: Folder, holding: dict[str, str], preferred: Sequence[
 
 def _listing_of(path: str) -> _Listing:
     """Files and folders of a folder that may not be there; links that lead in a circle are neither."""
-    files, folders, num_images = [], {}, 0
+    files, folders, num_images, an_image = [], {}, 0, ""
     try:
         with os.scandir(path) as entries:
             for entry in entries:
@@ -310,10 +320,11 @@ def _listing_of(path: str) -> _Listing:
                         folders[entry.name] = entry.is_symlink()
                     elif is_image(entry.name):
                         num_images += 1
+                        an_image = min(an_image or entry.name, entry.name)
                     elif entry.is_file():
                         files.append(entry.name)
     except PermissionError:
         raise
     except (OSError, ValueError):
         pass
-    return _Listing(frozenset(files), folders, num_images)
+    return _Listing(frozenset(files), folders, num_images, an_image)
