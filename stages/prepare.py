@@ -8,7 +8,7 @@ from hicmae_core.config import load_params
 from hicmae_core.data.building import build_manifest
 from hicmae_core.data.corpora.catalogue import catalogue
 from hicmae_core.data.corpora.registry import dataset_named
-from hicmae_core.data.manifest import counts_by_status, speakers_in_words, write_manifest
+from hicmae_core.data.manifest import counts_by_status, speakers_in_words, units_in_words, write_manifest
 from hicmae_core.files import write_json
 from hicmae_core.media.decoding import probe
 from stages import layout
@@ -55,9 +55,7 @@ def main() -> None:
         write_json(layout.preparation_metrics("manifest", name), counts)
     statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
     speakers = speakers_in_words(manifest, labelled=dataset.task != "unlabelled")
-    num_units = manifest["unit"].nunique()
-    units = f"; {num_units} units, each scored as one" if num_units < len(manifest) else ""
-    print(f"{name}: {len(manifest)} clips, {statuses}; {speakers}{units}")
+    print(f"{name}: {len(manifest)} clips, {statuses}; {speakers}{units_in_words(manifest)}")
 
 
 if __name__ == "__main__":

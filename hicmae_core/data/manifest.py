@@ -83,6 +83,13 @@ def speakers_in_words(rows: pd.DataFrame, labelled: bool) -> str:
     return text
 
 
+def units_in_words(rows: pd.DataFrame) -> str:
+    """How many units a manifest's clips have, however many clips each has; empty where each clip is its own unit."""
+    if (rows["unit"] == rows["clip_id"]).all():
+        return ""
+    return f"; {rows['unit'].nunique()} units, each scored as one"
+
+
 def check_rejects(rows: pd.DataFrame, max_reject_fraction: float, source: str, waived: Collection[str] = ()) -> None:
     """Stop where too many clips are rejected.
 

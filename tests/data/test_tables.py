@@ -8,7 +8,7 @@ import pytest
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.building import build_manifest
 from hicmae_core.data.corpora.csv_table import proposed_dataset
-from hicmae_core.data.manifest import speakers_in_words
+from hicmae_core.data.manifest import speakers_in_words, units_in_words
 
 TABLES = Path(__file__).parent / "tables"
 MINE = DatasetParams(corpus="csv", classes=("angry", "calm", "happy"), num_folds=2)
@@ -110,7 +110,15 @@ def test_other_columns_are_listed_and_get_a_hint_only_if_one_is_absent(raw: Path
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("emotion", "label"), ("lable", "label"), ("path", "video"), ("filename", "video")]
+    ("name", "meant"),
+    [
+        ("emotion", "label"),
+        ("lable", "label"),
+        ("path", "video"),
+        ("filename", "video"),
+        ("video_path", "video"),
+        ("test_fold", "fold"),
+    ],
 )
 def test_a_needed_column_under_another_name_is_an_error_with_the_name(raw: Path, name: str, meant: str) -> None:
     with pytest.raises(ValueError, match=rf"no column {meant}; there are: .*{name} \(rename it to `{meant}`"):
@@ -140,6 +148,28 @@ def test_a_speaker_in_two_spellings_is_one(raw: Path) -> None:
         built(edited(raw, 13, "S3", "s0"))
     with pytest.raises(ValueError, match=r"both trained on and tested \(S0\)"):
         built(edited(raw, 13, "S3", "S0 "))
+
+
+@pytest.mark.parametrize("other", ["Jose\u0301 M", "Jos\u00e9\u00a0M", "Jos\u00e9  M"])
+def test_names_that_look_the_same_are_one(raw: Path, other: str) -> None:
+    speaker = "Jos\u00e9 M"
+    header = HEADER.replace("subject", "subject,unit")
+    rows = [row.replace(f",S{i // 3},", f",{speaker if i else other},r{i},") for i, row in enumerate(GOOD)]
+    with pytest.raises(ValueError, match=rf"fold 1: 1 speakers are both trained on and tested \({speaker}\)"):
+        built(table(raw, header, *rows))
+    rows = [
+        row.replace(f",S{i // 3},", f",S{i // 3},{[other, 'r', speaker][i % 3] if i < 3 else i},")
+        for i, row in enumerate(GOOD)
+    ]
+    rows[0] = rows[0].replace("angry", "happy")
+    manifest, _ = built(table(raw, header, *rows), MINE.model_copy(update={"allow_incomplete": True}))
+    assert manifest["unit"].tolist()[:3] == [speaker, "r", speaker]
+
+
+def test_a_column_of_units_is_seen_in_the_last_line_even_if_each_has_one_clip(raw: Path) -> None:
+    assert units_in_words(built(table(raw, HEADER, *GOOD))[0]) == ""
+    each, _ = built(table(raw, f"{HEADER},unit", *(f"{row},r{i}" for i, row in enumerate(GOOD))))
+    assert units_in_words(each) == "; 12 units, each scored as one"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +202,7 @@ def test_a_target_that_is_no_finite_number_is_refused(raw: Path, value: str) -> 
     assert manifest["reason"][3].startswith(f"target Valence {value} is not among the numbers")
 
 
-@pytest.mark.parametrize("fold", ["1.5", "x", "fold1", "-1", "nan", "1,0", "1e0"])
+@pytest.mark.parametrize("fold", ["1.5", "x", "fold1", "-1", "nan", "1,0", "1e0", "\uff11"])
 def test_a_fold_that_is_no_whole_number_is_named_with_its_line(raw: Path, fold: str) -> None:
     with pytest.raises(ValueError, match=rf"manifest\.csv, line 4: folds are whole numbers from 1, not '{fold}'"):
         built(edited(raw, 4, ",1,", f',"{fold}",'))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,7 +37,7 @@ _SYNONYMS = {
     "label_name": ("label", "emotion", "class", "category", "expression", "target"),
 }
 """What else people call these columns, for hints."""
-_FOLD = re.compile(r"\d+(\.0*)?")
+_FOLD = re.compile(r"[0-9]+(\.0*)?")
 
 
 def table_reader(file: str, columns: Mapping[str, str]) -> ReadFn:
@@ -99,7 +100,7 @@ def proposed_dataset(folder: Path) -> DatasetParams:
 
 
 def _read(path: Path, needed: list[str], columns: Mapping[str, str]) -> Table:
-    synonyms = {theirs: _SYNONYMS.get(ours, ()) for ours, theirs in columns.items()}
+    synonyms = {theirs: (ours, *_SYNONYMS.get(ours, ())) for ours, theirs in columns.items()}
     optional = [name for name in columns.values() if name not in needed]
     return read_table(path, needed, optional, synonyms)
 
@@ -116,6 +117,7 @@ def _manifest_columns(cells: pd.DataFrame, columns: Mapping[str, str], path: Pat
         rows["test_fold"] = _folds(rows["test_fold"], path)
     for name in ("subject", "unit"):
         if name in rows:
+            rows[name] = rows[name].map(_one_spelling, na_action="ignore").astype("str")
             _check_known(rows[name], name, path)
     return pd.DataFrame(rows)
 
@@ -125,6 +127,11 @@ def _plain(path: str, folder: Folder) -> str:
         return path
     path = path.rstrip("/") or path
     return path if folder.num_images(path) is not None else path.strip().rstrip("/") or path
+
+
+def _one_spelling(name: str) -> str:
+    """A name that looks the same in each of its codings and with each kind of space, in one of them."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def _folds(values: pd.Series, path: Path) -> pd.Series:
