@@ -100,7 +100,7 @@ ABOUT: dict[str, About] = {
         folds="5 by session; 5,531 clips of 4 classes, excited counted as happy",
         metrics="UAR, WAR",
         confirmed="layout and speakers (the release's README), classes and their counts (public benchmarks)",
-        unconfirmed="folds by session and their counts (told, not enforced); which half of the picture shows whom",
+        unconfirmed="folds by session and their counts (reported, not enforced); which half of the image shows whom",
     ),
     "mafw": About(
         title="MAFW (Liu et al., ACM Multimedia 2022)",
@@ -146,7 +146,7 @@ ABOUT: dict[str, About] = {
         folds="1: train against test1, which is the MER-MULTI test set. No speakers are known",
         metrics="weighted F1",
         confirmed="label files, folders and classes (the challenge's own tools)",
-        unconfirmed="3,373 training and 411 test clips (told, not enforced); how the clips are numbered",
+        unconfirmed="3,373 training and 411 test clips (reported, not enforced); how the clips are numbered",
     ),
     "werewolf_xl": About(
         title="Werewolf-XL (Zhang et al., IEEE TAC 2021)",
@@ -193,7 +193,8 @@ ABOUT: dict[str, About] = {
         folds="none; 1,092,009 clips of 5,994 speakers. Whatever lies in a folder `test` is left out",
         metrics="none: it serves pre-training",
         confirmed="counts, archives, names (public descriptions)",
-        unconfirmed="whether the videos hold sound; the licence's wording. A part of the corpus is told, not refused",
+        unconfirmed="whether the videos hold sound; the licence's wording. A part of the corpus is reported, not "
+        "refused",
     ),
 }
 """By the name of the adapter."""

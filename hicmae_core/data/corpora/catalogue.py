@@ -17,7 +17,7 @@ python -m stages.prepare --dataset ravdess --root /data/RAVDESS --out manifest.p
 This reads names and label files; `--probe` also opens every media file. Files are found at any depth below the
 folder. The numbers of clips per fold and class are compared with the published ones: if some differ, a table says
 which, and the manifest is refused. Where you know why, as with a partial download, add `--allow-incomplete` (in
-params.yaml: `dataset.<name>.allow_incomplete: true`). Counts that could not be confirmed are told only.
+params.yaml: `dataset.<name>.allow_incomplete: true`). Counts that could not be confirmed are reported only.
 
 Faces come from the video files, found and cropped here, or from face frames as a corpus ships them: a folder of images
 per clip. MAFW's and DFEW's published results come from the corpora's own face frames, the authors' CREMA-D, RAVDESS and

@@ -19,7 +19,7 @@ class Expected(NamedTuple):
     high: int
     """Range, ends included: releases differ by clips that some users leave out."""
     confirmed: bool = True
-    """Whether a difference stops the manifest; otherwise it is only told."""
+    """Whether a difference stops the manifest; otherwise it is only reported."""
 
     def __str__(self) -> str:
         return str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
