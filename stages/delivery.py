@@ -62,7 +62,7 @@ class Delivery:
         except FileNotFoundError as error:
             raise Refused(f"{error.filename} is no longer there") from error
         except UnidentifiedImageError as error:
-            raise Refused(f"{entries[0]['path']} is no picture") from error
+            raise Refused(f"{entries[0]['path']} is no image") from error
 
     def _log_artifact(self, path: Path, folder: str) -> None:
         """Store a file, and by its digest the way back from any copy of it (`stages.lineage`)."""

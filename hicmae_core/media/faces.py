@@ -26,6 +26,7 @@ from hicmae_core.media.cropping import crop_face, crop_squares, encode_jpeg
 from hicmae_core.media.decoding import MediaError, probe, read_pictures
 from hicmae_core.media.detection import Detector
 from hicmae_core.media.frame_folder import frame_rate, list_frames, read_folder
+from hicmae_core.media.opening import check_length
 from hicmae_core.media.packets import Damage
 from hicmae_core.media.pictures import FittedPicture, Picture
 from hicmae_core.media.smoothing import FacePath, smooth_path
@@ -188,8 +189,7 @@ def frame_folder_face(
     try:
         num_frames = len(list_frames(folder))
         fps = fps or frame_rate(folder, num_frames, probe(audio), None, None)
-        if num_frames / fps > max_seconds:
-            raise MediaError(folder, "too_long", f"lasts {num_frames / fps:.1f} s, longer than {max_seconds:g} s")
+        check_length(folder, num_frames / fps, max_seconds)
         found = read_folder(folder, faces.jpeg_quality)
     except MediaError as error:
         return FaceTrack(error.status, str(error))

@@ -227,5 +227,6 @@ def _metadata(
 
 def _pretraining(path: Path) -> dict[str, object]:
     """What is known of how the weights came about."""
-    metadata = (own_header(path) or {"metadata": {}})["metadata"]
+    header = own_header(path)
+    metadata = header["metadata"] if header else {}
     return {key: metadata[key] for key in ("dataset", "recipe") if key in metadata} or {"source": path.name}
