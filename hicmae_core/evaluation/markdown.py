@@ -206,8 +206,6 @@ def _published_section(record: Record) -> str:
     metrics = list(dict.fromkeys(name for result in record["published"] for name in result["percent"]))
     by = max(metrics, key=lambda name: sum(name in result["percent"] for result in record["published"]))
     parts = [f"Like beside like: in each class ours come first, then the others by {title(by)}, the highest first."]
-    if record["labels"]:
-        parts.append(f"Ours are on the labels `{record['labels']}`: compare them with numbers on the same ones.")
     header = ["system", "year", "modality", "parameters, M", *(title(name) for name in metrics), "source"]
     for system_class in CLASSES:
         of_class = [result for result in record["published"] if result["system_class"] == system_class]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from hicmae_core.config import DatasetParams
+
 CLASSES = (
     "self-supervised, audio-visual",
     "adapters on pre-trained models, audio-visual",
@@ -29,11 +31,20 @@ _TEST_SELECTED = "test-selected: epoch chosen on the test fold"
 _SECOND_HAND = "second-hand, from a later paper's table"
 
 
-NOT_COMPARABLE = {
-    ("avcaffe", "multi_classification"): "The published numbers of AVCAFFE are of models that were trained on one "
-    "target each; a model with a head for both is another measurement: train `avcaffe_arousal` and `avcaffe_valence`."
-}
-"""Why no published number stands beside results, by corpus and task."""
+_ONE_TARGET_EACH = (
+    "The published numbers of AVCAFFE are of models that were trained on one target each; a model with a head for both "
+    "is another measurement: train `avcaffe_arousal` and `avcaffe_valence`."
+)
+_NUM_CLASSES = {
+    "crema_d": 6, "crema_d_4": 4, "mafw": 11, "dfew": 7, "ravdess": 8, "msp_improv": 4, "iemocap": 4, "mer2023": 6,
+    "werewolf_xl": 0, "avcaffe_arousal": 5, "avcaffe_valence": 5,
+}  # fmt: skip
+"""How many classes the published numbers are of, by dataset; 0 is a regression."""
+_LABELS = {
+    "crema_d": ("intended", ""), "crema_d_4": ("intended", ""), "mafw": ("single", ""),
+    "avcaffe_arousal": ("arousal", ""), "avcaffe_valence": ("valence",),
+}  # fmt: skip
+"""`DatasetParams.labels` that read the labels of the published numbers, by dataset."""
 
 
 class PublishedResult(NamedTuple):
@@ -57,6 +68,28 @@ class PublishedResult(NamedTuple):
 def published_results(dataset_name: str) -> tuple[PublishedResult, ...]:
     """Published numbers for a dataset, ours to reproduce first; empty where there are none."""
     return _PUBLISHED.get(dataset_name, ())
+
+
+def why_not_comparable(name: str, dataset: DatasetParams) -> str:
+    """Why no published number stands beside a dataset's results, in a sentence; empty where it may.
+
+    Args:
+        name: The dataset's name, of which `published_results` are.
+        dataset: How it is read; of the corpus ``csv`` nobody knows what its labels are.
+    """
+    if (dataset.corpus, dataset.task) == ("avcaffe", "multi_classification"):
+        return _ONE_TARGET_EACH
+    if name not in _NUM_CLASSES:
+        return ""
+    wanted, there = _NUM_CLASSES[name], 0 if dataset.task == "regression" else len(dataset.classes)
+    if wanted != there:
+        kinds = [f"{number} classes" if number else "values" for number in (wanted, there)]
+        return f"The published numbers of `{name}` are of {kinds[0]}, ours of {kinds[1]}: another measurement."
+    labels = _LABELS.get(name, (dataset.labels,))
+    if dataset.corpus == "csv" or dataset.labels in labels:
+        return ""
+    ours = f"`{dataset.labels}`" if dataset.labels else "the corpus's first ones"
+    return f"The published numbers of `{name}` are on the labels `{labels[0]}`, ours on {ours}: another measurement."
 
 
 def class_of(modality: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hicmae_core.config import DatasetParams, SummariseParams
 from hicmae_core.evaluation.fold_results import actual_and_predicted, metrics_of
 from hicmae_core.evaluation.metrics import confusion_matrix
-from hicmae_core.evaluation.published import NOT_COMPARABLE, PublishedResult, published_results
+from hicmae_core.evaluation.published import PublishedResult, published_results, why_not_comparable
 from hicmae_core.evaluation.statistics import (
     Interval,
     MeanAndDeviation,
@@ -56,7 +56,7 @@ class Summary:
     shown: str
     """What of it they were shown when tested."""
     published: tuple[PublishedResult, ...]
-    """Published numbers for this dataset."""
+    """Published numbers for this dataset, if they are of the same measurement."""
     not_comparable: str
     """Why no published numbers stand beside these, where there is a reason."""
 
@@ -100,6 +100,7 @@ def summarise(
     modality, shown = _modality_shown(predictions, name)
     folds = {fold: metrics_of(fold_predictions[fold], dataset) for fold in order}
     groups = group_sums(predictions, dataset)
+    not_comparable = why_not_comparable(name, dataset)
     return Summary(
         name=name,
         dataset=dataset,
@@ -113,8 +114,8 @@ def summarise(
         predictions=predictions,
         modality=modality,
         shown=shown,
-        published=published_results(name),
-        not_comparable=NOT_COMPARABLE.get((dataset.corpus, dataset.task), ""),
+        published=() if not_comparable else published_results(name),
+        not_comparable=not_comparable,
     )
 
 

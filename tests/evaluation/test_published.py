@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from hicmae_core.evaluation.published import CLASSES, class_of, published_results
+from hicmae_core.data.corpora.ready_made import READY_MADE
+from hicmae_core.evaluation.published import CLASSES, class_of, published_results, why_not_comparable
 
 DATASETS = (
     "crema_d",
@@ -27,6 +28,28 @@ def test_avcaffe_s_numbers_are_of_one_model_per_target():
     assert published_results("avcaffe_arousal")[0].percent == {"weighted_f1": 43.18}
     assert published_results("avcaffe_valence")[0].percent == {"weighted_f1": 44.20}
     assert published_results("avcaffe") == ()
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_ready_made_datasets_are_what_the_numbers_are_of(name):
+    dataset = READY_MADE[name].params
+    assert why_not_comparable(name, dataset) == ""
+    other = dataset.model_copy(update={"classes": ("a", "b"), "task": "classification"})
+    assert "ours of 2 classes" in why_not_comparable(name, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "words"),
+    [
+        ("avcaffe_arousal", "valence", "on the labels `arousal`, ours on `valence`"),
+        ("avcaffe_valence", "arousal", "on the labels `valence`, ours on `arousal`"),
+        ("avcaffe_valence", "", "on the labels `valence`, ours on the corpus's first ones"),
+        ("crema_d", "perceived", "on the labels `intended`, ours on `perceived`"),
+    ],
+)
+def test_numbers_on_other_labels_stand_beside_nothing(name, labels, words):
+    dataset = READY_MADE[name].params.model_copy(update={"labels": labels})
+    assert words in why_not_comparable(name, dataset)
 
 
 def test_numbers_are_percent_and_have_a_source():

@@ -79,6 +79,7 @@ def test_systems_stand_in_their_classes_and_ours_among_its_own(predictions_of, t
     summary = summarise("dfew", dataset, folds, SummariseParams(bootstrap_samples=100), seed=0)
     write_reports(summary, tmp_path)
     text = (tmp_path / "results.md").read_text()
+    assert ("| ours, pooled |  | both, audio shown |" in text) == (modality != shown)
     headings = [line[4:] for line in text.splitlines() if line.startswith("### ")]
     assert headings == [
         "Self-supervised, audio-visual",
@@ -131,14 +132,15 @@ def test_files_of_several_classified_targets(load, predictions_of, tmp_path):
 
 
 def test_reports_say_which_labels_and_which_modality(emotions, predictions_of, tmp_path):
-    perceived = emotions.model_copy(update={"labels": "perceived"})
+    perceived = emotions.model_copy(update={"corpus": "crema_d", "labels": "perceived"})
     folds = {1: predictions_of(emotions).assign(shown="audio")}
-    write_reports(summarise("crema_d", perceived, folds, SummariseParams(), seed=0), tmp_path)
+    write_reports(summarise("crema_d_4", perceived, folds, SummariseParams(), seed=0), tmp_path)
     text = (tmp_path / "results.md").read_text()
     assert "Labels: perceived. Models trained on video and sound, shown the sound alone (zeros in the other's" in text
-    assert "| ours, pooled |  | both, audio shown |" in text
-    assert "Ours are on the labels `perceived`: compare them with numbers on the same ones." in text
+    assert "The published numbers of `crema_d_4` are on the labels `intended`, ours on `perceived`: another" in text
     record = json.loads((tmp_path / "results.json").read_text())
+    assert record["published"] == []
+    assert overview_markdown([record]).endswith("| none |\n")
     assert (record["labels"], record["modality"], record["shown"]) == ("perceived", "both", "audio")
 
 
