@@ -71,7 +71,7 @@ def _inspect(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
 def _facts(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
     root, video_path, audio_path, *_ = clip
     facts: dict[str, Any] = dict.fromkeys(_FACTS)
-    if (root / video_path).is_dir():
+    if os.path.isdir(root / video_path):
         return _facts_of_frames(clip, probe_fn)
     for path in dict.fromkeys((video_path, audio_path)):
         if (root / path).stat().st_size == 0:

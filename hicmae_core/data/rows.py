@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -50,7 +51,7 @@ def audio_fingerprint(max_seconds: float) -> str:
 
 def faces_batch(clip: ClipFiles, faces: FacesParams, policy: FacePolicy, max_seconds: float, device: str) -> bytes:
     """The faces of one clip, of `FACES_SCHEMA`: one row, or one for each face with policy ``all``; serialised."""
-    if clip.video.is_dir():
+    if os.path.isdir(clip.video):  # False, too, in a folder that may not be searched
         tracks = [frame_folder_face(clip.video, clip.audio, clip.fps, faces, max_seconds)]
     else:
         tracks = extract_faces(clip.video, faces, policy, _detector(faces, device), max_seconds)

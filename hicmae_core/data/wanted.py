@@ -78,7 +78,7 @@ def _content(root: Path, file: str, sha256: str | None, fps: float, audio: str) 
     content = _state(root, file) if pd.isna(sha256) else str(sha256)
     if not pd.isna(fps):
         return f"{content} {fps}"
-    return f"{content} {_state(root, audio)}" if pd.isna(sha256) and (root / file).is_dir() else content
+    return f"{content} {_state(root, audio)}" if pd.isna(sha256) and os.path.isdir(root / file) else content
 
 
 def _state(root: Path, file: str) -> str:

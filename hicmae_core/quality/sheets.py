@@ -7,6 +7,7 @@ brightness are measured on a fixed number of clips, evenly spread.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -132,7 +133,7 @@ def _middle_crop(sample_id: str, store: ClipStore) -> np.ndarray:
 
 def _middle_frame(path: Path) -> np.ndarray:
     """Raises: MediaError: If there is no such frame."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return middle_image(path)
     position = min(probe(path).num_frames // 2, _LATEST_FRAME)
     for _, picture in islice(read_pictures(path), position, None):

@@ -110,12 +110,20 @@ class Folder:
             return True
 
     def num_images(self, path: str) -> int | None:
-        """How many images a folder holds itself, hidden ones apart; None where there is no folder of that path."""
+        """How many images a folder holds itself, hidden ones apart; None where there is no folder of that path.
+
+        What must not be listed tells when it is opened: a folder counts as one image, what is in it as a file.
+        """
         folder, _, name = path.rpartition("/")
         try:
-            return self._list(path).num_images if not path or name in self._list(folder).folders else None
+            if path and name not in self._list(folder).folders:
+                return None
         except PermissionError:
-            return 1  # opening it reports why not
+            return None
+        try:
+            return self._list(path).num_images
+        except PermissionError:
+            return 1
 
     def an_image(self, path: str) -> str:
         """The path of one of the images that a folder holds itself; empty if it holds none or must not be listed."""

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import pandas as pd
 
-from hicmae_core.files import START_BYTES, archive_kind, stand_in
+from hicmae_core.files import archive_kind, stand_in
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ def read_text(path: Path, errors: str = "strict") -> str:
         raise ValueError(f"{path}: {other}")
     if archive_kind(content):
         raise ValueError(f"{path}: is an Excel workbook or an archive, not text; save it as CSV in UTF-8")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:START_BYTES]:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:2]:  # elsewhere it is an odd name's
         raise ValueError(f"{path}: is in UTF-16 or no text; save it in UTF-8")
     try:
         return content.decode("utf-8-sig", errors=errors)
