@@ -207,7 +207,7 @@ def test_dfew_numbers_have_zeros_and_sizes_a_preference(tmp_path):
 CREMA_D = [name for name in trees.CREMA_D_NAMES if name[:4] in ("1001", "1019", "1037", "1055", "1073")]
 
 
-@pytest.mark.parametrize("layout", ["openface/{0}/{0}_aligned", "face_aligned/{0}"])
+@pytest.mark.parametrize("layout", ["openface/{0}/{0}_aligned", "face_aligned/{0}", "face_aligned/{0}.FLV"])
 def test_openface_s_crops_of_crema_d(tmp_path, layout):
     tree = trees.Tree(tmp_path / "raw", tmp_path)
     for name in CREMA_D[:40:4]:

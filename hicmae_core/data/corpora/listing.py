@@ -267,7 +267,7 @@ def find_media(
         folder: The raw folder.
         source: `DatasetParams.video`. None takes the frames of all clips where the folder has any, else the clips.
         key_of: The clip id of a path, None for one that is not meant. It is given a file's path, and a folder's with
-            ``.frames`` in place of OpenFace's ``_aligned``, or behind it.
+            ``.frames`` in place of OpenFace's ``_aligned`` or a video's extension, or behind it.
         sounds: Extensions of audio files that count.
         audio_first: Whether an audio file goes before the video file's audio; else it is for frames without one.
         clips_in: What a video file's path must hold.
@@ -276,7 +276,7 @@ def find_media(
     Raises:
         ValueError: If two files or folders are one clip, or `source` is not there.
     """
-    holding = {path: key for path in folder.folders if (key := key_of(path.removesuffix(_ALIGNED) + ".frames"))}
+    holding = {path: key for path in folder.folders if (key := key_of(_named_for(path) + ".frames"))}
     frames = _frames_by_key(folder, holding, frames_in)
     drawn = {f"{path.removesuffix(_ALIGNED)}.avi" for path in holding if path.endswith(_ALIGNED)}
     clips = by_key(  # beside its aligned faces OpenFace leaves a video with its marks drawn on it
@@ -293,6 +293,13 @@ def find_media(
         frames = {key: path for path, key in holding.items() if key not in frames} | frames
     audio = _audio_by_key(folder, sounds, key_of) if takes_frames or audio_first else {}
     return Media(clips, audio, frames if takes_frames else {}, takes_frames, audio_first)
+
+
+def _named_for(folder: str) -> str:
+    """What a folder of frames is named for, without OpenFace's ending or the clip's extension (``00025.mp4/1.jpg``)."""
+    name = folder.removesuffix(_ALIGNED)
+    extension = name[name.rfind(".") :]
+    return name.removesuffix(extension) if extension.lower() in VIDEO else name
 
 
 def _audio_by_key(folder: Folder, sounds: tuple[str, ...], key_of: Callable[[str], str | None]) -> dict[str, str]:
