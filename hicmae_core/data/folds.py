@@ -158,13 +158,10 @@ def _check_range(fold: int, dataset: DatasetParams) -> None:
 
 def _check_fold(manifest: pd.DataFrame, fold: int, dataset: DatasetParams) -> None:
     tested = _is_tested(manifest, fold)
-    parts = manifest.loc[tested, "subject"], manifest.loc[~tested, "subject"]
-    spellings = [set(speakers.dropna().unique()) for speakers in parts]
-    both = set.intersection(*({name.casefold() for name in names} for names in spellings))
+    both = set(manifest.loc[tested, "subject"].dropna()) & set(manifest.loc[~tested, "subject"].dropna())
     if both:
-        names = ", ".join(sorted(name for name in set.union(*spellings) if name.casefold() in both)[:5])
         raise ValueError(
-            f"fold {fold}: {len(both)} speakers are both trained on and tested ({names}); "
+            f"fold {fold}: {len(both)} speakers are both trained on and tested ({', '.join(sorted(both)[:5])}); "
             "give all clips of a speaker the same fold"
         )
     units = set(manifest.loc[tested, "unit"]) & set(manifest.loc[~tested, "unit"])

@@ -144,8 +144,9 @@ def test_a_file_whose_name_begins_with_a_space_is_found(raw: Path) -> None:
 
 
 def test_a_speaker_in_two_spellings_is_one(raw: Path) -> None:
-    with pytest.raises(ValueError, match=r"1 speakers are both trained on and tested \(S0, s0\)"):
+    with pytest.raises(ValueError, match=r"1 speakers are both trained on and tested \(S0\)"):
         built(edited(raw, 13, "S3", "s0"))
+    assert built(edited(raw, 3, "S0", "s0"))[0]["subject"].tolist() == [f"S{i // 3}" for i in range(12)]
     with pytest.raises(ValueError, match=r"both trained on and tested \(S0\)"):
         built(edited(raw, 13, "S3", "S0 "))
 

@@ -119,6 +119,8 @@ def _manifest_columns(cells: pd.DataFrame, columns: Mapping[str, str], path: Pat
         if name in rows:
             rows[name] = rows[name].map(_one_spelling, na_action="ignore").astype("str")
             _check_known(rows[name], name, path)
+    if "subject" in rows:  # one person, also where the spellings of the name differ in case
+        rows["subject"] = rows["subject"].groupby(rows["subject"].str.casefold()).transform("first")
     return pd.DataFrame(rows)
 
 
