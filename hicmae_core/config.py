@@ -431,6 +431,8 @@ class EvaluateParams(_Section):
 
     num_segments: int = Field(default=2, ge=1, le=20)
     """Temporal segments of a clip; their probabilities are averaged, of a regression their outputs."""
+    average: Literal["probabilities"] = "probabilities"
+    """What is averaged over a clip's segments, as published: their probabilities (of a regression, its outputs)."""
     batch_size: int = Field(default=16, ge=1, le=4096)
     """Clips per forward pass."""
     modality: Modality = "both"
