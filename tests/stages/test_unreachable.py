@@ -163,7 +163,9 @@ def test_a_run_that_somebody_deletes_does_not_end_its_training(
     with track("finetune", PARAMS, "demo", 1) as tracker:
         RunStore(project).client.delete_run(tracker.run_id)
         tracker.log_metrics({"a": 1.0}, step=0)
-    assert capsys.readouterr().err.count("refuses what is logged") == 1
+    refusals = [line for line in capsys.readouterr().err.splitlines() if " refuses " in line]
+    assert 1 <= len(refusals) <= 5
+    assert all("Current state is deleted" in line for line in refusals)
     assert outboxes(project) == []
 
 
