@@ -100,10 +100,15 @@ class VideoClock:
         return math.ceil(self.end / self.frame_seconds + 0.5)
 
     def _time_of(self, frame: av.VideoFrame) -> float | None:
-        """When the next frame is shown. AVI only tells the times of packets: the earliest one that is left is it."""
-        if self._is_avi and self._video.codec_context.has_b_frames:
+        """When the next frame is shown. AVI only tells the times of packets: the earliest one that is left is it.
+
+        Without B frames it is that of the frame's own packet; of H.264 that was copied to AVI, FFmpeg makes up another.
+        """
+        if not self._is_avi:
+            return frame.time
+        if self._video.codec_context.has_b_frames:
             return heapq.heappop(self._due) if self._due else None
-        return frame.time
+        return None if frame.dts is None else frame.dts * self._tick
 
     def _check_step(self, before: float, after: float) -> None:
         if not math.isfinite(after) or not -MAX_STEP_BACK_SECONDS <= after - before <= MAX_GAP_SECONDS:
@@ -112,7 +117,10 @@ class VideoClock:
 
 
 def _frame_rate(path: Path, video: av.VideoStream) -> Fraction:
-    rates = (video.average_rate, video.guessed_rate)
+    rates = [video.average_rate, video.guessed_rate]
+    declared, seen = rates
+    if video.container.format.name == "avi" and declared and seen and declared == 2 * seen:
+        rates.reverse()  # an AVI declares places for frames: every other one is empty where H.264 was copied into it
     for rate in rates:
         if rate and 0 < rate <= MAX_FRAME_RATE:
             return Fraction(rate)

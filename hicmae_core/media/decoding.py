@@ -90,7 +90,7 @@ def probe(path: Path) -> MediaInfo:
                 break
         frame = clock.first_frame()
         picture = Picture(frame, display=Display.of(video, frame))
-        declared = video.frames or round(_declared_seconds(video) * clock.fps)
+        declared = round(_declared_seconds(video) * clock.fps) or video.frames  # some of these may never be shown
         return MediaInfo(
             float(clock.fps),
             declared if is_counted else clock.num_pictures(),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hicmae_core.media.decoding import MediaError, probe, read_audio, read_frames
-from tests.media.coded_films import CONTAINERS, FPS, SIDE, Container, read_code
+from tests.media.coded_films import CONTAINERS, FPS, SIDE, Container, coded_frame, read_code
 from tests.media.recordings import click_times, clicks, encode_audio, remux, write_recording
 
 BY_SUFFIX = {container.suffix: container for container in CONTAINERS}
@@ -51,6 +51,28 @@ def test_there_is_audio_for_the_frames_and_no_more(tmp_path, container, audio_se
     assert len(heard) == len(expected)
     assert np.abs(heard - expected).max() < 0.06  # encoders' delays, which not every container records
     assert np.ptp(heard - expected) < 0.003
+
+
+@pytest.mark.parametrize("num_b_frames", ["0", "2"])
+def test_an_avi_with_twice_as_many_places_as_frames_is_as_fast_as_any_other(tmp_path, num_b_frames):
+    """What `ffmpeg -c copy` makes of H.264 at 25 frames a second: 50 places a second, every other one empty."""
+    path = tmp_path / "copied.avi"
+    with av.open(str(path), "w", format="avi") as output:
+        video = output.add_stream("libx264", rate=2 * FPS, options={"bf": num_b_frames, "crf": "20"})
+        video.width, video.height, video.pix_fmt = SIDE, SIDE, "yuv420p"
+        audio = output.add_stream("libmp3lame", rate=44_100, layout="mono")
+        for number in range(50):
+            frame = av.VideoFrame.from_ndarray(coded_frame(0, number), format="rgb24")
+            frame.pts, frame.time_base = 2 * number, Fraction(1, 2 * FPS)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        encode_audio(output, audio, clicks(2.0, 44_100))
+    info, frames, heard = probe(path), numbers(path), click_times(read_audio(path))
+    assert info.fps == FPS
+    assert abs(info.num_frames - len(frames)) <= 1
+    assert sorted(set(frames)) == list(range(50))
+    assert len(frames) in (50, 51)
+    assert heard == pytest.approx(np.arange(0.25, 2, 0.5), abs=0.04)
 
 
 @pytest.mark.parametrize("share", [0.92, 1.08])
