@@ -96,8 +96,11 @@ def test_the_results_are_of_units_and_say_so(tmp_path):
 
 
 def test_avcaffe_s_units_have_a_name_and_its_two_headed_model_no_published_number(load, predictions_of, tmp_path):
-    one = DATASET.model_copy(update={"corpus": "avcaffe", "labels": "arousal"})
-    record = results_record(summarise("avcaffe_arousal", one, {1: table()}, SETTINGS, seed=0))
+    levels = {"corpus": "avcaffe", "labels": "arousal", "classes": tuple("abcde")}
+    rows = table().assign(p_c=0.0, p_d=0.0, p_e=0.0)
+    record = results_record(
+        summarise("avcaffe_arousal", DATASET.model_copy(update=levels), {1: rows}, SETTINGS, seed=0)
+    )
     assert record["unit"] == "participant x task"
     assert record["published"][0]["percent"] == {"weighted_f1": 43.18}
     both = load.model_copy(update={"corpus": "avcaffe"})
