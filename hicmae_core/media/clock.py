@@ -23,13 +23,15 @@ class VideoClock:
         frame_seconds: Seconds per frame.
         start: Time of the first frame on the container's clock, seconds; None until a frame with a time decodes.
         end: Time of the last frame, seconds since the first; known after `num_pictures`.
+        missed_seconds: From the first packet to the first frame: what was lost with a first key frame, mostly nothing;
+            known after `num_pictures`.
     """
 
     def __init__(self, path: Path, video: av.VideoStream) -> None:
         self.fps = _frame_rate(path, video)
         self.frame_seconds = 1 / float(self.fps)
         self.start: float | None = None
-        self.end = 0.0
+        self.end = self.missed_seconds = 0.0
         self._path = path
         self._times: list[float] = []
         self._first: av.VideoFrame | None = None
@@ -97,6 +99,7 @@ class VideoClock:
         for before, after in pairwise(times):
             self._check_step(before - start, after - start)
         self.end = max(times[-1] - start, 0.0)
+        self.missed_seconds = max(start - times[0], 0.0)
         return math.ceil(self.end / self.frame_seconds + 0.5)
 
     def _time_of(self, frame: av.VideoFrame) -> float | None:

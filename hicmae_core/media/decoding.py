@@ -156,7 +156,8 @@ def read_pictures(
             raise MediaError(path, "no_video", "has a video stream without a single frame")
         num_pictures = clock.num_pictures()
         check_length(path, clock.end, max_seconds)
-        _check_whole(path, "video", shown_at + frame_seconds, max(declared_seconds, clock.end))
+        whole_seconds = max(declared_seconds, clock.missed_seconds + clock.end)
+        _check_whole(path, "video", shown_at + frame_seconds, whole_seconds)
         _check_alone(path, shown_at + frame_seconds, declared_seconds)
         _check_reach(path, container, demuxer, video, audio)
         while next_index < num_pictures:

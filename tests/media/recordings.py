@@ -31,9 +31,15 @@ def click_times(audio: np.ndarray) -> np.ndarray:
 
 
 def write_recording(
-    path: Path, container: Container, num_frames: int, audio_seconds: float, rate: int = 48_000, layout: str = "mono"
+    path: Path,
+    container: Container,
+    num_frames: int,
+    audio_seconds: float,
+    rate: int = 48_000,
+    layout: str = "mono",
+    key_distance: int | None = None,
 ) -> Path:
-    """Numbered frames of film 0 at 25 a second, and clicks."""
+    """Numbered frames of film 0 at 25 a second, with key frames `key_distance` apart if that is given, and clicks."""
     with av.open(str(path), "w", format=container.format, options=dict(container.options)) as output:
         video = output.add_stream(container.video, rate=FPS) if container.video and num_frames else None
         audio = output.add_stream(container.audio, rate=rate)
@@ -42,6 +48,8 @@ def write_recording(
             video.width = video.height = SIDE
             video.pix_fmt = "yuvj420p" if container.video == "mjpeg" else "yuv420p"
             video.bit_rate = 1_500_000
+            if key_distance is not None:
+                video.gop_size = key_distance
             for number in range(num_frames):
                 frame = av.VideoFrame.from_ndarray(coded_frame(0, number), format="rgb24")
                 frame.pts, frame.time_base = number, Fraction(1, FPS)

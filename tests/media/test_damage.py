@@ -22,6 +22,7 @@ BY_SUFFIX = {container.suffix: container for container in CONTAINERS}
 VP8 = Container("webm", "webm", "libvpx", "libopus")
 MJPEG_AVI = Container("avi", "avi", "mjpeg", "pcm_s16le")
 H264_AVI = Container("avi", "avi", "libx264", "libmp3lame")
+H264_FLV = Container("flv", "flv", "libx264", "aac")
 REFUSING_VIDEO = [BY_SUFFIX[s] for s in ("mp4", "mov", "mkv", "webm", "avi", "flv")] + [MJPEG_AVI, H264_AVI]
 REFUSING_AUDIO = [BY_SUFFIX[s] for s in ("mp4", "mkv", "avi", "flv", "ts", "m4a")]
 NUM_FRAMES = 50
@@ -75,6 +76,28 @@ def test_a_bad_first_frame_costs_itself(tmp_path, container):
     audio = read_audio(path)
     assert len(audio) == (NUM_FRAMES - 1) * 640
     assert click_times(audio)[0] == pytest.approx(0.25 - 0.04, abs=0.002)  # zero is the first frame that there is
+
+
+@pytest.mark.parametrize("container", [BY_SUFFIX[s] for s in ("mp4", "mkv", "ts")] + [H264_FLV], ids=name)
+@pytest.mark.parametrize(("key_distance", "is_refused"), [(4, False), (25, True)])
+def test_what_is_lost_with_the_first_key_frame_is_bounded_in_every_container(
+    tmp_path, container, key_distance, is_refused
+):
+    """Nothing is shown before the second key frame: half of this clip, where no length is declared as where one is."""
+    whole = write_recording(
+        tmp_path / f"whole.{container.suffix}", container, NUM_FRAMES, 2.0, key_distance=key_distance
+    )
+
+    def change(stream: str, number: int, packet: av.Packet) -> av.Packet | None:
+        is_first = stream == "video" and number == 0
+        return (None if container.suffix == "ts" else harmed(packet)) if is_first else packet
+
+    path = remux(whole, tmp_path / f"harmed.{container.suffix}", container, change)
+    if is_refused:
+        with pytest.raises(MediaError, match=r"truncated|damaged"):
+            shown(path)
+    else:
+        assert shown(path) == list(range(key_distance, NUM_FRAMES))
 
 
 @pytest.mark.parametrize("container", REFUSING_AUDIO, ids=name)
