@@ -12,6 +12,7 @@ import collections
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -142,14 +143,19 @@ def read_pictures(
         next_index = 0
         shown: Picture | None = None
         shown_at = 0.0
+        coded_ratio = video.codec_context.sample_aspect_ratio
+        changed_ratio: Fraction | None = None
         for frame, at in clock.timed(_video_frames(demuxer, video, clock, damage)):
             check_length(path, at, max_seconds)
             _check_colours(path, frame)
             while shown is not None and next_index * frame_seconds < (shown_at + at) / 2:
                 yield next_index * frame_seconds, shown
                 next_index += 1
-            if shown is None or frame.rotation != shown.frame.rotation:
-                display = Display.of(video, frame)
+            before, coded_ratio = coded_ratio, video.codec_context.sample_aspect_ratio
+            if shown is not None and coded_ratio != before:
+                changed_ratio = coded_ratio
+            if shown is None or coded_ratio != before or frame.rotation != shown.frame.rotation:
+                display = Display.of(video, frame, changed_ratio)
             shown, shown_at = Picture(frame, converter, display), at
         damage.check(path)
         if shown is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, cast
 
 import av
@@ -47,12 +48,17 @@ class Display:
     matrix: tuple[int, int, int, int] = _UPRIGHT
 
     @classmethod
-    def of(cls, video: av.VideoStream, frame: av.VideoFrame) -> Display:
+    def of(cls, video: av.VideoStream, frame: av.VideoFrame, changed_ratio: Fraction | None = None) -> Display:
         """What a stream and its frame declare.
 
         Not to be called for every frame: one whose side data was read stays in memory until the garbage collector runs.
+
+        Args:
+            video: The stream.
+            frame: A frame of it.
+            changed_ratio: Of its coded pixels where that has changed midway; what the stream declares is of its start.
         """
-        ratio = float(video.sample_aspect_ratio or 1)
+        ratio = float(changed_ratio or video.sample_aspect_ratio or 1)
         is_likely = 1 / _MAX_PIXEL_RATIO <= ratio <= _MAX_PIXEL_RATIO
         found = cast(SideData | None, frame.side_data.get("DISPLAYMATRIX"))
         if found is None:

@@ -1,6 +1,7 @@
 """A video whose pictures change their size midway, as calls do when the network is slow."""
 
 import io
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hicmae_core.config import FacesParams
-from hicmae_core.media.decoding import read_frames
+from hicmae_core.media.decoding import read_frames, read_pictures
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import extract_face, extract_faces
 from tests.media.films import FPS, picture
@@ -20,14 +21,16 @@ FACES = FacesParams(detect_size=256, size=96)
 PART = 15
 
 
-def write_parts(path: Path, parts: list[list[np.ndarray]]) -> Path:
-    """A transport stream in which each part has its own picture size."""
+def write_parts(path: Path, parts: list[list[np.ndarray]], ratios: Sequence[Fraction] = ()) -> Path:
+    """A transport stream in which each part has its own picture size, and its own pixel ratio if there are any."""
     content = io.BytesIO()
     for number, images in enumerate(parts):
         with av.open(content, "w", format="mpegts", options={"mpegts_copyts": "1"}) as output:
             video = output.add_stream("mpeg2video", rate=FPS)
             video.height, video.width = images[0].shape[:2]
             video.pix_fmt, video.bit_rate = "yuv420p", 4_000_000
+            if ratios:
+                video.codec_context.sample_aspect_ratio = ratios[number]
             for index, image in enumerate(images):
                 frame = av.VideoFrame.from_ndarray(image, format="rgb24")
                 frame.pts, frame.time_base = number * PART + index, Fraction(1, FPS)
@@ -73,3 +76,12 @@ def test_another_shape_is_not_stretched(tmp_path):
     assert second[2] - second[0] == pytest.approx(scale * (first[2] - first[0]), rel=0.15)
     centre = (second[:2] + second[2:]) / 2
     np.testing.assert_allclose(centre, [scale * (157 + 80), 40 + scale * 115], atol=10)
+
+
+def test_the_shape_of_the_pixels_may_change_midway(tmp_path):
+    """As on television: wide pixels in one programme, square ones in the next, and wide ones again."""
+    ratios = [Fraction(4, 3), Fraction(1), Fraction(4, 3)]
+    path = write_parts(tmp_path / "evening.ts", [scene(1.0)] * 3, ratios)
+    widths = [image.width for _, image in read_pictures(path)]
+    assert [widths[part * PART + PART // 2] for part in range(3)] == [427, 320, 427]
+    assert all(height == 240 for height in {image.height for _, image in read_pictures(path)})
