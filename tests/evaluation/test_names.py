@@ -149,4 +149,5 @@ def test_a_name_is_drawn_in_a_font_that_has_it(chinese_font, tmp_path):
 
 
 def test_a_dollar_is_no_formula(tmp_path):
-    plot_confusion(np.eye(2, dtype=np.int64)[None], ["$\\frac$", "${"], [], tmp_path / "dollar.png")
+    plot_confusion(np.eye(2, dtype=np.int64)[None], ["$\\frac$", "${"], [], tmp_path / "dollar.png")  # no parse error
+    assert (tmp_path / "dollar.png").stat().st_size > 0
