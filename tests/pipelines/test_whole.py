@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -15,6 +14,7 @@ from prefect.states import Cancelling
 
 from hicmae_core.files import sha256_of
 from tests.conftest import Project
+from tests.loading import ask
 from tests.pipelines.served import MlflowServer, Server, Site, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
@@ -92,11 +92,6 @@ def check_promotion(site: Site, mlflow_address: str) -> None:
     assert version.tags["weights_sha256"] == sha256_of(site.root / "models/finetune/demo/1/model.safetensors")
 
     videos = [str(path) for path in sorted((site.root / "data/raw/demo").rglob("*_01.mp4"))[:2]]
-    previous = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(mlflow_address)
-    try:
-        answered = mlflow.pyfunc.load_model("models:/hicmae-demo@champion").predict(pd.DataFrame({"video": videos}))
-    finally:
-        mlflow.set_tracking_uri(previous)
+    answered = ask("models:/hicmae-demo@champion", pd.DataFrame({"video": videos}), site.root.parent, mlflow_address)
     assert answered["status"].tolist() == ["ok", "ok"], answered["reason"].tolist()
     assert set(answered["label"]) <= {"anger", "happiness", "neutral", "sadness"}
