@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.plain_step import audio_patches, video_patches
-from hicmae_core.model.architecture import AUDIO_PATCH, VIDEO_PATCH, ClassifierArchitecture, PretrainingArchitecture
+from hicmae_core.config import AUDIO_PATCH, VIDEO_PATCH
+from hicmae_core.model.architecture import ClassifierArchitecture, PretrainingArchitecture
 
 
 class Attention(nn.Module):

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from hicmae_core.config import DatasetParams, FinetuneParams, PretrainParams
-from hicmae_core.model.architecture import AUDIO_PATCH, NUM_COLOURS, VIDEO_PATCH, Architecture
+from hicmae_core.config import AUDIO_PATCH, VIDEO_PATCH, DatasetParams, FinetuneParams, PretrainParams
+from hicmae_core.model.architecture import NUM_COLOURS, Architecture
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import SIZES, classifier, pretraining_model

@@ -7,6 +7,7 @@ and the authors' release); ``params.yaml`` overrides them for the demo.
 
 from __future__ import annotations
 
+import math
 import posixpath
 import re
 import unicodedata
@@ -19,6 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 SAMPLE_RATE_HZ = 16_000
 NUM_MEL_BINS = 128
+VIDEO_PATCH = (2, 16, 16)
+"""Tubelet, as published: frames, rows, columns."""
+AUDIO_PATCH = (16, 16)
+"""Spectrogram patch, as published: log-mel frames, mel bins."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
@@ -272,22 +277,63 @@ class FacesParams(_Section):
         return self
 
 
+def patch_problems(
+    image_size: int,
+    num_frames: int,
+    num_audio_frames: int,
+    num_mel_bins: int,
+    video_patch: tuple[int, int, int],
+    audio_patch: tuple[int, int],
+) -> list[str]:
+    """Why inputs of these sizes cannot be cut into whole patches."""
+    if video_patch[0] != VIDEO_PATCH[0] or min(*video_patch, *audio_patch) < 1:
+        return [
+            f"video_patch {list(video_patch)} and audio_patch {list(audio_patch)} must be positive sizes, and a video "
+            f"patch has {VIDEO_PATCH[0]} frames"
+        ]
+    cuts = [
+        ("num_frames", num_frames, video_patch[0]),
+        ("image_size", image_size, math.lcm(*video_patch[1:])),
+        ("num_audio_frames", num_audio_frames, audio_patch[0]),
+        ("num_mel_bins", num_mel_bins, audio_patch[1]),
+    ]
+    return [
+        f"{name} is {value}, not a positive multiple of {step}, a patch's"
+        for name, value, step in cuts
+        if value < step or value % step
+    ]
+
+
 class ModelParams(_Section):
     """Model size and input geometry, the same for pre-training and fine-tuning."""
 
     size: Literal["demo", "tiny", "small", "base"] = "base"
     """Widths and depths (hicmae_core/model/sizes.py)."""
-    image_size: int = Field(default=160, ge=32, le=512, multiple_of=16)
+    image_size: int = Field(default=160, ge=32, le=512)
     """Side of the face the model sees, pixels."""
-    num_frames: int = Field(default=16, ge=2, le=64, multiple_of=2)
+    num_frames: int = Field(default=16, ge=2, le=64)
     """Frames of a clip."""
     frame_stride: int = Field(default=4, ge=1, le=16)
     """Distance between a clip's frames, in video frames."""
     stride_unit: StrideUnit = "seconds"
     """Which frames the stride counts: ``seconds``, those of the dataset's usual rate, so that windows last equally long
     in clips of any rate; ``frames``, each clip's own, as published."""
-    num_audio_frames: int = Field(default=256, ge=16, le=2048, multiple_of=16)
+    num_audio_frames: int = Field(default=256, ge=16, le=2048)
     """Log-mel frames of a clip, 10 ms each."""
+    video_patch: tuple[int, int, int] = VIDEO_PATCH
+    """Frames, rows and columns of a video patch, which divide the clip's; the published size for other faces than small
+    ones."""
+    audio_patch: tuple[int, int] = AUDIO_PATCH
+    """Log-mel frames and mel bins of a spectrogram patch, which divide the clip's."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelParams:
+        problems = patch_problems(
+            self.image_size, self.num_frames, self.num_audio_frames, NUM_MEL_BINS, self.video_patch, self.audio_patch
+        )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
 
 class _Optimisation(_Section):

@@ -28,7 +28,7 @@ def test_the_shipped_parameters_are_the_demo():
 def test_all_problems_are_reported_together_each_under_its_key(values):
     values["pretrain"]["epoch"] = 3
     values["finetune"]["base_lr"] = "fast"
-    values["model"]["image_size"] = 81
+    values["model"]["image_size"] = 16
     values["datset"] = {}
     with pytest.raises(ValueError, match=r"params\.yaml: 4 problem\(s\)") as caught:
         parse_params(values, "params.yaml")
@@ -54,6 +54,8 @@ def test_all_problems_are_reported_together_each_under_its_key(values):
         (lambda v: v["finetune"].update(min_lr=0.9), "min_lr 0.9 must not exceed base_lr"),
         (lambda v: v["dataset"]["demo"].update(classes=["anger"]), "at least two names"),
         (lambda v: v["dataset"]["demo"].update(classes=["a", "a"]), "must not repeat"),
+        (lambda v: v["model"].update(image_size=70), "image_size is 70, not a positive multiple of 16, a patch's"),
+        (lambda v: v["model"].update(audio_patch=[16, 0]), "must be positive sizes"),
         (lambda v: v["faces"].update(detector="sfd"), "detector sfd needs `weights`"),
         (lambda v: v["compute"].update(cluster="tcp://head:8786"), "`cluster` is for `engine: dask`"),
         (lambda v: v["dataset"]["demo"].update(targets=["valence"]), "`targets` to regression"),

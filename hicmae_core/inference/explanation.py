@@ -25,7 +25,6 @@ from hicmae_core.media.decoding import MediaError, read_audio
 from hicmae_core.media.faces import FaceTrack, extract_face, flag_damage
 from hicmae_core.media.fbank import log_mel
 from hicmae_core.media.packets import Damage
-from hicmae_core.model.architecture import VIDEO_PATCH
 
 _WINDOWS_PER_PASS = 2
 
@@ -159,6 +158,7 @@ class _Inputs:
 
 def _moments(reader: VideoReader, inputs: _Inputs, windows: list[ClipWindow]) -> list[Moment]:
     moments: list[Moment] = []
+    tubelet = reader.model.architecture.video_patch[0]
     for traced in inputs.traces(windows):
         relevance = rollout(reader.model, traced)
         for index, output in enumerate(traced.outputs):
@@ -168,7 +168,7 @@ def _moments(reader: VideoReader, inputs: _Inputs, windows: list[ClipWindow]) ->
                     start_seconds=window.audio_start / SAMPLE_RATE_HZ,
                     end_seconds=window.audio_end / SAMPLE_RATE_HZ,
                     values=reader.named(output[None]),
-                    crops=[inputs.jpegs[int(k)].as_py() for k in window.frames[:: VIDEO_PATCH[0]] if len(inputs.jpegs)],
+                    crops=[inputs.jpegs[int(k)].as_py() for k in window.frames[::tubelet] if len(inputs.jpegs)],
                     relevance={name: values[index].float().cpu().numpy() for name, values in relevance.items()},
                 )
             )

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from hicmae_core.config import AUDIO_PATCH, NUM_MEL_BINS, VIDEO_PATCH, patch_problems
+
 Modality = Literal["both", "video", "audio"]
 OutputActivation = Literal["none", "sigmoid", "relu", "tanh"]
 Fusion = Literal["hierarchical", "last"]
 
-VIDEO_PATCH = (2, 16, 16)
-"""Tubelet: frames, rows, columns."""
-AUDIO_PATCH = (16, 16)
-"""Spectrogram patch: log-mel frames, mel bins."""
 NUM_COLOURS = 3
 
 
@@ -25,6 +23,8 @@ class Architecture:
         num_frames: Frames of a clip.
         num_audio_frames: Log-mel frames of a clip.
         num_mel_bins: Mel bins of a log-mel frame.
+        video_patch: Frames (2, which frame differences pair), rows and columns of a tubelet.
+        audio_patch: Log-mel frames and mel bins of a spectrogram patch.
         video_dim: Width of the video encoder; likewise `audio_dim`.
         video_depth: Blocks of the video encoder; likewise `audio_depth`.
         video_num_heads: Attention heads of the video encoder; likewise `audio_num_heads`.
@@ -38,7 +38,9 @@ class Architecture:
     image_size: int = 160
     num_frames: int = 16
     num_audio_frames: int = 256
-    num_mel_bins: int = 128
+    num_mel_bins: int = NUM_MEL_BINS
+    video_patch: tuple[int, int, int] = VIDEO_PATCH
+    audio_patch: tuple[int, int] = AUDIO_PATCH
     video_dim: int
     video_depth: int
     video_num_heads: int
@@ -54,11 +56,14 @@ class Architecture:
             raise ValueError("this model cannot be built: " + "; ".join(problems))
 
     def _problems(self) -> list[str]:
-        problems = []
-        for name, unit in (("image_size", 16), ("num_frames", 2), ("num_audio_frames", 16), ("num_mel_bins", 16)):
-            value = getattr(self, name)
-            if value < unit or value % unit:
-                problems.append(f"{name} is {value}, not a positive multiple of {unit}")
+        problems = patch_problems(
+            self.image_size,
+            self.num_frames,
+            self.num_audio_frames,
+            self.num_mel_bins,
+            self.video_patch,
+            self.audio_patch,
+        )
         for name in ("video_depth", "audio_depth", "fusion_depth"):
             if getattr(self, name) < 1:
                 problems.append(f"{name} is {getattr(self, name)}, below 1")

@@ -100,6 +100,7 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
 
 
 def _built(kind: str, values: dict[str, Any]) -> PretrainingModel | Classifier:
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     if kind == "pretraining":
-        return PretrainingModel(PretrainingArchitecture(**(values | {"levels": tuple(values["levels"])})))
+        return PretrainingModel(PretrainingArchitecture(**values))
     return Classifier(ClassifierArchitecture(**values))

@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from hicmae_core.model.architecture import AUDIO_PATCH, VIDEO_PATCH, ClassifierArchitecture, Fusion
+from hicmae_core.model.architecture import ClassifierArchitecture, Fusion
 from hicmae_core.model.encoder import Encoder
 from hicmae_core.model.fusion import FusionEncoder
 from hicmae_core.model.layers import initialise, layer_norm
@@ -32,13 +32,13 @@ class Classifier(nn.Module):
         feature_dim = 0
         if a.modality != "audio":
             self.encoder = Encoder(
-                a.video_shape, VIDEO_PATCH, a.video_dim, a.video_depth, a.video_num_heads, a.drop_path
+                a.video_shape, a.video_patch, a.video_dim, a.video_depth, a.video_num_heads, a.drop_path
             )
             self.video_layer_weights = _layer_weights(a.fusion, a.video_depth)
             feature_dim += a.video_dim
         if a.modality != "video":
             self.encoder_audio = Encoder(
-                a.audio_shape, AUDIO_PATCH, a.audio_dim, a.audio_depth, a.audio_num_heads, a.drop_path
+                a.audio_shape, a.audio_patch, a.audio_dim, a.audio_depth, a.audio_num_heads, a.drop_path
             )
             self.audio_layer_weights = _layer_weights(a.fusion, a.audio_depth)
             feature_dim += a.audio_dim

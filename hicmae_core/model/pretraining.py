@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hicmae_core.model.architecture import AUDIO_PATCH, NUM_COLOURS, VIDEO_PATCH, PretrainingArchitecture
+from hicmae_core.model.architecture import NUM_COLOURS, PretrainingArchitecture
 from hicmae_core.model.decoder import Decoder
 from hicmae_core.model.encoder import Encoder
 from hicmae_core.model.fusion import FusionEncoder
@@ -22,8 +22,8 @@ class PretrainingOutput(NamedTuple):
     """What the pre-training losses need.
 
     Attributes:
-        video: Predictions of the masked video patches, ``[B, masked, 1536]``.
-        audio: Predictions of the masked audio patches, ``[B, masked, 256]``.
+        video: Predictions of the masked video patches, ``[B, masked, 3 * pixels]``, 1536 wide as published.
+        audio: Predictions of the masked audio patches, ``[B, masked, values]``, 256 wide as published.
         contrastive_logits: Per level, shallow to deep, ``[B, B]``: video rows, audio columns, divided by tau.
             B counts the clips of all processes when negatives are gathered.
     """
@@ -39,8 +39,8 @@ class PretrainingModel(nn.Module):
     def __init__(self, architecture: PretrainingArchitecture) -> None:
         super().__init__()
         a = self.architecture = architecture
-        self.encoder = Encoder(a.video_shape, VIDEO_PATCH, a.video_dim, a.video_depth, a.video_num_heads)
-        self.encoder_audio = Encoder(a.audio_shape, AUDIO_PATCH, a.audio_dim, a.audio_depth, a.audio_num_heads)
+        self.encoder = Encoder(a.video_shape, a.video_patch, a.video_dim, a.video_depth, a.video_num_heads)
+        self.encoder_audio = Encoder(a.audio_shape, a.audio_patch, a.audio_dim, a.audio_depth, a.audio_num_heads)
         self.encoder_fusion = FusionEncoder(a.video_dim, a.audio_dim, a.fusion_depth, a.fusion_num_heads)
         self.encoder_to_decoder = nn.Linear(a.video_dim, a.video_decoder_dim, bias=False)
         self.encoder_to_decoder_audio = nn.Linear(a.audio_dim, a.audio_decoder_dim, bias=False)
@@ -51,7 +51,7 @@ class PretrainingModel(nn.Module):
             a.video_decoder_dim,
             a.video_decoder_depth,
             a.video_decoder_num_heads,
-            NUM_COLOURS * math.prod(VIDEO_PATCH),
+            NUM_COLOURS * math.prod(a.video_patch),
             a.skips,
         )
         self.decoder_audio = Decoder(
@@ -59,7 +59,7 @@ class PretrainingModel(nn.Module):
             a.audio_decoder_dim,
             a.audio_decoder_depth,
             a.audio_decoder_num_heads,
-            math.prod(AUDIO_PATCH),
+            math.prod(a.audio_patch),
             a.skips,
         )
         self.apply(initialise)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from hicmae_core.config import AUDIO_PATCH, VIDEO_PATCH
 from hicmae_core.model.architecture import ClassifierArchitecture, PretrainingArchitecture
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
@@ -98,7 +99,17 @@ def classifier_from_reference(state_dict: Mapping[str, Tensor], config: Mapping[
 
 
 def to_reference_state_dict(model: PretrainingModel | Classifier) -> dict[str, Tensor]:
-    """A copy of a model's weights under the authors' key names, which are the model's own."""
+    """A copy of a model's weights under the authors' key names, which are the model's own.
+
+    Raises:
+        ValueError: If the model's patches are not those of the authors' program.
+    """
+    a = model.architecture
+    if (a.video_patch, a.audio_patch) != (VIDEO_PATCH, AUDIO_PATCH):
+        raise ValueError(
+            f"the model has patches of {a.video_patch} and {a.audio_patch}; the authors' program reads those of "
+            f"{VIDEO_PATCH} and {AUDIO_PATCH} alone; share the model in another format"
+        )
     return {key: value.detach().clone() for key, value in model.state_dict().items()}
 
 

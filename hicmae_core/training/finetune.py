@@ -147,6 +147,8 @@ def _model(params: Params, dataset: DatasetParams, pretrained: Path | None) -> C
         image_size=params.model.image_size,
         num_frames=params.model.num_frames,
         num_audio_frames=params.model.num_audio_frames,
+        video_patch=params.model.video_patch,
+        audio_patch=params.model.audio_patch,
         modality=params.finetune.modality,
         drop_path=params.finetune.drop_path,
         output_activation=params.finetune.output_activation,

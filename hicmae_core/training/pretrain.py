@@ -110,6 +110,8 @@ def untrained_model(params: Params) -> PretrainingModel:
         image_size=params.model.image_size,
         num_frames=params.model.num_frames,
         num_audio_frames=params.model.num_audio_frames,
+        video_patch=params.model.video_patch,
+        audio_patch=params.model.audio_patch,
         temperature=params.pretrain.temperature,
         gather_negatives=params.pretrain.gather_negatives,
         skips=params.pretrain.skips,

@@ -52,4 +52,5 @@ class PretrainingObjective(nn.Module):
             audio_split,
             self.settings.contrastive_weight,
             self.settings.frame_difference,
+            (self.model.architecture.video_patch, self.model.architecture.audio_patch),
         )

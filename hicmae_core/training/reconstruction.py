@@ -11,7 +11,6 @@ from hicmae_core.config import Params
 from hicmae_core.data.augmentation import IMAGENET_MEAN, IMAGENET_STD, resize_only
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE
-from hicmae_core.model.architecture import AUDIO_PATCH, VIDEO_PATCH
 from hicmae_core.model.patches import patchify
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.training.pretrain import draw_masks
@@ -62,23 +61,24 @@ def reconstruct(
         frame_difference: Whether the model was trained to predict differences of frames.
     """
     out = model(video, video_mask, audio, audio_mask)
+    video_patch, audio_patch = model.architecture.video_patch, model.architecture.audio_patch
     mean, std = (video.new_tensor(values)[:, None, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     pixels = video * std + mean
     frames, log_mel = pixels.movedim(1, -1), audio[:, 0] * FBANK_SCALE + FBANK_MEAN
 
-    patches = patchify(pixels, VIDEO_PATCH).flatten(3)  # [B, N, 3, 2*16*16]
-    predicted = out.video.float().unflatten(-1, (-1, pixels.shape[1])).transpose(-1, -2)  # [B, masked, 3, 2*16*16]
+    patches = patchify(pixels, video_patch).flatten(3)  # [B, N, 3, pixels]
+    predicted = out.video.float().unflatten(-1, (-1, pixels.shape[1])).transpose(-1, -2)  # [B, masked, 3, pixels]
     if frame_difference:
-        first, difference = predicted.unflatten(-1, (VIDEO_PATCH[0], -1)).unbind(-2)
+        first, difference = predicted.unflatten(-1, (video_patch[0], -1)).unbind(-2)
         predicted = torch.cat((first, first + difference), dim=-1)
     grid = model.video_grid
-    frames_masked = _unpatchify(_fill(patches, video_mask, torch.full_like(predicted, GREY)), grid, VIDEO_PATCH)
-    frames_predicted = _unpatchify(_fill(patches, video_mask, predicted, standardised=True), grid, VIDEO_PATCH)
+    frames_masked = _unpatchify(_fill(patches, video_mask, torch.full_like(predicted, GREY)), grid, video_patch)
+    frames_predicted = _unpatchify(_fill(patches, video_mask, predicted, standardised=True), grid, video_patch)
 
-    patches, grid = patchify(log_mel[:, None], AUDIO_PATCH).flatten(3), model.audio_grid
+    patches, grid = patchify(log_mel[:, None], audio_patch).flatten(3), model.audio_grid
     predicted = out.audio.float()[:, :, None]
-    log_mel_masked = _unpatchify(_fill(patches, audio_mask, torch.full_like(predicted, torch.nan)), grid, AUDIO_PATCH)
-    log_mel_predicted = _unpatchify(_fill(patches, audio_mask, predicted, standardised=True), grid, AUDIO_PATCH)
+    log_mel_masked = _unpatchify(_fill(patches, audio_mask, torch.full_like(predicted, torch.nan)), grid, audio_patch)
+    log_mel_predicted = _unpatchify(_fill(patches, audio_mask, predicted, standardised=True), grid, audio_patch)
     return Reconstruction(
         frames,
         frames_masked.movedim(1, -1),

@@ -14,7 +14,6 @@ from PIL import Image
 from hicmae_core.inference.explanation import Explanation, Moment
 from hicmae_core.inference.video import VideoReader
 from hicmae_core.media.fbank import log_mel
-from hicmae_core.model.architecture import AUDIO_PATCH
 
 _MAX_COLUMNS = 1200
 """Of the waveform and the spectrogram; more are not seen on a screen."""
@@ -66,7 +65,7 @@ def explanation_record(reader: VideoReader, explanation: Explanation, size: tupl
             "waveform": _peaks(explanation.sound),
             "log_mel_png": _base64(_spectrogram(log_mel(explanation.sound))),
             "grid": list(explanation.moments[0].relevance["audio"].shape),
-            "window_seconds": explanation.moments[0].relevance["audio"].shape[0] * AUDIO_PATCH[0] * _HOP_SECONDS,
+            "window_seconds": reader.model.architecture.num_audio_frames * _HOP_SECONDS,
         }
     return record
 

@@ -34,7 +34,13 @@ def test_models_come_back_as_they_were(tmp_path, build):
 
 
 @pytest.mark.parametrize(
-    ("build", "field"), [(pretraining_model, "skips"), (partial(classifier, num_outputs=3), "fusion")]
+    ("build", "field"),
+    [
+        (pretraining_model, "skips"),
+        (pretraining_model, "video_patch"),
+        (partial(classifier, num_outputs=3), "fusion"),
+        (partial(classifier, num_outputs=3), "audio_patch"),
+    ],
 )
 def test_models_saved_before_a_variation_existed_load_as_the_published_one(tmp_path, build, field):
     path = tmp_path / "model.safetensors"

@@ -114,6 +114,12 @@ def test_state_dicts_come_back_bit_for_bit(pretrain, finetune):
         assert all(torch.equal(back[key], value) for key, value in source.weights.items())
 
 
+def test_other_patches_than_the_published_ones_are_not_written():
+    model = classifier("demo", 3, image_size=64, video_patch=(2, 8, 8))
+    with pytest.raises(ValueError, match="share the model in another format"):
+        to_reference_state_dict(model)
+
+
 def test_video_and_audio_may_differ(pretrain):
     """Another configuration: depths, heads and decoders of its own for audio, one decoder without a level."""
     config = pretrain.config | {

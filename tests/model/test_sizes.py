@@ -47,6 +47,9 @@ def test_grids():
     small = on_meta(pretraining_model, "demo", image_size=80, num_frames=8, num_audio_frames=128)
     assert small.video_grid == (4, 5, 5)
     assert small.audio_grid == (8, 8)
+    fine = on_meta(pretraining_model, "demo", image_size=64, video_patch=(2, 8, 16), audio_patch=(8, 128))
+    assert fine.video_grid == (8, 8, 4)
+    assert fine.audio_grid == (32, 1)
 
 
 def test_overrides():
@@ -66,6 +69,10 @@ def test_what_cannot_be_built_is_refused_in_one_error():
         classifier("demo", 0, image_size=90, num_frames=3, drop_path=1.0, modality="smell", video_num_heads=3)
     for expected in ("image_size is 90", "num_frames is 3", "drop_path is 1.0", "'smell'", "video_num_heads 3"):
         assert expected in str(caught.value)
+    with pytest.raises(ValueError, match=r"image_size is 64, not a positive multiple of 24, a patch's"):
+        classifier("demo", 4, image_size=64, video_patch=(2, 8, 12))
+    with pytest.raises(ValueError, match="a video patch has 2 frames"):
+        classifier("demo", 4, video_patch=(4, 16, 16))
     with pytest.raises(ValueError, match="levels") as caught:
         pretraining_model("demo", levels=(2, 1, 7), temperature=0.0, audio_dim=64, audio_depth=0)
     for expected in ("audio_depth is 0", "temperature is 0.0", "video_dim 128 and audio_dim 64 differ"):
