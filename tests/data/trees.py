@@ -66,6 +66,15 @@ def crema_d(tree: Tree, names: Iterable[str] = CREMA_D_NAMES) -> Tree:
     return tree.media(f"VideoFlash/{name}.flv" for name in names).media(f"AudioWAV/{name}.wav" for name in names)
 
 
+def javanese_names() -> list[str]:
+    """The 240 clips as actor-sentence-emotion_take."""
+    return [f"{a:02}-{s:02}-{e:02}_01" for a in range(1, 11) for s in range(1, 5) for e in range(1, 7)]
+
+
+def javanese(tree: Tree, folder: str = "dataset-resize/") -> Tree:
+    return tree.media(f"{folder}{name}.mp4" for name in javanese_names())
+
+
 def ravdess_takes(channel: str = "01") -> list[str]:
     """The 1,440 spoken takes, or as many sung ones, as emotion-intensity-statement-repetition-actor."""
     return [

@@ -52,6 +52,23 @@ ABOUT: dict[str, About] = {
         confirmed="folders and the columns of summaryTable.csv (the corpus's README); counts (its file names)",
         unconfirmed="why the four clips are broken; there are no published counts of the perceived labels",
     ),
+    "javanese": About(
+        title="Javanese acted speech of 10 actors, face and voice, the smallest of these corpora: 25 MB",
+        download="`git clone https://github.com/2black0/video-emotion-recognition-javanese`, of which the folder "
+        "dataset-resize is read (240 clips of 1.7 to 8 s, 360x270, 29.97 fps)",
+        source="https://github.com/2black0/video-emotion-recognition-javanese (commit 70503133)",
+        licence="none is given: the repository has no licence file. Its companion of sounds alone, "
+        "2black0/sound-emotion-recognition-javanese, has the MIT licence",
+        layout=(
+            "`dataset-resize/01-04-06_01.mp4` (actor, sentence, emotion, take), or that folder's files themselves",
+            "The folder `output/` is passed over",
+        ),
+        folds="10, one actor each; 240 clips, 24 each: 4 sentences in 6 emotions, the same for all actors",
+        metrics="UAR (there are no published speaker-independent numbers)",
+        confirmed="names, counts, that each clip has picture and sound (its files); the codes of emotions (the "
+        "companion's How-To-Read-The-Dataset.txt)",
+        unconfirmed="the licence",
+    ),
     "ravdess": About(
         title="RAVDESS, Ryerson Audio-Visual Database of Emotional Speech and Song (Livingstone & Russo, PLoS ONE "
         "2018)",

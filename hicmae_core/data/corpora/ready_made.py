@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.data.corpora import avcaffe, crema_d, dfew, iemocap, mafw, mer2023, msp_improv, ravdess, werewolf_xl
+from hicmae_core.data.corpora import (
+    avcaffe,
+    crema_d,
+    dfew,
+    iemocap,
+    javanese,
+    mafw,
+    mer2023,
+    msp_improv,
+    ravdess,
+    werewolf_xl,
+)
 from hicmae_core.data.corpora.counts import Count, Expected, in_all, per_class, per_fold, per_fold_and_class
 
 
@@ -53,6 +64,10 @@ READY_MADE: dict[str, ReadyMade] = {
     ),
     "crema_d_perceived": ReadyMade(
         DatasetParams(corpus="crema_d", classes=_CREMA_D_CLASSES, num_folds=5, labels="perceived")
+    ),
+    "javanese": ReadyMade(
+        DatasetParams(corpus="javanese", classes=javanese.EMOTIONS, num_folds=10),
+        per_fold_and_class(dict.fromkeys(javanese.EMOTIONS, (4,) * 10)),
     ),
     "ravdess": ReadyMade(
         DatasetParams(corpus="ravdess", classes=ravdess.EMOTIONS, num_folds=6),

@@ -13,6 +13,7 @@ from hicmae_core.data.corpora.csv_table import CSV
 from hicmae_core.data.corpora.demo import DEMO, DEMO_UNLABELLED
 from hicmae_core.data.corpora.dfew import DFEW
 from hicmae_core.data.corpora.iemocap import IEMOCAP
+from hicmae_core.data.corpora.javanese import JAVANESE
 from hicmae_core.data.corpora.mafw import MAFW
 from hicmae_core.data.corpora.mer2023 import MER2023
 from hicmae_core.data.corpora.msp_improv import MSP_IMPROV
@@ -25,6 +26,7 @@ CORPORA: dict[str, Corpus] = {
     corpus.name: corpus
     for corpus in (
         CREMA_D,
+        JAVANESE,
         RAVDESS,
         MSP_IMPROV,
         IEMOCAP,
