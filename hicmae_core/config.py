@@ -448,6 +448,9 @@ class FinetuneParams(_Optimisation):
     """Pre-trained weights: a model.safetensors of this project, or a published checkpoint."""
     modality: Modality = "both"
     """Train and evaluate on both modalities or on one alone."""
+    modality_dropout: float = Field(default=0, ge=0, lt=1)
+    """Probability, per clip and step, that the face or the voice is hidden, each as often, by what `evaluate.modality`
+    and predictions of silent or faceless videos put in its place; so one model answers with either."""
     layer_decay: float = Field(default=0.75, gt=0, le=1)
     """Factor of the learning rate from each layer to the one below."""
     drop_path: float = Field(default=0.1, ge=0, lt=1)
@@ -470,6 +473,15 @@ class FinetuneParams(_Optimisation):
     """Share of training speakers (or clips, where speakers are unknown) held out when selection is ``validation``."""
     augmentation: AugmentationParams = AugmentationParams()
     """Augmentation of the training clips."""
+
+    @model_validator(mode="after")
+    def _check_dropout(self) -> FinetuneParams:
+        if self.modality_dropout and self.modality != "both":
+            raise ValueError(
+                f"modality_dropout {self.modality_dropout} hides one of two modalities, but modality is "
+                f"{self.modality}; set it to both, or modality_dropout to 0"
+            )
+        return self
 
 
 class EvaluateParams(_Section):

@@ -56,6 +56,7 @@ def test_all_problems_are_reported_together_each_under_its_key(values):
         (lambda v: v["dataset"]["demo"].update(classes=["a", "a"]), "must not repeat"),
         (lambda v: v["model"].update(image_size=70), "image_size is 70, not a positive multiple of 16, a patch's"),
         (lambda v: v["model"].update(audio_patch=[16, 0]), "must be positive sizes"),
+        (lambda v: v["finetune"].update(modality="video", modality_dropout=0.3), "set it to both, or modality_dropout"),
         (lambda v: v["faces"].update(detector="sfd"), "detector sfd needs `weights`"),
         (lambda v: v["compute"].update(cluster="tcp://head:8786"), "`cluster` is for `engine: dask`"),
         (lambda v: v["dataset"]["demo"].update(targets=["valence"]), "`targets` to regression"),

@@ -98,6 +98,31 @@ def audio_gain(audio: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(is_padding | is_silent, audio, louder)
 
 
+def hide_modalities(
+    video: Tensor, audio: Tensor, probability: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Hide the video or the audio of some clips, each as often and never both, by zeros, as evaluation does.
+
+    Args:
+        video: ImageNet-normalised clips ``[B, 3, T, H, W]``.
+        audio: Normalised log-mel ``[B, 1, time, mel]``.
+        probability: Of a clip to lose one; 0 draws nothing.
+        generator: Source of all choices.
+
+    Returns:
+        Both anew; the arguments are left alone.
+    """
+    if probability == 0:
+        return video, audio
+    draws = torch.rand(len(video), generator=generator, device=generator.device).to(video.device)
+    no_video, no_audio = draws < probability / 2, (draws >= probability / 2) & (draws < probability)
+    return video.masked_fill(_by_clip(no_video, video), 0), audio.masked_fill(_by_clip(no_audio, audio), 0)
+
+
+def _by_clip(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
 def _rendered(frames: Tensor, plans: Sequence[Plan], views: Sequence[View], image_size: int) -> Tensor:
     """Clips after RandAugment, cut and normalised."""
     video = _empty(frames, image_size)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hicmae_core.config import DatasetParams, Params
-from hicmae_core.data.augmentation import audio_gain, finetuning_augmentation
+from hicmae_core.data.augmentation import audio_gain, finetuning_augmentation, hide_modalities
 from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.data.mixing import mix
 from hicmae_core.files import fingerprint
@@ -198,11 +198,13 @@ def _inputs(
     video = finetuning_augmentation(batch.frames, augmentation, params.model.image_size, generator)
     audio = audio_gain(batch.audio, generator) if augmentation.audio_gain else batch.audio
     assert batch.labels is not None
+    hidden = params.finetune.modality_dropout
     if dataset.task == "regression":
-        return video, audio, batch.labels
+        return *hide_modalities(video, audio, hidden, generator), batch.labels
     by_target = batch.labels.view(len(video), -1)
     distributions = smooth_one_hot(by_target, len(dataset.classes), augmentation.label_smoothing)  # [B, targets, C]
-    return mix(video, audio, distributions, augmentation, generator)
+    video, audio, distributions = mix(video, audio, distributions, augmentation, generator)
+    return *hide_modalities(video, audio, hidden, generator), distributions
 
 
 def _metadata(

@@ -13,6 +13,7 @@ from hicmae_core.data.augmentation import (
     _random_box,
     audio_gain,
     finetuning_augmentation,
+    hide_modalities,
     multi_scale_corner_crop,
     resize_only,
 )
@@ -169,3 +170,17 @@ def test_padding_and_silence_stay():
     louder = audio_gain(audio, generator())
     assert torch.equal(louder[:, :, 2:], audio[:, :, 2:])
     assert (louder[:, :, :2] != 0).all()
+
+
+def test_a_hidden_modality_is_zeros_each_as_often_and_never_both():
+    video, audio = torch.ones(4000, 3, 2, 2, 2), torch.ones(4000, 1, 2, 4)
+    seen, heard = hide_modalities(video, audio, 0.4, generator())
+    looks, listens = seen.flatten(1).mean(1), heard.flatten(1).mean(1)
+    assert set(looks.tolist()) == set(listens.tolist()) == {0.0, 1.0}
+    assert (looks + listens).min() == 1
+    assert looks.mean().item() == pytest.approx(0.8, abs=0.02)
+    assert listens.mean().item() == pytest.approx(0.8, abs=0.02)
+    assert video.min() == audio.min() == 1
+    before = generator()
+    assert hide_modalities(video, audio, 0, before)[0] is video
+    assert torch.equal(before.get_state(), generator().get_state())

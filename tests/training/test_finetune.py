@@ -10,6 +10,7 @@ import torch
 
 from hicmae_core.config import Params
 from hicmae_core.data.clips import ClipDataset
+from hicmae_core.evaluation.prediction import predict
 from hicmae_core.model.artifact import load_classifier, save_model
 from hicmae_core.model.sizes import classifier, pretraining_model
 from hicmae_core.training.finetune import finetuning_fingerprint, run_finetuning
@@ -70,6 +71,20 @@ def test_a_classifier_learns_colours_and_keeps_its_notes(
     assert (metadata["image_size"], metadata["frame_stride"]) == (32, 1)
     assert (metadata["stride_unit"], metadata["usual_fps"]) == ("seconds", 25.0)
     assert model.architecture.num_outputs == 3
+
+
+def test_a_model_trained_with_hidden_modalities_answers_with_either_or_both(
+    params: Callable[..., Params], labelled: ClipDataset, tmp_path: Path
+) -> None:
+    chosen = params(finetune={"epochs": 30, "modality_dropout": 0.8, "augmentation": NO_AUGMENTATION})
+    finetune(chosen, labelled, tmp_path)
+    model, metadata = load_classifier(tmp_path / "model.safetensors")
+    assert metadata["recipe"]["modality_dropout"] == 0.8
+    for shown in ("both", "video"):  # the toy's voices say nothing
+        seen = dataclasses.replace(labelled, modality=shown)
+        table = predict(model, seen, chosen.dataset["toy"], chosen.evaluate, torch.device("cpu"))
+        assert set(table["shown"]) == {shown}
+        assert (table["label"] == table["prediction"]).all()
 
 
 @pytest.mark.parametrize("modality", ["both", "video", "audio"])
