@@ -116,7 +116,7 @@ TABLE_COLUMNS = {
 """The names in a manifest.csv of the manifest's columns; targets have columns of their own names beside them."""
 _ANSWER_COLUMNS = (
     *("video", "face", "part", "start_seconds", "end_seconds", "status", "reason", "model_sha256", "prediction"),
-    *("calibrated", "label"),
+    *("calibrated", "label", "used"),
 )
 """Columns of answers, beside which there is one for each class, or target of a regression."""
 

@@ -22,7 +22,7 @@ from hicmae_core.inference.video import VideoReader, open_video_reader
 VIDEO_COLUMN = "video"
 BYTES_COLUMN = "video_base64"
 INPUT_COLUMNS = (VIDEO_COLUMN, BYTES_COLUMN)
-TEXT_COLUMNS = ("video", "status", "reason", "label")
+TEXT_COLUMNS = ("video", "status", "reason", "used", "label")
 
 
 class ServedModel:
@@ -44,7 +44,8 @@ class ServedModel:
             params: Not used; MLflow hands it over.
 
         Returns:
-            The same rows in the same order: ``video``, ``status``, ``reason``, ``label`` (the likeliest class; of
+            The same rows in the same order: ``video``, ``status``, ``reason``, ``used`` (``both``, ``video`` or
+            ``audio``), ``label`` (the likeliest class; of
             several targets each target's, with commas between), and ``p_<class>`` per class or ``<target>`` per value;
             of classes also ``calibrated``, whether the probabilities are scaled by temperatures.
             Where there is no answer, ``label`` is empty and numbers are missing.
@@ -65,7 +66,15 @@ class ServedModel:
         calibrated = {"calibrated": self._reader.calibrated} if self._reader.classes else {}
         named = {_column(value, self._reader.classes): number for value, number in answer.values.items()}
         label = self._label(answer.values) if self._reader.classes and answer.values else ""
-        return {"video": name, "status": answer.status, "reason": answer.reason, "label": label, **calibrated, **named}
+        return {
+            "video": name,
+            "status": answer.status,
+            "reason": answer.reason,
+            "used": answer.used,
+            "label": label,
+            **calibrated,
+            **named,
+        }
 
     def _answer_bytes(self, name: str, encoded: str) -> Answer:
         try:

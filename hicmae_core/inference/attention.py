@@ -54,17 +54,21 @@ class Trace:
 
 @torch.no_grad()
 def trace(model: Classifier, video: Tensor | None, audio: Tensor | None) -> Trace:
-    """Run a classifier in eval mode; inputs as for its own `forward`.
+    """Run a classifier in eval mode; inputs as for its own `forward`, one of two may be None and zeros in its place.
 
     Memory holds ``B * (V² + A²)`` numbers per encoder block, times the heads while a block is computed.
     """
     assert not model.training, "drop path would make the trace random"
-    inputs = {"video": video, "audio": audio}
+    shape = model.architecture
+    given = video if video is not None else audio
+    assert given is not None
+    inputs = {
+        "video": given.new_zeros(len(given), *shape.video_shape) if video is None else video,
+        "audio": given.new_zeros(len(given), *shape.audio_shape) if audio is None else audio,
+    }
     parts, maps, last = {}, {}, []
     for name, encoder in encoders(model).items():
-        x = inputs[name]
-        assert x is not None, f"this model reads {name}"
-        outputs, maps[name] = _encode(encoder, x)
+        outputs, maps[name] = _encode(encoder, inputs[name])
         read = outputs if model.architecture.fusion == "hierarchical" else outputs[-1:]
         parts[name] = torch.stack([tokens.mean(dim=1) for tokens in read], dim=1)
         last.append(outputs[-1])

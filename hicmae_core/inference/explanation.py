@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -12,19 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hicmae_core.config import SAMPLE_RATE_HZ
+from hicmae_core.config import SAMPLE_RATE_HZ, Modality
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.reading import decode_frames, fbank_window
 from hicmae_core.data.sampling import ClipWindow
 from hicmae_core.evaluation.prediction import predict_windows
 from hicmae_core.inference.attention import Trace, level_weights, rollout, trace
 from hicmae_core.inference.contributions import contributions
-from hicmae_core.inference.looking import fps_behind
+from hicmae_core.inference.looking import Sight
 from hicmae_core.inference.video import VideoReader
-from hicmae_core.media.decoding import MediaError, read_audio
-from hicmae_core.media.faces import FaceTrack, extract_face, flag_damage
-from hicmae_core.media.fbank import log_mel
-from hicmae_core.media.packets import Damage
+from hicmae_core.media.decoding import read_audio
+from hicmae_core.media.faces import FaceTrack
 
 _WINDOWS_PER_PASS = 2
 
@@ -56,6 +55,7 @@ class Explanation:
     Attributes:
         status: As of `answer.Answer`.
         reason: A sentence where the status is not ``ok``.
+        used: As of `answer.Answer`.
         duration_seconds: Length of what was judged.
         track: The face; unusable if the model does not look.
         sound: 16 kHz samples; empty if the model does not listen.
@@ -71,6 +71,7 @@ class Explanation:
 
     status: str
     reason: str = ""
+    used: Modality | Literal[""] = ""
     duration_seconds: float = 0.0
     track: FaceTrack = field(default_factory=lambda: FaceTrack("ok"))
     sound: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32), repr=False)
@@ -90,37 +91,25 @@ def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
         max_seconds: Longer files are refused.
     """
     model = reader.model
-    shape = model.architecture
-    track = FaceTrack("ok")
-    sound = np.zeros(0, np.float32)
-    try:
-        if shape.modality == "audio":
-            fps = fps_behind(path, reader.stride.usual_fps)
-        else:
-            track = extract_face(path, reader.faces, reader.detector, max_seconds)
-            if not track.usable:
-                return Explanation(track.status, track.reason)
-            fps = track.fps
-        if shape.modality != "video":
-            damage = Damage("audio")
-            sound = read_audio(path, max_seconds, damage)
-            track = flag_damage(track, path, damage)
-    except MediaError as error:
-        return Explanation(error.status, str(error))
-    num_frames = len(track.frames) or max(1, round(len(sound) / SAMPLE_RATE_HZ * fps))
-    num_samples = len(sound) or round(num_frames / fps * SAMPLE_RATE_HZ)
+    (sight,) = replace(reader.looker(), max_seconds=max_seconds).look(path)
+    track = sight.track
+    if not sight.usable:
+        return Explanation(track.status, track.reason)
+    sound = read_audio(path, max_seconds) if len(sight.log_mel) else np.zeros(0, np.float32)
+    num_frames, num_samples, fps = sight.num_frames, sight.num_samples, sight.fps
     line = reader.timeline(num_frames, num_samples, fps)
     clip = [line.windows[index] for index in line.clip]
-    inputs = _Inputs(reader, track, sound)
+    inputs = _Inputs(reader, sight)
     traced = list(inputs.traces(clip))
     return Explanation(
         status=track.status,
-        reason=track.reason,
+        reason=reader.told(sight),
+        used=reader.used(sight),
         duration_seconds=num_samples / SAMPLE_RATE_HZ,
         track=track,
         sound=sound,
         values=reader.named(torch.cat([t.outputs for t in traced])),
-        shown=_leaving_one_out(reader, inputs, clip) if shape.modality == "both" else {},
+        shown=_leaving_one_out(reader, inputs, clip) if reader.used(sight) == "both" else {},
         moments=_moments(reader, inputs, [line.windows[index] for index in line.line]),
         layer_weights={name: level_weights(model, name).tolist() for name in traced[0].self_attention},
         contributions=_terms(reader, traced),
@@ -130,10 +119,11 @@ def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
 class _Inputs:
     """Windows of one video as the model's inputs."""
 
-    def __init__(self, reader: VideoReader, track: FaceTrack, sound: NDArray[np.float32]) -> None:
+    def __init__(self, reader: VideoReader, sight: Sight) -> None:
         self._model = reader.model
-        self.jpegs = pa.array(track.frames, pa.binary())
-        self._features = log_mel(sound) if len(sound) else None
+        self.used = reader.used(sight)
+        self.jpegs = pa.array(sight.track.frames, pa.binary())
+        self._features = sight.log_mel if len(sight.log_mel) else None
 
     def frames(self, windows: list[ClipWindow]) -> Tensor | None:
         """Face crops ``[W, T, S, S, 3]``."""
@@ -169,7 +159,11 @@ def _moments(reader: VideoReader, inputs: _Inputs, windows: list[ClipWindow]) ->
                     end_seconds=window.audio_end / SAMPLE_RATE_HZ,
                     values=reader.named(output[None]),
                     crops=[inputs.jpegs[int(k)].as_py() for k in window.frames[::tubelet] if len(inputs.jpegs)],
-                    relevance={name: values[index].float().cpu().numpy() for name, values in relevance.items()},
+                    relevance={
+                        name: values[index].float().cpu().numpy()
+                        for name, values in relevance.items()
+                        if inputs.used in ("both", name)
+                    },
                 )
             )
     return moments

@@ -106,7 +106,11 @@ def _one_pass(model: Classifier, asked: list[tuple[Sight, ClipWindow]]) -> tuple
     device = next(model.parameters()).device
     video = audio = None
     if shape.modality != "audio":
-        video = resize_only(_frames(asked).to(device), shape.image_size)
+        video = torch.zeros(len(asked), *shape.video_shape, device=device)  # what was not seen, as in evaluation
+        seen = [number for number, (sight, _) in enumerate(asked) if len(sight.track.frames)]
+        if seen:
+            crops = _frames([asked[number] for number in seen])
+            video[seen] = resize_only(crops.to(device), shape.image_size)
     if shape.modality != "video":
         windows = [_heard(sight, window, shape.num_audio_frames) for sight, window in asked]
         audio = torch.stack(windows)[:, None].to(device)

@@ -6,9 +6,10 @@ import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,13 +22,17 @@ from hicmae_core.media.faces import FaceTrack, extract_faces, flag_damage
 from hicmae_core.media.fbank import log_mel
 from hicmae_core.media.packets import Damage
 
+_FACELESS = ("no_face", "short_face", "no_video")
+"""Statuses of files that may still be heard."""
+
 
 @dataclass(frozen=True)
 class Sight:
     """A face of a video, and what is heard meanwhile; or why there is none.
 
     Attributes:
-        track: The face; without crops if it could not be had, or if the model does not look.
+        track: The face; without crops if it could not be had, or if the model does not look. The reason says which
+            modality is missing, if the model is asked without it.
         log_mel: float32 ``[frames, 128]`` of the whole file, shared by its faces; empty if the model does not listen.
         sound_start: First 16 kHz sample that belongs to the face.
         num_samples: 16 kHz samples that belong to the face.
@@ -43,6 +48,13 @@ class Sight:
     fps: float = 0.0
 
     @property
+    def used(self) -> Modality:
+        """What a model that reads both is shown of it; the rest is zeros, as in evaluation."""
+        if not len(self.track.frames):
+            return "audio"
+        return "both" if len(self.log_mel) else "video"
+
+    @property
     def usable(self) -> bool:
         """Whether a model can be asked about it."""
         return self.num_frames > 0
@@ -55,6 +67,8 @@ class Looker:
     Attributes:
         faces: Detector, crop geometry and size.
         modality: What the model reads; the other is left alone.
+        needs_both: Whether a file without sound, or without a face, is refused where the model reads both; else the
+            model is asked about the modality that is there.
         policy: Which faces are taken, as in `hicmae_core.media.faces.extract_faces`.
         device: Where the face detector runs, if it can choose.
         fps_without_video: Frames per second that are counted in a file without video.
@@ -63,6 +77,7 @@ class Looker:
 
     faces: FacesParams
     modality: Modality = "both"
+    needs_both: bool = True
     policy: FacePolicy = "single"
     device: str = "cpu"
     fps_without_video: float = USUAL_FPS
@@ -70,42 +85,58 @@ class Looker:
 
     def look(self, path: Path) -> list[Sight]:
         """The faces of a file, in order of time; a single one without crops says why there is none."""
-        samples: np.ndarray | None = None
-        fps = 0.0
-        features = np.zeros((0, NUM_MEL_BINS), np.float32)
         damage = Damage("audio")
+        voice, silence = None, ""
         try:
             if self.modality != "video":
-                samples = read_audio(path, self.max_seconds, damage)
-                features = log_mel(samples)
-                if not len(features):
-                    raise MediaError(
-                        path, "no_sound", f"has {len(samples)} samples of sound, less than one 25 ms window"
-                    )
+                voice = self._listen(path, damage)
             if self.modality == "audio":
-                fps = fps_behind(path, self.fps_without_video)
+                assert voice is not None
+                return [self._heard(path, voice, damage)]
         except MediaError as error:
-            return [Sight(FaceTrack(error.status, str(error)))]
-        if self.modality == "audio":
-            assert samples is not None, "an audio model listens"
-            num_frames = max(1, round(len(samples) / SAMPLE_RATE_HZ * fps))
-            return [Sight(flag_damage(FaceTrack("ok"), path, damage), features, 0, len(samples), num_frames, fps)]
+            if error.status != "no_sound" or self.modality == "audio" or self.needs_both:
+                return [Sight(FaceTrack(error.status, str(error)))]
+            silence = f"{error}; answered from the face alone"
         tracks = extract_faces(path, self.faces, self.policy, detector_for(self.faces, self.device), self.max_seconds)
+        if voice is not None and not self.needs_both and tracks[0].status in _FACELESS:
+            return [self._heard(path, voice, damage, f"{tracks[0].reason}; answered from the voice alone")]
         return [
-            self._sight(flag_damage(track, path, damage) if track.usable else track, features, samples)
+            self._seen(flag_damage(_noted(track, silence), path, damage), voice) if track.usable else Sight(track)
             for track in tracks
         ]
 
-    def _sight(self, track: FaceTrack, features: np.ndarray, samples: np.ndarray | None) -> Sight:
-        if not track.usable:
-            return Sight(track)
-        start, end = 0, round(len(track.frames) / track.fps * SAMPLE_RATE_HZ)
-        if samples is not None:
-            end = len(samples)
-            if self.policy == "all":  # the face is a part of its file
-                start = min(round(track.start_seconds * SAMPLE_RATE_HZ), end)
-                end = min(start + round(len(track.frames) / track.fps * SAMPLE_RATE_HZ), end)
-        return Sight(track, features, start, end - start, len(track.frames), track.fps)
+    def _listen(self, path: Path, damage: Damage) -> _Voice:
+        samples = read_audio(path, self.max_seconds, damage)
+        features = log_mel(samples)
+        if not len(features):
+            raise MediaError(path, "no_sound", f"has {len(samples)} samples of sound, less than one 25 ms window")
+        return _Voice(len(samples), features)
+
+    def _heard(self, path: Path, voice: _Voice, damage: Damage, why: str = "") -> Sight:
+        """What is heard of a file of which nothing is seen."""
+        fps = fps_behind(path, self.fps_without_video)
+        num_frames = max(1, round(voice.num_samples / SAMPLE_RATE_HZ * fps))
+        track = flag_damage(FaceTrack("ok", why), path, damage)
+        return Sight(track, voice.log_mel, 0, voice.num_samples, num_frames, fps)
+
+    def _seen(self, track: FaceTrack, voice: _Voice | None) -> Sight:
+        num_samples = round(len(track.frames) / track.fps * SAMPLE_RATE_HZ)
+        if voice is None:
+            return Sight(track, num_samples=num_samples, num_frames=len(track.frames), fps=track.fps)
+        start, end = 0, voice.num_samples
+        if self.policy == "all":  # the face is a part of its file
+            start = min(round(track.start_seconds * SAMPLE_RATE_HZ), end)
+            end = min(start + num_samples, end)
+        return Sight(track, voice.log_mel, start, end - start, len(track.frames), track.fps)
+
+
+class _Voice(NamedTuple):
+    num_samples: int
+    log_mel: np.ndarray
+
+
+def _noted(track: FaceTrack, why: str) -> FaceTrack:
+    return replace(track, reason="; ".join(filter(None, [track.reason, why]))) if why else track
 
 
 def fps_behind(path: Path, without_video: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hicmae_core.config import SAMPLE_RATE_HZ, FacePolicy, FacesParams
+from hicmae_core.config import SAMPLE_RATE_HZ, FacePolicy, FacesParams, Modality
 from hicmae_core.data.sampling import FrameStride
 from hicmae_core.files import sha256_of
 from hicmae_core.inference.answer import Answer
@@ -40,6 +40,8 @@ class VideoReader:
         stride: Distance between the model's frames.
         num_segments: Windows averaged for the clip's answer, as in evaluation.
         temperatures: Of each target, fitted on speakers that were held out from training; none if there were none.
+        needs_both: Whether a file without sound, or without a face, is refused by a model that reads both; else it is
+            answered from what is there.
         metadata: What else the model's file says of it.
         sha256: Of the model's file.
     """
@@ -51,6 +53,7 @@ class VideoReader:
     stride: FrameStride
     num_segments: int
     temperatures: tuple[float, ...] = ()
+    needs_both: bool = False
     metadata: dict[str, Any] = field(default_factory=dict, repr=False)
     sha256: str = ""
 
@@ -84,8 +87,11 @@ class VideoReader:
     def judgements(
         self, paths: Sequence[Path], hop_seconds: float, policy: FacePolicy = "single", num_processes: int = 0
     ) -> Iterator[list[Judgement]]:
-        """As `answers`, with the model's outputs and features per window."""
-        looker = self.looker(policy)
+        """As `answers`, with the model's outputs and features per window.
+
+        A file without one of the modalities that the model reads is refused: its features would lie elsewhere.
+        """
+        looker = replace(self.looker(policy), needs_both=True)
         return self.judge(look_at_all(paths, looker, num_processes), hop_seconds)
 
     def judge(self, sights: Iterable[list[Sight]], hop_seconds: float) -> Iterator[list[Judgement]]:
@@ -108,7 +114,8 @@ class VideoReader:
             raise ValueError("the model reads sound alone, and there is none; ask one that was trained on video")
         if policy == "all" and modality == "audio":
             raise ValueError("the model reads sound alone and sees no faces; ask it without the choice of all faces")
-        return Looker(self.faces, "video" if silent else modality, policy, str(self.device), self.stride.usual_fps)
+        shown = "video" if silent else modality
+        return Looker(self.faces, shown, self.needs_both, policy, str(self.device), self.stride.usual_fps)
 
     @property
     def calibrated(self) -> bool:
@@ -152,6 +159,21 @@ class VideoReader:
             values = logits.softmax(dim=1).flatten()
         return dict(zip(self.value_names, values.tolist(), strict=True))
 
+    def used(self, sight: Sight) -> Modality:
+        """The modalities that the model's answer comes from."""
+        reads = self.model.architecture.modality
+        return sight.used if reads == "both" else reads
+
+    def told(self, sight: Sight) -> str:
+        """What is to be said of a face: flaws, a missing modality, and that the model has not learned to do without."""
+        reason = sight.track.reason
+        if self.used(sight) == self.model.architecture.modality or self.metadata.get("recipe", {}).get(
+            "modality_dropout"
+        ):
+            return reason
+        warning = "the model was not trained to answer from one modality (finetune.modality_dropout)"
+        return "; ".join(filter(None, [reason, warning]))
+
     def _windows(self, sight: Sight, hop_seconds: float) -> Timeline | None:
         return self.timeline(sight.num_frames, sight.num_samples, sight.fps, hop_seconds) if sight.usable else None
 
@@ -168,12 +190,13 @@ class VideoReader:
         start = sight.sound_start / SAMPLE_RATE_HZ
         return Answer(
             status=track.status,
-            reason=track.reason,
+            reason=self.told(sight),
             values=self.named(judgement.segments),
             windows=windows,
             face=number,
             start_seconds=round(start, 3),
             end_seconds=round(start + sight.num_samples / SAMPLE_RATE_HZ, 3),
+            used=self.used(sight),
             box=tuple(box),
         )
 

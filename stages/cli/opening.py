@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -39,11 +41,24 @@ ProcessesOption = Annotated[
 ]
 
 
-def open_reader(model: str | None) -> VideoReader:
+class Require(StrEnum):
+    """What a file must have to be answered by a model of both modalities."""
+
+    ANY = "any"
+    BOTH = "both"
+
+
+RequireOption = Annotated[
+    Require, typer.Option(help="Refuse files without a face, or without sound, that a model of both could answer.")
+]
+
+
+def open_reader(model: str | None, require: Require = Require.ANY) -> VideoReader:
     """A model that answers videos, with the settings of the project here, or its own outside a project.
 
     Args:
         model: As `ModelOption` says; None is the project's first fold.
+        require: What a file must have.
 
     Raises:
         ValueError: If there is no such model.
@@ -52,7 +67,8 @@ def open_reader(model: str | None) -> VideoReader:
     path = found_model(model)
     device = device_named(params.compute.device if params else "auto")
     segments = params.evaluate.num_segments if params else 2
-    return open_video_reader(path, params.faces if params else None, segments, device)
+    reader = open_video_reader(path, params.faces if params else None, segments, device)
+    return replace(reader, needs_both=require == Require.BOTH)
 
 
 def num_processes_for(files: Sequence[Path], wanted: int | None) -> int:

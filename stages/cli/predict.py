@@ -9,7 +9,15 @@ import typer
 from hicmae_core.inference.video import HOP_SECONDS
 from hicmae_core.progress import progress_bar
 from stages.cli.files import media_files
-from stages.cli.opening import FilesArgument, ModelOption, ProcessesOption, num_processes_for, open_reader
+from stages.cli.opening import (
+    FilesArgument,
+    ModelOption,
+    ProcessesOption,
+    Require,
+    RequireOption,
+    num_processes_for,
+    open_reader,
+)
 from stages.cli.records import STDOUT, Answered, AnswersTable, RecordsArray
 from stages.cli.tables import show
 
@@ -19,6 +27,7 @@ hicmae predict interview.mp4 --hop 0.5 --csv timeline.csv
 hicmae predict talkshow.mp4 --all-speakers
 hicmae predict recordings/ --json > answers.json
 hicmae predict 'recordings/**/*.mkv' --csv -
+hicmae predict interview.mp4 --require both
 hicmae predict interview.mp4 --model models/finetune/demo/2/model.safetensors
 hicmae predict interview.mp4 --model models:/hicmae-demo@champion
 """
@@ -44,6 +53,7 @@ def main(
         ),
     ] = None,
     processes: ProcessesOption = None,
+    require: RequireOption = Require.ANY,
 ) -> None:
     """Ask a trained model about videos: each target's probabilities, or values, of the whole clip and over time.
 
@@ -52,7 +62,7 @@ def main(
     if as_json and csv == STDOUT:
         raise ValueError("--json and --csv - would both print; write the CSV into a file")
     files = media_files(videos)
-    reader = open_reader(model)
+    reader = open_reader(model, require)
     if hop is None:
         hop = HOP_SECONDS if len(files) == 1 or as_json or csv else 0.0
     policy = "all" if all_speakers else "single"

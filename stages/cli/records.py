@@ -49,6 +49,7 @@ def records(answered: Sequence[Answered], reader: VideoReader) -> list[dict[str,
             "reason": as_text(answer.reason),
             "start_seconds": answer.start_seconds,
             "end_seconds": answer.end_seconds,
+            "used": answer.used,
             "box": list(answer.box),
             **(told(answer.values) if answer.values else {}),
             "windows": [
@@ -151,7 +152,18 @@ class AnswersTable:
 
 
 def _columns(reader: VideoReader) -> list[str]:
-    fixed = ("video", "face", "part", "start_seconds", "end_seconds", "status", "reason", MODEL_KEY, "prediction")
+    fixed = (
+        "video",
+        "face",
+        "part",
+        "start_seconds",
+        "end_seconds",
+        "status",
+        "reason",
+        "used",
+        MODEL_KEY,
+        "prediction",
+    )
     return [*fixed, *(["calibrated"] if reader.classes else []), *reader.value_names]
 
 
@@ -163,7 +175,7 @@ def _text(rows: Sequence[Sequence[Any]]) -> str:
 
 def _rows(video: Path | str, answer: Answer, reader: VideoReader) -> Iterator[dict[str, Any]]:
     shared = {"video": as_text(video), "face": answer.face, "status": answer.status, "reason": as_text(answer.reason)}
-    shared[MODEL_KEY] = reader.sha256
+    shared |= {"used": answer.used, MODEL_KEY: reader.sha256}
     whole = {"start_seconds": answer.start_seconds, "end_seconds": answer.end_seconds, "values": answer.values}
     calibrated = {"calibrated": reader.calibrated} if reader.classes and answer.values else {}
     for part, window in [("clip", whole), *(("window", window) for window in answer.windows)]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from stages.cli.opening import MODEL_HELP, found_model
+from stages.cli.opening import MODEL_HELP, Require, RequireOption, found_model
 from stages.web.app import Limits, make_app
 from stages.web.asking import Asker
 
@@ -29,6 +29,7 @@ def main(
     max_seconds: Annotated[float, typer.Option(min=2, help="Longer films are refused.")] = 60,
     timeout: Annotated[float, typer.Option(min=30, help="Seconds after which a film is given up.")] = 120,
     keep: Annotated[Path | None, typer.Option(help="Folder to keep uploads in.", show_default="keep none")] = None,
+    require: RequireOption = Require.ANY,
 ) -> None:
     """Serve a web page on this machine: drop a video or record one, and see faces, timeline and probabilities.
 
@@ -36,7 +37,7 @@ def main(
     """
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-    asker = Asker(found_model(model), max_seconds, timeout)
+    asker = Asker(found_model(model), max_seconds, timeout, require)
     app = make_app(asker, Limits(round(max_megabytes * 1e6), max_seconds, keep=keep), host)
     print(f"http://{host}:{port} (Ctrl-C ends it)")
     uvicorn.run(app, host=host, port=port, log_level="warning", limit_concurrency=64, timeout_keep_alive=5)

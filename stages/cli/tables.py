@@ -36,7 +36,7 @@ def show(answered: Sequence[Answered], reader: VideoReader) -> None:
                 continue
             number = [str(answer.face), _seconds(answer.start_seconds, answer.end_seconds)] if numbered else []
             said = [predicted(answer.values, reader)] if reader.classes else []
-            rows.append([in_a_line(video), *number, *said, *_numbers(answer.values)])
+            rows.append([in_a_line(video) + _alone(answer, reader), *number, *said, *_numbers(answer.values)])
     if rows:
         print_table("", header, rows)
     for refusal in refusals:
@@ -51,7 +51,7 @@ def in_lines(answered: Answered, reader: VideoReader) -> list[str]:
         if not answer.values:
             lines.append(_refusal(answered.video, answer))
             continue
-        name = in_a_line(answered.video)
+        name = in_a_line(answered.video) + _alone(answer, reader)
         if len(answered.answers) > 1:
             name = f"{name}, face {answer.face}"
         seconds = _seconds(answer.start_seconds, answer.end_seconds)
@@ -100,6 +100,13 @@ def _show_one(video: Path | str, answer: Answer, numbered: bool) -> None:
     for window in answer.windows:
         rows.append([_seconds(window["start_seconds"], window["end_seconds"]), *_numbers(window["values"])])
     print_table(name + note, ["seconds", *answer.values], rows)
+
+
+def _alone(answer: Answer, reader: VideoReader) -> str:
+    """Which modality answers, if a model that reads both is shown one of them."""
+    if answer.used == reader.model.architecture.modality:
+        return ""
+    return f" ({'face' if answer.used == 'video' else 'voice'} alone)"
 
 
 def _refusal(video: Path | str, answer: Answer) -> str:

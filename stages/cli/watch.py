@@ -19,7 +19,7 @@ from hicmae_core.inference.looking import looking_process
 from hicmae_core.inference.video import HOP_SECONDS, VideoReader
 from hicmae_core.media.camera import Camera
 from stages.cli.growing import GrowingFolder
-from stages.cli.opening import ModelOption, open_reader
+from stages.cli.opening import ModelOption, Require, RequireOption, open_reader
 from stages.cli.records import Answered, AnswersTable, records
 from stages.cli.tables import in_lines
 
@@ -53,6 +53,7 @@ def main(
     hop: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="As of predict, in --json and --csv; 0 makes no windows.")
     ] = HOP_SECONDS,
+    require: RequireOption = Require.ANY,
 ) -> None:
     """Answer videos as they come: each new one in a folder, or what a camera shows, film after film.
 
@@ -63,7 +64,7 @@ def main(
         raise ValueError("watch what? Name a folder, or a camera with --camera 0")
     try:
         source = None if camera is None else Camera(camera)
-        reader = open_reader(model)
+        reader = open_reader(model, require)
         table = None if csv is None else AnswersTable(csv, reader, go_on=True)
         policy: FacePolicy = "all" if all_speakers else "single"
         if source is not None:
@@ -86,7 +87,8 @@ def _of_folder(growing: GrowingFolder, reader: VideoReader, policy: FacePolicy, 
         while True:
             for path in growing.finished():
                 (answers,) = reader.answers_of([look(path)], hop)
-                if not answers[0].values and growing.put_off(path):
+                is_whole = answers[0].used == reader.model.architecture.modality
+                if not is_whole and growing.put_off(path):
                     continue
                 yield Answered(path, answers)
             time.sleep(_POLL_SECONDS)

@@ -163,6 +163,7 @@ def _prediction(record: dict[str, Any]) -> dict[str, Any]:
     return {
         "status": record["status"],
         "reason": record["reason"],
+        "used": record["used"],
         **({"calibrated": record["calibrated"]} if said == "probabilities" else {}),
         said: dict(zip(record["names"], record["whole"], strict=True)),
         "windows": [

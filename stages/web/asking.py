@@ -11,7 +11,7 @@ from typing import Any
 
 from hicmae_core.data.pool import ClipFailure, ClipFiles, ClipProcesses
 from hicmae_core.inference.video import VideoReader
-from stages.cli.opening import open_reader
+from stages.cli.opening import Require, open_reader
 from stages.web.answer import explained
 from stages.web.film import pictures, played_as
 
@@ -22,10 +22,11 @@ class _Work:
 
     model: str
     max_seconds: float
+    require: Require
 
     def __call__(self, file: ClipFiles) -> bytes:
         try:
-            reader = _opened(self.model)
+            reader = _opened(self.model, self.require)
         except ValueError as error:
             return json.dumps(_failed("no_model", str(error))).encode()
         record = explained(reader, file.video, self.max_seconds)
@@ -41,15 +42,16 @@ class Asker:
         model: The model's file.
         max_seconds: Longer films are refused.
         timeout_seconds: A file that takes longer is given up, and the process with it.
+        require: What a file must have.
 
     Raises:
         ValueError: If the file is not a model.
     """
 
-    def __init__(self, model: Path, max_seconds: float, timeout_seconds: float) -> None:
+    def __init__(self, model: Path, max_seconds: float, timeout_seconds: float, require: Require = Require.ANY) -> None:
         self._timeout_seconds = timeout_seconds
         self._lock = Lock()
-        self._processes = ClipProcesses(_Work(str(model), max_seconds), 1, timeout_seconds)
+        self._processes = ClipProcesses(_Work(str(model), max_seconds, require), 1, timeout_seconds)
         opened = self.ask(Path("no such file"))  # so that the model is open when the first one comes
         if opened["status"] != "missing":
             self.close()
@@ -74,8 +76,8 @@ class Asker:
 
 
 @cache
-def _opened(model: str) -> VideoReader:
-    return open_reader(model)
+def _opened(model: str, require: Require) -> VideoReader:
+    return open_reader(model, require)
 
 
 def _failed(status: str, reason: str) -> dict[str, Any]:

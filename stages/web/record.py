@@ -31,6 +31,7 @@ def explanation_record(reader: VideoReader, explanation: Explanation, size: tupl
     record: dict[str, Any] = {
         "status": explanation.status,
         "reason": explanation.reason,
+        "used": explanation.used,
         "said": "probabilities" if reader.classes else "values",
         "calibrated": reader.calibrated,
         "targets": list(reader.targets),

@@ -1,5 +1,7 @@
 """An explanation says what the prediction says, and its parts add up."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -77,7 +79,7 @@ def test_a_regression_has_terms_of_its_values(film, tmp_path):
 def test_files_without_an_answer_say_why(film, tmp_path):
     reader = reader_of(tmp_path, "both")
     silent = write_film(tmp_path / "silent.mp4", [picture([(160, 120, 90)])] * 30)
-    assert explain(reader, silent, 60).status == "no_sound"
+    assert explain(replace(reader, needs_both=True), silent, 60).status == "no_sound"
     assert explain(reader, tmp_path / "nothing.mp4", 60).status == "missing"
     too_long = explain(reader, film, 2)
     assert too_long.status == "too_long"

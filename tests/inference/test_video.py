@@ -1,7 +1,9 @@
 """What a model says of a new video, whatever it was trained to tell."""
 
 import math
+from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -138,3 +140,62 @@ def test_a_model_that_only_listens_cannot_answer_each_face(film, tmp_path):
     reader = reader_of(tmp_path, 3, "audio", classes=["a", "b", "c"])
     with pytest.raises(ValueError, match="sees no faces"):
         list(reader.answers([film], policy="all"))
+
+
+@pytest.fixture(scope="module")
+def parts(film, tmp_path_factory):
+    """The film without its sound, and without its picture."""
+    folder = tmp_path_factory.mktemp("parts")
+    for name, stream in (("silent.mp4", "v"), ("voice.m4a", "a")):
+        with av.open(str(film)) as whole, av.open(str(folder / name), "w") as part:
+            (taken,) = whole.streams.get({"video": 0} if stream == "v" else {"audio": 0})
+            copy = part.add_stream_from_template(taken)
+            for packet in whole.demux(taken):
+                if packet.dts is not None:
+                    packet.stream = copy
+                    part.mux(packet)
+    return {"video": folder / "silent.mp4", "audio": folder / "voice.m4a"}
+
+
+@pytest.mark.parametrize("used", ["video", "audio"])
+def test_a_missing_modality_is_zeros_as_in_evaluation(film, parts, tmp_path, used):
+    reader = reader_of(tmp_path, 3, classes=["a", "b", "c"])
+    answer, whole = reader.answer(parts[used]), explain(reader, film, 60)
+    assert (answer.status, answer.used, whole.used) == ("ok", used, "both")
+    assert answer.values == pytest.approx(whole.shown[used], abs=1e-3)  # cut from a stream, sound starts some samples apart
+    assert answer.values != pytest.approx(whole.shown["both"], abs=5e-3)
+    assert f"answered from the {'face' if used == 'video' else 'voice'} alone" in answer.reason
+    assert "the model was not trained to answer from one modality (finetune.modality_dropout)" in answer.reason
+    alone = explain(reader, parts[used], 60)
+    assert (alone.used, alone.reason, alone.shown) == (used, answer.reason, {})
+    assert alone.values == pytest.approx(answer.values, abs=1e-5)
+    assert {name for moment in alone.moments for name in moment.relevance} == {used}
+
+
+def test_a_model_trained_for_it_answers_without_a_warning(parts, tmp_path):
+    reader = reader_of(tmp_path, 3, classes=["a", "b", "c"], recipe={"modality_dropout": 0.3})
+    assert reader.answer(parts["video"]).reason.endswith("no sound stream; answered from the face alone")
+
+
+def test_files_with_one_and_both_modalities_share_a_pass(film, parts, tmp_path):
+    reader = reader_of(tmp_path, 3, classes=["a", "b", "c"])
+    files = [parts["video"], film, parts["audio"]]
+    together = [answers[0] for answers in reader.answers(files, hop_seconds=0)]
+    assert [answer.used for answer in together] == ["video", "both", "audio"]
+    for path, answer in zip(files, together, strict=True):
+        assert answer.values == pytest.approx(reader.answer(path, 0).values, abs=1e-5)
+
+
+@pytest.mark.parametrize(("missing", "status"), [("video", "no_sound"), ("audio", "no_video")])
+def test_both_modalities_may_be_required(parts, tmp_path, missing, status):
+    reader = replace(reader_of(tmp_path, 3, classes=["a", "b", "c"]), needs_both=True)
+    answer = reader.answer(parts[missing])
+    assert (answer.status, answer.used, answer.values) == (status, "", {})
+    ((judgement,),) = replace(reader, needs_both=False).judgements([parts[missing]], hop_seconds=0)
+    assert judgement.timeline is None  # features without a modality would lie elsewhere
+
+
+def test_a_model_of_one_modality_cannot_do_without_it(parts, tmp_path):
+    assert reader_of(tmp_path, 3, "audio", classes=["a", "b", "c"]).answer(parts["video"]).status == "no_sound"
+    assert reader_of(tmp_path, 3, "video", classes=["a", "b", "c"]).answer(parts["audio"]).status == "no_video"
+    assert reader_of(tmp_path, 3, "video", classes=["a", "b", "c"]).answer(parts["video"]).reason == ""

@@ -119,7 +119,7 @@ def test_what_opencv_opens_is_answered_film_by_film_without_sound(hicmae, folder
     with open(folder / "camera.csv", newline="") as file:
         assert [row["start_seconds"] for row in csv.DictReader(file)] == ["0.0", "0.68"]
     line, _ = hicmae(*ask[:-1], cwd=folder).stdout.splitlines()
-    assert line.startswith("one.mp4, 0.0 - 0.7 s: ")
+    assert line.startswith("one.mp4 (face alone), 0.0 - 0.7 s: ")
     silent = write_film(folder / "silent.mp4", [picture([(160, 120, 90)])] * 50)
     assert hicmae("watch", "--camera", silent, "--model", ".", "--json", cwd=folder).stdout == result.stdout.replace(
         "one.mp4", str(silent)

@@ -67,7 +67,8 @@ def test_a_video_is_answered_in_json(server, film):
     code, text = ask(server[0], film.read_bytes())
     assert code == 200
     answer = json.loads(text)
-    assert set(answer) == {"status", "reason", "calibrated", "probabilities", "windows"}
+    assert set(answer) == {"status", "reason", "used", "calibrated", "probabilities", "windows"}
+    assert answer["used"] == "both"
     assert not answer["calibrated"]
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
     starts = [window["start_seconds"] for window in answer["windows"]]
@@ -79,7 +80,10 @@ def test_a_video_is_answered_in_json(server, film):
 def test_what_is_wrong_with_a_file_is_said_in_a_sentence(server, tmp_path):
     silent = write_film(tmp_path / "silent.mp4", [picture([(160, 120, 90)])] * 30)
     long = write_film(tmp_path / "long.mp4", [picture([])] * 25 * (MAX_SECONDS + 1), tone(MAX_SECONDS + 1))
-    for data, status in ((b"Dear model,", "unreadable"), (b"", "zero_byte"), (silent.read_bytes(), "no_sound")):
+    code, text = ask(server[0], silent.read_bytes(), "/predict?name=mine.mp4")
+    assert (code, json.loads(text)["used"]) == (200, "video")
+    assert json.loads(text)["reason"].startswith("mine.mp4: has no sound stream; answered from the face alone")
+    for data, status in ((b"Dear model,", "unreadable"), (b"", "zero_byte")):
         code, text = ask(server[0], data, "/predict?name=mine.mp4")
         assert (code, json.loads(text)["status"]) == (422, status)
         assert json.loads(text)["reason"].startswith("mine.mp4: ")
