@@ -162,7 +162,9 @@ def test_a_missing_modality_is_zeros_as_in_evaluation(film, parts, tmp_path, use
     reader = reader_of(tmp_path, 3, classes=["a", "b", "c"])
     answer, whole = reader.answer(parts[used]), explain(reader, film, 60)
     assert (answer.status, answer.used, whole.used) == ("ok", used, "both")
-    assert answer.values == pytest.approx(whole.shown[used], abs=1e-3)  # cut from a stream, sound starts some samples apart
+    assert answer.values == pytest.approx(
+        whole.shown[used], abs=1e-3
+    )  # cut from a stream, sound starts some samples apart
     assert answer.values != pytest.approx(whole.shown["both"], abs=5e-3)
     assert f"answered from the {'face' if used == 'video' else 'voice'} alone" in answer.reason
     assert "the model was not trained to answer from one modality (finetune.modality_dropout)" in answer.reason

@@ -1,0 +1,148 @@
+"""What was measured, prediction by prediction, and the tables that follow from it, without the corpora.
+
+docs/evidence/<dataset>.parquet holds a row per arm, modality, seed and test clip: ``arm`` (``scratch``, ``pretrained``,
+``baseline-...``), ``modality`` (``both``, ``audio``, ``video``), ``seed``, ``fold``, ``clip_id``, ``subject``,
+``label`` and ``prediction`` (class names), and the probabilities ``p_<class>``, missing for models that have none.
+Parquet, because numbers that repeat cost nothing in it. `python -m benchmarks.evidence` prints the tables;
+`--check` compares them with the pages that show them, between ``<!-- evidence: DATASET -->`` and ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from hicmae_core.config import DatasetParams, SummariseParams
+from hicmae_core.evaluation.ablation import compare_arms
+from hicmae_core.files import atomic_path
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs/evidence"
+MODALITIES = {"both": "face and voice", "audio": "voice", "video": "face"}
+_KEYS = ["arm", "modality", "seed"]
+_COLUMNS = ["dataset", *_KEYS, "fold", "clip_id", "subject", "label", "prediction"]
+_REFERENCE = "scratch"
+"""The arm to which differences are taken, where it is there."""
+_PLACE = re.compile(r"(<!-- evidence: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+EXAMPLES = """examples:
+  python -m benchmarks.evidence                     the tables of all datasets
+  python -m benchmarks.evidence --write             the same into the pages that show them
+  python -m benchmarks.evidence --check             fail where a page shows another table
+"""
+
+
+def add(rows: pd.DataFrame, folder: Path = FOLDER) -> None:
+    """Put predictions of one dataset in its file, in place of those of the same arms, modalities and seeds.
+
+    Args:
+        rows: The columns that the module names.
+        folder: Where the files are.
+
+    Raises:
+        ValueError: If a column is missing or there are several datasets.
+    """
+    missing = [name for name in _COLUMNS if name not in rows.columns]
+    if missing or rows["dataset"].nunique() != 1:
+        raise ValueError(f"evidence needs the columns {', '.join(_COLUMNS)} of one dataset; missing: {missing}")
+    path = folder / f"{rows['dataset'].iloc[0]}.parquet"
+    if path.is_file():
+        known = pd.read_parquet(path)
+        new = pd.MultiIndex.from_frame(rows[_KEYS]).unique()
+        rows = pd.concat([known[~pd.MultiIndex.from_frame(known[_KEYS]).isin(new)], rows], ignore_index=True)
+    probabilities = sorted(name for name in rows.columns if name.startswith("p_"))
+    rows = rows[_COLUMNS + probabilities].sort_values([*_KEYS, "fold", "clip_id"], ignore_index=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        rows.astype(dict.fromkeys(probabilities, "float32")).to_parquet(temporary, index=False, compression="zstd")
+
+
+def table(name: str, folder: Path = FOLDER) -> str:
+    """The results of a dataset as Markdown: UAR, pooled over the folds, in percent, with 95 % intervals.
+
+    The intervals are those of the ablation: speakers and seeds are drawn with replacement, and all arms share the
+    draws. A model without chance, a baseline, has the same predictions with every seed.
+    """
+    rows = pd.read_parquet(folder / f"{name}.parquet")
+    dataset = DatasetParams(corpus="csv", classes=tuple(sorted(rows["label"].unique())), num_folds=1)
+    class_ids = {label: number for number, label in enumerate(dataset.classes)}
+    rows = rows.assign(**{key: rows[key].map(class_ids) for key in ("label", "prediction")}, unit=rows["clip_id"])
+    cells: dict[str, dict[str, str]] = {}
+    for modality, title in MODALITIES.items():
+        of_modality = rows[rows["modality"] == modality]
+        num_seeds = max(of_modality.groupby("arm")["seed"].nunique(), default=0)
+        arms = {str(arm): _by_seed(some, num_seeds) for arm, some in of_modality.groupby("arm")}
+        for row in _compared(arms, dataset).itertuples():
+            cells.setdefault(row.arm, {})[title] = _cell(row)
+    lines = [f"| arm | {' | '.join(MODALITIES.values())} |", f"|---|{'---:|' * len(MODALITIES)}"]
+    lines += [
+        f"| {arm} | {' | '.join(found.get(title, '') for title in MODALITIES.values())} |"
+        for arm, found in sorted(cells.items())
+    ]
+    seeds, speakers, clips = (rows[column].nunique() for column in ("seed", "subject", "clip_id"))
+    note = (
+        f"UAR in %, pooled over {rows['fold'].nunique()} folds: {clips} clips of {speakers} speakers, none of whom was "
+        f"trained on, {seeds} training seed{'s' * (seeds > 1)}; guessing {100 / len(class_ids):.1f}. In brackets the "
+        "95 % interval over speakers and seeds"
+    )
+    note += f"; after it the difference to {_REFERENCE}, on the same ones" if _REFERENCE in cells else ""
+    return "\n".join([*lines, "", f"{note}."]) + "\n"
+
+
+def _by_seed(rows: pd.DataFrame, num_seeds: int) -> list[pd.DataFrame]:
+    tables = [some for _, some in rows.groupby("seed")]
+    return tables * num_seeds if len(tables) == 1 else tables
+
+
+def _compared(arms: dict[str, list[pd.DataFrame]], dataset: DatasetParams) -> pd.DataFrame:
+    return compare_arms(arms, _REFERENCE, "uar", dataset, SummariseParams(), seed=0) if arms else pd.DataFrame()
+
+
+def _cell(row: object) -> str:
+    value, low, high, difference, below, above = (
+        100 * getattr(row, name) for name in ("value", "low", "high", "difference", "difference_low", "difference_high")
+    )
+    cell = f"{value:.1f} ({low:.1f} to {high:.1f})"
+    return cell if difference != difference else f"{cell}, {difference:+.1f} ({below:+.1f} to {above:+.1f})"
+
+
+def pages(root: Path = ROOT) -> list[Path]:
+    """The pages that show a table."""
+    return [
+        path for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))) if _PLACE.search(path.read_text())
+    ]
+
+
+def filled(text: str, folder: Path = FOLDER) -> str:
+    """A page's text with the tables as they follow from the files."""
+    return _PLACE.sub(lambda match: f"{match[1]}{table(match[2], folder)}{match[3]}", text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print, write or check the tables."""
+    parser = argparse.ArgumentParser(
+        description="Tables of what was measured, from its predictions.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--write", action="store_true", help="put the tables into the pages")
+    parser.add_argument("--check", action="store_true", help="fail where a page shows another table")
+    chosen = parser.parse_args(arguments)
+    if not (chosen.write or chosen.check):
+        for path in sorted(FOLDER.glob("*.parquet")):
+            print(f"{path.stem}\n\n{table(path.stem)}")
+        return 0
+    differing = [path for path in pages() if filled(path.read_text()) != path.read_text()]
+    for path in differing:
+        if chosen.write:
+            path.write_text(filled(path.read_text()))
+        print(f"{path.relative_to(ROOT)}: {'written' if chosen.write else 'shows another table'}", file=sys.stderr)
+    return 1 if chosen.check and differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
