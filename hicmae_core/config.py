@@ -31,6 +31,7 @@ Modality = Literal["both", "video", "audio"]
 Task = Literal["classification", "multi_classification", "regression", "unlabelled"]
 FacePolicy = Literal["single", "stitch", "all"]
 VideoSource = Literal["clips", "frames"]
+FaceSource = Literal["found", "cropped", "drawn"]
 Precision = Literal["float32", "bfloat16", "float16"]
 StrideUnit = Literal["seconds", "frames"]
 RegressionLoss = Literal["mse", "l1", "smooth_l1", "ccc", "pcc"]
@@ -187,6 +188,9 @@ class DatasetParams(_Section):
     """Take the corpus's video files, or its folders of face frames; null takes frames where there are any."""
     fps: float | None = Field(default=None, gt=0, le=500)
     """Frame rate of face frames without a video file that tells it; null takes their number by the length of audio."""
+    faces: FaceSource = "found"
+    """What videos show: people, whose faces are ``found``; or one face that fills the picture, ``cropped`` or
+    ``drawn``, for which no detector runs. Results with drawn faces say so wherever they are printed."""
     face_policy: FacePolicy = "single"
     """One main face per clip, the best face of each shot, or each face of 2 s or more as a sample of its own."""
 
@@ -564,6 +568,12 @@ class Params(_Section):
     def evaluated(self) -> tuple[str, ...]:
         """Datasets that are fine-tuned and evaluated."""
         return tuple(self.folds)
+
+    def faces_of(self, name: str) -> FacesParams:
+        """`faces` as they are for a dataset: without a detector where its videos show a face alone."""
+        if self.dataset[name].faces == "found":
+            return self.faces
+        return self.faces.model_copy(update={"detector": "none", "weights": None})
 
     def folds_of(self, name: str) -> tuple[int, ...]:
         """The folds of a dataset that are evaluated.

@@ -18,7 +18,7 @@ def main() -> None:
         layout.raw_folder(name),
         layout.faces_folder(name),
         layout.preparation_cache("faces", name),
-        faces=params.faces,
+        faces=params.faces_of(name),
         face_policy=params.dataset[name].face_policy,
         preparation=params.preparation,
         device=params.compute.device,

@@ -69,6 +69,13 @@ def test_contradictions_are_refused_with_the_mend(values, change, message):
         parse_params(values, "params.yaml")
 
 
+def test_no_detector_runs_where_videos_show_a_face_alone(values):
+    values["dataset"]["demo"]["faces"] = "drawn"
+    params = parse_params(values, "params.yaml")
+    assert params.faces_of("demo") == params.faces.model_copy(update={"detector": "none"})
+    assert params.faces_of("demo_unlabelled") == params.faces
+
+
 def test_a_missing_or_broken_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"nowhere\.yaml: no such file"):
         load_params(tmp_path / "nowhere.yaml")

@@ -45,7 +45,12 @@ def show(metric: str, value: float) -> str:
 
 def results_markdown(record: Record) -> str:
     """The report of one dataset."""
-    parts = [f"# Results on {record['dataset']}", _introduction(record), _metrics_table(record), _interval_note(record)]
+    parts = [
+        f"# Results on {record['dataset']}{_drawn(record)}",
+        _introduction(record),
+        _metrics_table(record),
+        _interval_note(record),
+    ]
     if record["targets"]:
         parts += ["## Per target", f"Pooled test {_scored(record)}, with their intervals.", _target_table(record)]
     if record["classes"]:
@@ -61,7 +66,7 @@ def short_markdown(record: Record) -> str:
     """One dataset's results in a few lines: the pooled metrics, each fold's beside them, and what was tested."""
     pooled = ", ".join(f"{title(name)} {_pooled_and_interval(record, name)}" for name in record["headline"])
     level = f", with {_level(record)} intervals" if record["low"] else ""
-    first = f"**{pooled}**: pooled{level}."
+    first = f"**{pooled}**: pooled{level}{_drawn(record)}."
     return "\n\n".join([first, _metrics_table(record), _introduction(record), _interval_note(record)])
 
 
@@ -75,7 +80,7 @@ def overview_markdown(records: Sequence[Record]) -> str:
         metrics = metrics or record["headline"][:2]
         rows.append(
             [
-                f"[{record['dataset']}](reports/{record['dataset']}/results.md)",
+                f"[{record['dataset']}](reports/{record['dataset']}/results.md){_drawn(record)}",
                 f"{len(record['folds'])} of {record['num_folds']}",
                 f"{record['num_clips' if _by_clip(record) else 'num_units']:,} {_scored(record)}",
                 " / ".join(title(name) for name in metrics),
@@ -132,12 +137,17 @@ def _scoring(record: Record) -> str:
     return f"each unit was scored once: the {what} of its clips are averaged"
 
 
+def _drawn(record: Record) -> str:
+    """A note behind results of drawn faces; records from before there were any have none."""
+    return " (drawn faces)" if record.get("face_source") == "drawn" and record["shown"] != "audio" else ""
+
+
 def _looked_at(record: Record) -> str:
     """Which labels, and which modalities, the numbers are about."""
     trained, shown = _MODALITIES[record["modality"]], _MODALITIES[record["shown"]]
     labels = f"Labels: {record['labels']}. " if record["labels"] else ""
     but = "" if record["shown"] == record["modality"] else f", shown {shown} alone (zeros in the other's place)"
-    return f"{labels}Models trained on {trained}{but}."
+    return f"{labels}Models trained on {trained}{but}{_drawn(record)}."
 
 
 def _metrics_table(record: Record) -> str:

@@ -70,6 +70,29 @@ def published_results(dataset_name: str) -> tuple[PublishedResult, ...]:
     return _PUBLISHED.get(dataset_name, ())
 
 
+def beside(name: str, dataset: DatasetParams, shown: str) -> tuple[tuple[PublishedResult, ...], str]:
+    """The published numbers that may stand beside a dataset's results, or why there are none, if there is a reason.
+
+    Beside drawn faces none may; what was heard with them is compared with what others heard of the same corpus.
+
+    Args:
+        name: The dataset's name.
+        dataset: How it is read.
+        shown: The modality that the models were shown.
+    """
+    if dataset.faces != "drawn":
+        why = why_not_comparable(name, dataset)
+        return (() if why else published_results(name)), why
+    if shown != "audio":
+        return (
+            (),
+            "The faces are drawn, not filmed: published numbers are another measurement, those of the voice apart.",
+        )
+    why = why_not_comparable(dataset.corpus, dataset)
+    heard = tuple(result for result in published_results(dataset.corpus) if result.modality == "audio")
+    return (() if why else heard), why
+
+
 def why_not_comparable(name: str, dataset: DatasetParams) -> str:
     """Why no published number stands beside a dataset's results, in a sentence; empty where it may.
 

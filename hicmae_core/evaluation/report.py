@@ -59,6 +59,7 @@ def results_record(summary: Summary) -> dict[str, Any]:
         "labels": summary.dataset.labels,
         "modality": summary.modality,
         "shown": summary.shown,
+        "face_source": summary.dataset.faces,
         "headline": list(summary.headline),
         "num_folds": summary.dataset.num_folds,
         "unit": unit_in_words(clips, summary.dataset),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hicmae_core.config import DatasetParams, SummariseParams
 from hicmae_core.evaluation.fold_results import actual_and_predicted, metrics_of
 from hicmae_core.evaluation.metrics import confusion_matrix
-from hicmae_core.evaluation.published import PublishedResult, published_results, why_not_comparable
+from hicmae_core.evaluation.published import PublishedResult, beside
 from hicmae_core.evaluation.statistics import (
     Interval,
     MeanAndDeviation,
@@ -100,7 +100,7 @@ def summarise(
     modality, shown = _modality_shown(predictions, name)
     folds = {fold: metrics_of(fold_predictions[fold], dataset) for fold in order}
     groups = group_sums(predictions, dataset)
-    not_comparable = why_not_comparable(name, dataset)
+    published, not_comparable = beside(name, dataset, shown)
     return Summary(
         name=name,
         dataset=dataset,
@@ -114,7 +114,7 @@ def summarise(
         predictions=predictions,
         modality=modality,
         shown=shown,
-        published=() if not_comparable else published_results(name),
+        published=published,
         not_comparable=not_comparable,
     )
 

@@ -207,7 +207,7 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
     Args:
         path: A fine-tuned model of this project, or a published checkpoint, whose classes have numbers for names.
         faces: The detector to use; crop geometry and size too, unless the model knows those it was trained on. None is
-            all as in training, or the published recipe.
+            all as in training, or the published recipe; so is all for a model whose videos show a face alone.
         num_segments: Windows averaged for a clip's answer.
         device: Where the model runs.
 
@@ -216,7 +216,7 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
     """
     model, metadata = load_classifier(path)
     trained = FacesParams(**metadata.get("faces", {}))
-    if faces is None:
+    if faces is None or metadata.get("face_source", "found") != "found":
         faces = trained
     elif "faces" in metadata:
         faces = faces.model_copy(update={"preset": trained.preset, "size": trained.size})

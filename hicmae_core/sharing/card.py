@@ -43,6 +43,7 @@ def model_card(
     """
     name = f"HiCMAE, {metadata.get('size', 'size unknown')}"
     name += f", fine-tuned on {metadata['dataset']}" if "dataset" in metadata else ""
+    name += " (drawn faces)" if metadata.get("face_source") == "drawn" and metadata.get("modality") != "audio" else ""
     sections = {
         "Intended use": _PURPOSE,
         "Model": _model(model, metadata),
@@ -215,6 +216,8 @@ def _limits(metadata: Mapping[str, Any], results: Mapping[str, Any] | None) -> s
     ]
     if metadata.get("classes") and not metadata.get("temperatures"):
         lines.append("- The probabilities are not calibrated frequencies.")
+    if metadata.get("face_source") == "drawn" and metadata.get("modality") != "audio":
+        lines.insert(0, "- The faces are drawn, not filmed. **This model says nothing about pictures of people.**")
     if str(metadata.get("dataset", "")).startswith("demo"):
         lines.insert(0, "- The demo's faces and voices are generated. **This model says nothing about people.**")
     if results is None:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from hicmae_core.config import DatasetParams, SummariseParams
+from hicmae_core.data.corpora.ready_made import READY_MADE
 from hicmae_core.evaluation.markdown import overview_markdown, short_markdown
 from hicmae_core.evaluation.report import results_record, write_reports
 from hicmae_core.evaluation.summary import Summary, summarise
@@ -177,3 +178,21 @@ def test_the_short_form_begins_with_the_pooled_metrics_and_has_a_row_per_fold(af
     assert f"RMSE {record['pooled']['rmse']:.3f} (" in text.splitlines()[0]
     for fold, metrics in record["folds"].items():
         assert f"| fold {fold} | 40 | {100 * metrics['pcc']:.2f} |" in text
+
+
+@pytest.mark.parametrize("shown", ["both", "audio"])
+def test_drawn_faces_are_named_and_their_voices_alone_are_compared(predictions_of, tmp_path, shown):
+    dataset = READY_MADE["ravdess"].params.model_copy(update={"faces": "drawn"})
+    folds = {fold: predictions_of(dataset, fold).assign(shown=shown) for fold in (1, 2)}
+    summary = summarise("ravdess_drawn", dataset, folds, SummariseParams(bootstrap_samples=100), seed=0)
+    write_reports(summary, tmp_path)
+    text, record = (tmp_path / "results.md").read_text(), results_record(summary)
+    everywhere = (text, text.splitlines()[0], short_markdown(record), overview_markdown([record]).splitlines()[-1])
+    if shown == "both":
+        assert all("(drawn faces)" in where for where in everywhere)
+        assert "The faces are drawn, not filmed" in text
+        assert summary.published == ()
+    else:
+        assert not any("drawn faces" in where for where in everywhere)
+        assert "| HiCMAE-B | 2024 | audio |" in text
+        assert {result.modality for result in summary.published} == {"audio"}

@@ -197,6 +197,13 @@ def test_both_modalities_may_be_required(parts, tmp_path, missing, status):
     assert judgement.timeline is None  # features without a modality would lie elsewhere
 
 
+def test_a_model_of_drawn_faces_looks_for_none(film, tmp_path):
+    reader_of(tmp_path, 3, classes=["a", "b", "c"], faces=FACES.model_dump(mode="json"), face_source="drawn")
+    reader = open_video_reader(tmp_path / "model.safetensors", FacesParams(), 2, torch.device("cpu"))
+    assert reader.faces == FACES
+    assert reader.answer(film).used == "both"
+
+
 def test_a_model_of_one_modality_cannot_do_without_it(parts, tmp_path):
     assert reader_of(tmp_path, 3, "audio", classes=["a", "b", "c"]).answer(parts["video"]).status == "no_sound"
     assert reader_of(tmp_path, 3, "video", classes=["a", "b", "c"]).answer(parts["audio"]).status == "no_video"
