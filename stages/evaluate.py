@@ -3,7 +3,7 @@
 from hicmae_core.config import load_params
 from hicmae_core.data.folds import test_clips
 from hicmae_core.devices import device_named
-from hicmae_core.evaluation.fold_results import write_fold_results
+from hicmae_core.evaluation.fold_results import ALONE, metrics_of, write_fold_results
 from hicmae_core.evaluation.prediction import predict, shown_modality
 from hicmae_core.evaluation.prediction_figures import plot_predictions
 from hicmae_core.model.artifact import load_classifier
@@ -21,22 +21,29 @@ def main() -> None:
     prepared = PreparedDataset(params, name)
     model, metadata = load_classifier(layout.finetune_folder(name, fold) / "model.safetensors")
     shown = shown_modality(model.architecture.modality, params.evaluate.modality)
-    clips = prepared.clips(test_clips(prepared.manifest, fold), shown)
+    clip_ids = test_clips(prepared.manifest, fold)
     out_dir = layout.results_folder(name, fold)
     with track("evaluate", params, name, fold) as tracker:
         device = device_named(params.compute.device)
-        predictions = predict(
-            model,
-            clips,
-            prepared.dataset,
-            params.evaluate,
-            device,
-            params.compute.num_workers,
-            metadata.get("temperatures", ()),
-        )
-        metrics = write_fold_results(predictions, prepared.dataset, out_dir)
+        tables = {
+            modality: predict(
+                model,
+                prepared.clips(clip_ids, modality),
+                prepared.dataset,
+                params.evaluate,
+                device,
+                params.compute.num_workers,
+                metadata.get("temperatures", ()),
+            )
+            for modality in (shown, *(ALONE if shown == "both" else ()))
+        }
+        predictions = tables.pop(shown)
+        metrics = write_fold_results(predictions, prepared.dataset, out_dir, tables)
         plot_predictions(predictions, prepared.dataset, out_dir / "confusion.png")
         tracker.log_metrics({f"test_{key}": value for key, value in metrics.items()}, step=0)
+        for modality, table in tables.items():
+            alone = metrics_of(table, prepared.dataset)
+            tracker.log_metrics({f"test_{key}_{modality}_alone": value for key, value in alone.items()}, step=0)
         for path in sorted(out_dir.iterdir()):
             tracker.log_artifact(path)
         tracker.log_image(out_dir / "confusion.png")

@@ -2,7 +2,7 @@
 
 from hicmae_core.config import load_params
 from hicmae_core.evaluation.calibration import write_calibration
-from hicmae_core.evaluation.fold_results import read_predictions
+from hicmae_core.evaluation.fold_results import read_alone, read_predictions
 from hicmae_core.evaluation.markdown import short_markdown
 from hicmae_core.evaluation.report import results_record, write_reports
 from hicmae_core.evaluation.summary import summarise
@@ -16,7 +16,8 @@ def main() -> None:
     name = dataset_parser("Aggregate the folds of a dataset into a report.", "summarise").parse_args().dataset
     params = load_params()
     predictions = {fold: read_predictions(layout.results_folder(name, fold)) for fold in params.folds_of(name)}
-    summary = summarise(name, params.dataset[name], predictions, params.summarise, params.seed)
+    alone = {fold: read_alone(layout.results_folder(name, fold)) for fold in params.folds_of(name)}
+    summary = summarise(name, params.dataset[name], predictions, params.summarise, params.seed, alone)
     out_dir = layout.REPORTS / name
     write_reports(summary, out_dir)
     write_calibration(summary.predictions, params.dataset[name], out_dir)

@@ -23,6 +23,10 @@ def test_the_graph_gives_results_for_every_fold(finished_project):
     report = json.loads((folder / "reports/demo/results.json").read_text())
     assert set(report["folds"]) == {"1", "2"}
     assert (report["unit"], report["num_units"]) == ("clip", report["num_clips"])
+    assert {one: set(found) for one, found in report["alone"].items()} == {
+        one: {"pooled", "low", "high"} for one in ("audio", "video")
+    }
+    assert "| the video alone |" in (folder / "reports/demo/results.md").read_text()
     assert (folder / "reports/demo/confusion.png").stat().st_size > 1000
     assert (folder / "models/pretrain/reconstruction.png").stat().st_size > 1000
     assert not [*folder.glob("checkpoints/pretrain-*"), *folder.glob("checkpoints/finetune-*")]
@@ -67,7 +71,14 @@ def test_mlflow_holds_one_tree_of_runs(finished_project):
         assert run.data.metrics.keys() >= {"train_loss", "lr", "samples_per_second", "test_uar"}
         assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 2
         names = {file.path for file in client.list_artifacts(run.info.run_id)}
-        assert names >= {"predictions.parquet", "confusion.csv", "history.png", "model.safetensors", "images"}
+        assert names >= {
+            "predictions.parquet",
+            "alone.parquet",
+            "confusion.csv",
+            "history.png",
+            "model.safetensors",
+            "images",
+        }
     results = f"UAR {100 * parent.data.metrics['pooled_uar']:.2f} ("
     assert results in parent.data.tags["mlflow.note.content"]
     assert " steps in 2 epochs" in pretraining.data.tags["mlflow.note.content"]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hicmae_core.config import DatasetParams
+from hicmae_core.config import DatasetParams, Modality
 from hicmae_core.evaluation.metrics import classification_metrics, regression_metrics
 from hicmae_core.evaluation.units import by_unit, unit_names
 from hicmae_core.files import atomic_path, write_json
 
 PREDICTIONS_NAME = "predictions.parquet"
 METRICS_NAME = "metrics.json"
+ALONE_NAME = "alone.parquet"
 CONFUSION_NAME = "confusion.csv"
+ALONE: tuple[Modality, ...] = ("audio", "video")
+"""What an audio-visual model is also shown by itself, so that a results table says what each modality does."""
 
 
 def actual_and_predicted(predictions: pd.DataFrame, dataset: DatasetParams) -> tuple[NDArray, NDArray]:
@@ -56,8 +60,12 @@ def plot_rows(predictions: pd.DataFrame, dataset: DatasetParams) -> pd.DataFrame
     return rows
 
 
-def write_fold_results(predictions: pd.DataFrame, dataset: DatasetParams, out_dir: Path) -> dict[str, float]:
+def write_fold_results(
+    predictions: pd.DataFrame, dataset: DatasetParams, out_dir: Path, alone: Mapping[str, pd.DataFrame] | None = None
+) -> dict[str, float]:
     """Write one fold's ``predictions.parquet``, a row per clip, and by unit ``metrics.json`` and ``confusion.csv``.
+
+    ``alone.parquet`` holds the predictions `alone` of the same model shown one modality, by modality; no rows, if none.
 
     The metrics are fractions, with ``num_clips``, ``num_units`` and ``num_subjects`` (known ones) beside them;
     ``confusion.csv`` is `plot_rows`, as DVC's ``confusion`` template wants it.
@@ -76,6 +84,8 @@ def write_fold_results(predictions: pd.DataFrame, dataset: DatasetParams, out_di
     metrics = {**metrics_of(predictions, dataset), **counts}
     with atomic_path(out_dir / PREDICTIONS_NAME) as temporary:
         predictions.to_parquet(temporary, index=False)
+    with atomic_path(out_dir / ALONE_NAME) as temporary:
+        pd.concat(alone.values() if alone else [predictions.iloc[:0]]).to_parquet(temporary, index=False)
     with atomic_path(out_dir / CONFUSION_NAME) as temporary:
         plot_rows(predictions, dataset).to_csv(temporary, index=False)
     write_json(out_dir / METRICS_NAME, metrics)
@@ -92,3 +102,11 @@ def read_predictions(folder: Path) -> pd.DataFrame:
     if not path.exists():
         raise ValueError(f"{path}: no such file; run the evaluate stage of this fold first")
     return pd.read_parquet(path)
+
+
+def read_alone(folder: Path) -> dict[str, pd.DataFrame]:
+    """The predictions of the same model shown one modality, by modality; none in folders from before there were any."""
+    path = folder / ALONE_NAME
+    if not path.exists():
+        return {}
+    return {str(shown): rows for shown, rows in pd.read_parquet(path).groupby("shown", sort=True)}

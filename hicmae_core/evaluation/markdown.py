@@ -50,6 +50,7 @@ def results_markdown(record: Record) -> str:
         _introduction(record),
         _metrics_table(record),
         _interval_note(record),
+        *_alone(record),
     ]
     if record["targets"]:
         parts += ["## Per target", f"Pooled test {_scored(record)}, with their intervals.", _target_table(record)]
@@ -170,6 +171,23 @@ def _interval_note(record: Record) -> str:
     what = _scored(record)
     drawn = f"subjects (of {what}, where the subject is unknown)" if record["num_subjects"] else what
     return f"The {_level(record)} interval is that of {record['bootstrap_samples']:,} bootstrap resamples of {drawn}."
+
+
+def _alone(record: Record) -> list[str]:
+    """What the same models do with one modality, where they were shown it alone."""
+    shown = record.get("alone")
+    if not shown:
+        return []
+    names = record["headline"]
+    alone = {_MODALITIES[one] + " alone": record | found for one, found in shown.items()}
+    rows = [
+        [what, *(_pooled_and_interval(found, name) for name in names)]
+        for what, found in {_MODALITIES["both"]: record, **alone}.items()
+    ]
+    return [
+        "The same models shown one modality, with zeros in the other's place, pooled:",
+        _table(["shown", *(title(name) for name in names)], rows),
+    ]
 
 
 def _level(record: Record) -> str:

@@ -13,6 +13,7 @@ from hicmae_core.evaluation.fold_results import plot_rows
 from hicmae_core.evaluation.markdown import is_percent, results_markdown
 from hicmae_core.evaluation.prediction_figures import plot_predictions
 from hicmae_core.evaluation.published import class_of
+from hicmae_core.evaluation.statistics import Interval
 from hicmae_core.evaluation.summary import Summary
 from hicmae_core.evaluation.units import unit_in_words, unit_names
 from hicmae_core.files import atomic_path, write_json, write_text
@@ -49,7 +50,6 @@ def results_record(summary: Summary) -> dict[str, Any]:
     clips = summary.predictions
     units_by_fold = unit_names(clips).groupby(clips["fold"]).nunique()
     deviations = {name: value.std for name, value in summary.over_folds.items() if value.std is not None}
-    intervals = summary.intervals or {}
     suffixes = () if summary.dataset.task == "regression" else summary.dataset.suffixes
     return {
         "dataset": summary.name,
@@ -74,13 +74,18 @@ def results_record(summary: Summary) -> dict[str, Any]:
         "pooled": summary.pooled,
         "confidence": summary.settings.confidence,
         "bootstrap_samples": summary.settings.bootstrap_samples,
-        "low": {name: interval.low for name, interval in intervals.items()} or None,
-        "high": {name: interval.high for name, interval in intervals.items()} or None,
+        **_ends(summary.intervals),
+        "alone": {shown: {"pooled": found.metrics, **_ends(found.intervals)} for shown, found in summary.alone.items()},
         **{f"confusion{suffix}": summary.confusion[index].tolist() for index, suffix in enumerate(suffixes)},
         "system_class": class_of(summary.shown),
         "published": [result._asdict() for result in summary.published],
         "not_comparable": summary.not_comparable,
     }
+
+
+def _ends(intervals: Mapping[str, Interval] | None) -> dict[str, dict[str, float] | None]:
+    ends = {end: {name: getattr(found, end) for name, found in (intervals or {}).items()} for end in ("low", "high")}
+    return {end: values or None for end, values in ends.items()}
 
 
 def results_table(record: Mapping[str, Any]) -> pd.DataFrame:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,13 @@ HEADLINES = {
 """Metrics reported first, by task."""
 
 
+class Pooled(NamedTuple):
+    """Metrics of all tested units together, and their bootstrap intervals; None where a single subject was tested."""
+
+    metrics: dict[str, float]
+    intervals: dict[str, Interval] | None
+
+
 @dataclass(frozen=True)
 class Summary:
     """A dataset's metrics per fold, over folds and pooled, as fractions (errors of regression: in target units)."""
@@ -55,6 +63,8 @@ class Summary:
     """What the models were trained on: ``both``, ``video`` or ``audio``."""
     shown: str
     """What of it they were shown when tested."""
+    alone: dict[str, Pooled]
+    """The same of the same models shown one modality, by modality; none of models of one."""
     published: tuple[PublishedResult, ...]
     """Published numbers for this dataset, if they are of the same measurement."""
     not_comparable: str
@@ -78,6 +88,7 @@ def summarise(
     fold_predictions: Mapping[int, pd.DataFrame],
     settings: SummariseParams,
     seed: int,
+    fold_alone: Mapping[int, Mapping[str, pd.DataFrame]] | None = None,
 ) -> Summary:
     """Aggregate the test predictions of a dataset's folds.
 
@@ -87,6 +98,7 @@ def summarise(
         fold_predictions: Table of `prediction.predict` by 1-based fold; folds may be missing.
         settings: Bootstrap resamples and level of the intervals.
         seed: Seed of the bootstrap.
+        fold_alone: By fold and modality, predictions of the same models and clips, shown that modality alone.
 
     Raises:
         ValueError: If there is no fold, a clip or unit was tested in more than one, or the folds were shown different
@@ -99,7 +111,8 @@ def summarise(
     _check_tested_once(predictions, name)
     modality, shown = _modality_shown(predictions, name)
     folds = {fold: metrics_of(fold_predictions[fold], dataset) for fold in order}
-    groups = group_sums(predictions, dataset)
+    everything = _pooled(predictions, dataset, settings, seed)
+    alone = _alone(fold_alone or {}, order)
     published, not_comparable = beside(name, dataset, shown)
     return Summary(
         name=name,
@@ -107,16 +120,27 @@ def summarise(
         settings=settings,
         folds=folds,
         over_folds=over_folds(list(folds.values())),
-        pooled=pooled(groups),
-        intervals=bootstrap_intervals(
-            groups, settings.bootstrap_samples, settings.confidence, np.random.default_rng(seed)
-        ),
+        pooled=everything.metrics,
+        intervals=everything.intervals,
+        alone={one: _pooled(table, dataset, settings, seed) for one, table in alone.items()},
         predictions=predictions,
         modality=modality,
         shown=shown,
         published=published,
         not_comparable=not_comparable,
     )
+
+
+def _pooled(predictions: pd.DataFrame, dataset: DatasetParams, settings: SummariseParams, seed: int) -> Pooled:
+    groups = group_sums(predictions, dataset)
+    rng = np.random.default_rng(seed)
+    return Pooled(pooled(groups), bootstrap_intervals(groups, settings.bootstrap_samples, settings.confidence, rng))
+
+
+def _alone(by_fold: Mapping[int, Mapping[str, pd.DataFrame]], order: Sequence[int]) -> dict[str, pd.DataFrame]:
+    """The predictions of all folds by the modality shown, of those that every fold was shown."""
+    shown = set.intersection(*(set(by_fold.get(fold, {})) for fold in order))
+    return {one: pd.concat([by_fold[fold][one] for fold in order], ignore_index=True) for one in sorted(shown)}
 
 
 def _check_tested_once(predictions: pd.DataFrame, name: str) -> None:

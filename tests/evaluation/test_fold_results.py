@@ -10,7 +10,9 @@ from hicmae_core.evaluation.metrics import confusion_matrix
 def test_classification_files(emotions, predictions_of, tmp_path):
     table = predictions_of(emotions)
     metrics = write_fold_results(table, emotions, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"predictions.parquet", "metrics.json", "confusion.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "predictions.parquet", "alone.parquet", "metrics.json", "confusion.csv",
+    }  # fmt: skip
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     assert metrics == {**metrics_of(table, emotions), "num_clips": 40, "num_units": 40, "num_subjects": 4}
     pairs = pd.read_csv(tmp_path / "confusion.csv")

@@ -6,7 +6,8 @@ from PIL import Image
 
 from hicmae_core.config import DatasetParams, SummariseParams
 from hicmae_core.data.corpora.ready_made import READY_MADE
-from hicmae_core.evaluation.markdown import overview_markdown, short_markdown
+from hicmae_core.evaluation.fold_results import read_alone, write_fold_results
+from hicmae_core.evaluation.markdown import overview_markdown, results_markdown, short_markdown
 from hicmae_core.evaluation.report import results_record, write_reports
 from hicmae_core.evaluation.summary import Summary, summarise
 
@@ -196,3 +197,23 @@ def test_drawn_faces_are_named_and_their_voices_alone_are_compared(predictions_o
         assert not any("drawn faces" in where for where in everywhere)
         assert "| HiCMAE-B | 2024 | audio |" in text
         assert {result.modality for result in summary.published} == {"audio"}
+
+
+def test_one_modality_shown_to_the_same_models_has_lines_of_its_own(emotions, predictions_of, tmp_path):
+    whole = {fold: predictions_of(emotions, fold) for fold in (1, 2)}
+    right = {fold: table.assign(prediction=table["label"], shown="audio") for fold, table in whole.items()}
+    for fold, table in whole.items():
+        write_fold_results(
+            table, emotions, tmp_path / str(fold), {"audio": right[fold], "video": table.assign(shown="video")}
+        )
+    alone = {fold: read_alone(tmp_path / str(fold)) for fold in whole}
+    assert [list(shown) for shown in alone.values()] == [["audio", "video"]] * 2
+    summary = summarise("demo", emotions, whole, SummariseParams(bootstrap_samples=100), 0, alone)
+    assert summary.alone["audio"].metrics["uar"] == 1
+    record = results_record(summary)
+    assert record["alone"]["audio"]["low"]["uar"] == 1
+    assert "| the sound alone | 100.00 (100.00 – 100.00) |" in results_markdown(record)
+    assert read_alone(tmp_path) == {}
+    write_fold_results(whole[1], emotions, tmp_path / "one")
+    assert read_alone(tmp_path / "one") == {}
+    assert "alone" not in results_markdown(results_record(summary_of("demo", emotions, predictions_of)))
