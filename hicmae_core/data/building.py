@@ -13,6 +13,7 @@ from hicmae_core.config import DatasetParams
 from hicmae_core.data.corpora.base import Corpus
 from hicmae_core.data.corpora.counts import differences
 from hicmae_core.data.corpora.listing import Folder
+from hicmae_core.data.corpora.ready_made import READY_MADE
 from hicmae_core.data.corpora.registry import corpus_named, published_counts
 from hicmae_core.data.corpora.tables import did_you_mean
 from hicmae_core.data.folds import check_folds
@@ -71,7 +72,11 @@ def build_manifest(
         tell(f"{name}: {note}")
     rows = rows if rows.empty else _of_used_classes(rows, corpus, dataset, tell)
     if rows.empty:
-        raise ValueError(f"{root}: there are no clips of {corpus.name} ({corpus.description}) in this folder")
+        listed = f"; `python -m stages.prepare --list --dataset {corpus.name}` shows its layout"
+        raise ValueError(
+            f"{root}: there are no clips of {corpus.name} ({corpus.description}) in this folder"
+            f"{listed if corpus.name in READY_MADE else ''}"
+        )
     _check_ids(rows, root)
     rows["unit"] = _units(rows, root)
     _check_paths(rows, root)

@@ -15,7 +15,7 @@ def built(root, **changes):
 
 @pytest.mark.parametrize("folder", ["dataset-resize/", ""])
 def test_it_has_240_clips(tmp_path, folder):
-    tree = trees.javanese(trees.Tree(tmp_path / "raw", tmp_path), folder).media(["output/01-01-01_01.mp4"])
+    tree = trees.javanese(trees.Tree(tmp_path / "raw", tmp_path), folder)
     manifest, told = built(tree.root)
     assert told == []
     assert len(manifest) == 240
@@ -36,15 +36,38 @@ def test_half_the_clips_are_refused_unless_asked_for(tmp_path):
     assert told
 
 
+def test_what_else_the_clone_has_is_passed_over(tmp_path):
+    """Other commits have the clips in archives by actor; the companion's takes have the clips' names."""
+    tree = trees.javanese(trees.Tree(tmp_path / "raw", tmp_path))
+    tree.media(["code/output/01-01-02_01_output.mp4", "dataset/01-01-01_01.mp4", "dataset/01-01-01_01.wav"])
+    tree.text("dataset/person-01.zip", "PK").text("code/data.csv", "video,emotion")
+    manifest, told = built(tree.root)
+    assert told == []
+    assert manifest["video_path"].str.startswith("dataset-resize/").all()
+    assert (manifest["audio_path"] == manifest["video_path"]).all()
+
+
+COMPANION = r"24 audio files and no video of a clip, as in the companion corpus of audio alone; give the clone of http"
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["actor_1/clip.mp4"], "no file is named as a clip, such as dataset-resize/01-04-06_01.mp4; give the clone of"),
-        (["dataset/01-01-01_07.wav", "03-01-01_01.wav"], "2 sounds, no video: this is the companion corpus"),
+        (
+            ["actor_1/clip.mp4"],
+            r"no video is named as a clip, such as .*`git checkout 70503133` in it\), or its folder",
+        ),
+        (
+            ["dataset/person-01.txt"],
+            "no video is named as a clip, such as dataset-resize/01-04-06_01.mp4; give the clo",
+        ),
+        ([f"dataset/{name[:-2]}07.wav" for name in trees.javanese_names()[:24]], COMPANION),
+        ([f"suara/aktor {number}.wav" for number in range(24)], COMPANION),
         (["a/01-01-01_01.mp4", "b/01-01-01_01.mp4"], "are one clip by name; remove one of them"),
     ],
 )
 def test_a_wrong_folder_is_told_in_a_sentence(tmp_path, names, message):
-    tree = trees.Tree(tmp_path / "raw", tmp_path).media(names)
+    tree = trees.Tree(tmp_path / "raw", tmp_path)
+    tree = tree.text(*names, "") if names[0].endswith(".txt") else tree.media(names)
     with pytest.raises(ValueError, match=message):
         built(tree.root, allow_incomplete=True)

@@ -2,8 +2,10 @@
 
 import pytest
 
+from hicmae_core.config import PreparationParams, parse_params
 from hicmae_core.data.building import build_manifest
 from hicmae_core.data.corpora.ready_made import READY_MADE
+from hicmae_core.data.preparation import prepare_faces
 from hicmae_core.media.decoding import probe
 from tests.data import trees
 
@@ -69,3 +71,17 @@ def test_a_take_without_sound_or_picture_is_missing(tmp_path):
         "Actor_01/02-01-01-01-01-02-01.mp4: no such file",
     ]
     assert "neutral        16     14" in told[0]
+
+
+def test_drawn_faces_need_no_detector_and_other_datasets_keep_theirs(tmp_path):
+    tree = trees.Tree(tmp_path / "raw", tmp_path).media(files((WHOLE,), trees.ravdess_takes()[:2]))
+    names = ("javanese", "ravdess_drawn")
+    values = {name: READY_MADE[name].params.model_dump() | {"allow_incomplete": True} for name in names}
+    params = parse_params({"folds": {}, "dataset": values, "pretrain": {"dataset": "javanese"}}, "test")
+    manifest = build_manifest("ravdess_drawn", params.dataset["ravdess_drawn"], tree.root, probe, 2, 0.1, list)
+    settings, found = PreparationParams(max_reject_fraction=1), {}
+    for name in names:
+        places = tree.root, tmp_path / name, tmp_path / f"cache-{name}"
+        summary = prepare_faces(manifest, *places, params.faces_of(name), "single", settings, num_processes=1)
+        found[name] = summary.get("ok", 0), summary.get("no_face", 0)
+    assert found == {"javanese": (0, 2), "ravdess_drawn": (2, 0)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hicmae_core.data.corpora import javanese
+
 
 @dataclass(frozen=True)
 class About:
@@ -54,20 +56,21 @@ ABOUT: dict[str, About] = {
     ),
     "javanese": About(
         title="Javanese acted speech of 10 actors, face and voice, the smallest of these corpora: 25 MB",
-        download="`git clone https://github.com/2black0/video-emotion-recognition-javanese`, of which the folder "
-        "dataset-resize is read (240 clips of 1.7 to 8 s, 360x270, 29.97 fps)",
-        source="https://github.com/2black0/video-emotion-recognition-javanese (commit 70503133)",
-        licence="none is given: the repository has no licence file. Its companion of sounds alone, "
-        "2black0/sound-emotion-recognition-javanese, has the MIT licence",
+        download=f"`git clone {javanese.SOURCE}`, of which the folder dataset-resize is read (240 clips of 1.7 to 8 s, "
+        f"360x270, 29.97 fps); if it is not there, run `git checkout {javanese.COMMIT}` in the clone",
+        source=f"{javanese.SOURCE} (commit {javanese.COMMIT})",
+        licence=f"commit {javanese.COMMIT} has no licence file, commit 32e8259c has that of MIT, for the project. "
+        "The companion corpus of audio alone, 2black0/sound-emotion-recognition-javanese, has the MIT licence",
         layout=(
             "`dataset-resize/01-04-06_01.mp4` (actor, sentence, emotion, take), or that folder's files themselves",
-            "The folder `output/` is passed over",
+            "Folders beside `dataset-resize/` are passed over, and so are audio files: the companion's takes have "
+            "names like the clips', but need not be the same recordings",
         ),
         folds="10, one actor each; 240 clips, 24 each: 4 sentences in 6 emotions, the same for all actors",
         metrics="UAR (there are no published speaker-independent numbers)",
-        confirmed="names, counts, that each clip has picture and sound (its files); the codes of emotions (the "
+        confirmed="names, counts, that each clip has video and audio (its files); the codes of emotions (the "
         "companion's How-To-Read-The-Dataset.txt)",
-        unconfirmed="the licence",
+        unconfirmed="whether the licence of commit 32e8259c covers the clips, too",
     ),
     "ravdess": About(
         title="RAVDESS, Ryerson Audio-Visual Database of Emotional Speech and Song (Livingstone & Russo, PLoS ONE "
@@ -80,6 +83,8 @@ ABOUT: dict[str, About] = {
             "`Actor_05/01-01-03-02-01-02-05.mp4`",
             "or `Actor_05/02-01-03-02-01-02-05.mp4` with `Actor_05/03-01-03-02-01-02-05.wav`",
             "or OpenFace's aligned crops of either: `face_aligned/01-01-03-02-01-02-05/frame_det_00_000001.bmp`",
+            "`ravdess_drawn`: the same names, of videos that show drawings of the faces, such as lines between tracked "
+            "landmarks, with the corpus's voices. There is no download; whoever has the corpus needs none",
         ),
         folds="6 by actor: 01-04, 05-08, 09-12, 13-16, 17-20, 21-24; 1,440 clips, 240 each. Songs are left out",
         metrics="UAR, WAR",

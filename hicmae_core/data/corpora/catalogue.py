@@ -25,6 +25,10 @@ Werewolf-XL from OpenFace's aligned crops; faces cropped anew are another measur
 `frames` chooses; without it frames are taken where the folder has any, for all clips, and a line says so. No detector
 runs on frames; [own-dataset.md](own-dataset.md#faces-that-are-cropped-already) has the rules.
 
+Videos that show drawings in place of faces, such as lines between tracked landmarks, need `dataset.<name>.faces:
+drawn`, as `ravdess_drawn` has it. No detector runs on that dataset, others stay as they are, and its results say "drawn
+faces". Published numbers of the voice alone stand beside ours of the voice alone, and no others.
+
 A dataset's name may be written as you like: `CREMA-D`, `cremad` and `crema_d` are one. To train on it, lay its recipe
 over params.yaml: `python -m stages.configure pretrain_voxceleb2_base finetune_ravdess`. Any other corpus needs one
 CSV file: see [own-dataset.md](own-dataset.md)."""

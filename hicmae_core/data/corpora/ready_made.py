@@ -41,6 +41,7 @@ _CREMA_D_COUNTS = per_fold_and_class(
 )
 """The published lists leave out 1040_ITH_SAD_XX, of fold 3."""
 
+_RAVDESS_COUNTS = per_fold_and_class({name: (16 if name == "neutral" else 32,) * 6 for name in ravdess.EMOTIONS})
 _MAFW_COUNTS: dict[str, Count] = {
     "anger": (1388, 1390), "disgust": 639, "fear": 625, "happiness": (1236, 1242), "neutral": (1136, 1138),
     "sadness": (1466, 1470), "surprise": (1070, 1072), "contempt": 236, "anxiety": 916, "helplessness": 262,
@@ -69,9 +70,9 @@ READY_MADE: dict[str, ReadyMade] = {
         DatasetParams(corpus="javanese", classes=javanese.EMOTIONS, num_folds=10),
         per_fold_and_class(dict.fromkeys(javanese.EMOTIONS, (4,) * 10)),
     ),
-    "ravdess": ReadyMade(
-        DatasetParams(corpus="ravdess", classes=ravdess.EMOTIONS, num_folds=6),
-        per_fold_and_class({name: (16 if name == "neutral" else 32,) * 6 for name in ravdess.EMOTIONS}),
+    "ravdess": ReadyMade(DatasetParams(corpus="ravdess", classes=ravdess.EMOTIONS, num_folds=6), _RAVDESS_COUNTS),
+    "ravdess_drawn": ReadyMade(
+        DatasetParams(corpus="ravdess", classes=ravdess.EMOTIONS, num_folds=6, faces="drawn"), _RAVDESS_COUNTS
     ),
     "msp_improv": ReadyMade(
         DatasetParams(corpus="msp_improv", classes=msp_improv.CLASSES, num_folds=6),
