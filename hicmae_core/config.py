@@ -230,6 +230,10 @@ class DatasetParams(_Section):
         """
         return tuple(f"_{name}" for name in self.targets) or ("",)
 
+    def face_note(self, modality: Modality) -> str:
+        """What stands behind results of models trained on `modality`: `` (drawn faces)`` where they saw some."""
+        return " (drawn faces)" if self.faces == "drawn" and modality != "audio" else ""
+
     @property
     def num_outputs(self) -> int:
         """Width of the classifier's head: per target one value, or one logit per class."""

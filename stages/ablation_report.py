@@ -104,9 +104,10 @@ def _notes(found: Found, params: Params, name: str, unit: str) -> list[str]:
     folds = sorted({fold for experiment, _ in found for fold in experiment.folds})
     seeds = sorted({experiment.seed for experiment, _ in found})
     commits = sorted({done.baseline[:10] for _, done in found})
+    faces = params.dataset[name].face_note(params.finetune.modality)
     return [
-        f"Dataset `{name}`, scored by {unit}; test folds {_listed(folds)}, which share no speaker with what is trained "
-        f"on; training seeds {_listed(seeds)}; started from commit {_listed(commits)}.",
+        f"Dataset `{name}`{faces}, scored by {unit}; test folds {_listed(folds)}, which share no speaker with "
+        f"what is trained on; training seeds {_listed(seeds)}; started from commit {_listed(commits)}.",
         f"The intervals come from {params.summarise.bootstrap_samples:,} bootstrap resamples of speakers and, "
         "independently, of seeds. Differences are to the first row, on the same speakers and seeds. "
         "docs/ablation.md says what the arms are.",

@@ -47,7 +47,10 @@ def main() -> None:
         for path in sorted(out_dir.iterdir()):
             tracker.log_artifact(path)
         tracker.log_image(out_dir / "confusion.png")
-    print(f"{name} fold {fold} ({shown}): " + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items()))
+    print(
+        f"{name} fold {fold} ({shown}){prepared.dataset.face_note(shown)}: "
+        + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
+    )
 
 
 if __name__ == "__main__":

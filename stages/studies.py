@@ -61,6 +61,7 @@ def cross_validation(params: Params, dataset: str) -> Study:
         settings |= {"pretrain": source.settings["pretrain"], "pretrain_dataset": source.settings["dataset"]}
     chosen = params.finetune
     name = " ".join(filter(None, (dataset, params.dataset[dataset].labels, chosen.modality, chosen.init)))
+    name += params.dataset[dataset].face_note(chosen.modality)
     name += ", linear probe" if chosen.trainable == "head" else ""
     name += f", {100 * chosen.label_fraction:g} % of the labels" if chosen.label_fraction < 1 else ""
     name += ", last layer" if chosen.fusion == "last" else ""

@@ -138,9 +138,9 @@ def _scoring(record: Record) -> str:
     return f"each unit was scored once: the {what} of its clips are averaged"
 
 
-def _drawn(record: Record) -> str:
-    """A note behind results of drawn faces; records from before there were any have none."""
-    return " (drawn faces)" if record.get("face_source") == "drawn" and record["shown"] != "audio" else ""
+def _drawn(record: Record, of: str = "shown") -> str:
+    """A note behind drawn faces that were ``shown``, or trained on (``modality``); older records have none."""
+    return " (drawn faces)" if record.get("face_source") == "drawn" and record[of] != "audio" else ""
 
 
 def _looked_at(record: Record) -> str:
@@ -148,7 +148,7 @@ def _looked_at(record: Record) -> str:
     trained, shown = _MODALITIES[record["modality"]], _MODALITIES[record["shown"]]
     labels = f"Labels: {record['labels']}. " if record["labels"] else ""
     but = "" if record["shown"] == record["modality"] else f", shown {shown} alone (zeros in the other's place)"
-    return f"{labels}Models trained on {trained}{but}{_drawn(record)}."
+    return f"{labels}Models trained on {trained}{_drawn(record, 'modality')}{but}."
 
 
 def _metrics_table(record: Record) -> str:
@@ -162,7 +162,7 @@ def _metrics_table(record: Record) -> str:
     rows.append(["pooled", f"{record['num_units']:,}", *(show(name, record["pooled"][name]) for name in names)])
     if record["low"]:
         rows.append([f"{_level(record)} interval of pooled", "", *(_interval(record, name) for name in names)])
-    return _table(["", _scored(record), *(title(name) for name in names)], rows)
+    return _table([_drawn(record).strip(), _scored(record), *(title(name) for name in names)], rows)
 
 
 def _interval_note(record: Record) -> str:
@@ -179,9 +179,9 @@ def _alone(record: Record) -> list[str]:
     if not shown:
         return []
     names = record["headline"]
-    alone = {_MODALITIES[one] + " alone": record | found for one, found in shown.items()}
+    alone = {_MODALITIES[one] + " alone": {**record, **found, "shown": one} for one, found in shown.items()}
     rows = [
-        [what, *(_pooled_and_interval(found, name) for name in names)]
+        [what + _drawn(found), *(_pooled_and_interval(found, name) for name in names)]
         for what, found in {_MODALITIES["both"]: record, **alone}.items()
     ]
     return [
@@ -248,7 +248,7 @@ def _published_section(record: Record) -> str:
 def _our_rows(record: Record, metrics: Sequence[str]) -> list[list[str]]:
     ours = {"ours, pooled": _pooled_and_interval, "ours, over folds": _mean_and_deviation}
     trained, shown = record["modality"], record["shown"]
-    modality = trained if shown == trained else f"{trained}, {shown} shown"
+    modality = f"{trained}{_drawn(record, 'modality')}" + ("" if shown == trained else f", {shown} shown")
     return [
         [label, "", modality, "", *(cell(record, name) if name in record["pooled"] else "–" for name in metrics), ""]
         for label, cell in ours.items()

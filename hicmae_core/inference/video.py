@@ -165,14 +165,13 @@ class VideoReader:
         return sight.used if reads == "both" else reads
 
     def told(self, sight: Sight) -> str:
-        """What is to be said of a face: flaws, a missing modality, and that the model has not learned to do without."""
-        reason = sight.track.reason
-        if self.used(sight) == self.model.architecture.modality or self.metadata.get("recipe", {}).get(
-            "modality_dropout"
-        ):
-            return reason
-        warning = "the model was not trained to answer from one modality (finetune.modality_dropout)"
-        return "; ".join(filter(None, [reason, warning]))
+        """What is to be said of a face: flaws, and what the model was not trained for."""
+        used, notes = self.used(sight), [sight.track.reason]
+        if self.metadata.get("face_source") == "drawn" and used != "audio":
+            notes.append("the model was trained on drawn faces")
+        if used != self.model.architecture.modality and not self.metadata.get("recipe", {}).get("modality_dropout"):
+            notes.append("the model was not trained to answer from one modality (finetune.modality_dropout)")
+        return "; ".join(filter(None, notes))
 
     def _windows(self, sight: Sight, hop_seconds: float) -> Timeline | None:
         return self.timeline(sight.num_frames, sight.num_samples, sight.fps, hop_seconds) if sight.usable else None

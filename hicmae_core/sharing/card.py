@@ -22,6 +22,9 @@ and for tools whose users know and want this. It is not for deciding about peopl
 control, credit, insurance, health. Laws restrict the inference of emotions in some places, as in the European Union at
 work and in education: find out which apply before you use it."""
 
+_FACES = {"found": "faces found and cropped", "cropped": "faces cropped already", "drawn": "drawn faces"}
+"""By `DatasetParams.faces`."""
+
 
 def model_card(
     model: Classifier | PretrainingModel,
@@ -43,12 +46,12 @@ def model_card(
     """
     name = f"HiCMAE, {metadata.get('size', 'size unknown')}"
     name += f", fine-tuned on {metadata['dataset']}" if "dataset" in metadata else ""
-    name += " (drawn faces)" if metadata.get("face_source") == "drawn" and metadata.get("modality") != "audio" else ""
+    name += _face_note(metadata)
     sections = {
         "Intended use": _PURPOSE,
         "Model": _model(model, metadata),
         "Training": _training(metadata),
-        "Results": _results(results),
+        "Results": _results(results, _face_note(metadata)),
         "Calibration": _calibration(metadata, calibration),
         "Speakers": _speakers(predictions, metadata),
         "Limits": _limits(metadata, results),
@@ -56,6 +59,11 @@ def model_card(
         + f"\n\nOutputs were compared on random inputs; an export that differs by more than {TOLERANCE:g} is refused.",
     }
     return f"# {name}\n\n" + "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items()) + "\n"
+
+
+def _face_note(metadata: Mapping[str, Any]) -> str:
+    drawn = metadata.get("face_source") == "drawn" and metadata.get("modality") != "audio"
+    return " (drawn faces)" if drawn else ""
 
 
 def _model(model: Classifier | PretrainingModel, metadata: Mapping[str, Any]) -> str:
@@ -68,8 +76,8 @@ def _model(model: Classifier | PretrainingModel, metadata: Mapping[str, Any]) ->
         shapes = "; ".join(f"{name} `[clips, {', '.join(map(str, s))}]`" for name, s in input_shapes(model).items())
         lines += [
             f"- Inputs, float32: {shapes}.",
-            f"- Video: faces found and cropped (`faces` of the file); {_stride(metadata)}; RGB in [0, 1], less the "
-            "ImageNet mean, by its deviation.",
+            f"- Video: {_FACES[metadata.get('face_source', 'found')]} (`faces` of the file); {_stride(metadata)}; RGB "
+            "in [0, 1], less the ImageNet mean, by its deviation.",
             "- Audio: 16 kHz mono, Kaldi log-mel (128 bins, 25 ms, 10 ms), (x + 4.2677393) / 9.1379948.",
             f"- Outputs: {_outputs(metadata)}; of each window of a clip alone.",
             f"- A clip of several windows, evenly spaced: {_averaging(metadata)}",
@@ -166,10 +174,10 @@ def _calibration(metadata: Mapping[str, Any], calibration: Mapping[str, Any] | N
     return "\n".join(lines)
 
 
-def _results(results: Mapping[str, Any] | None) -> str:
+def _results(results: Mapping[str, Any] | None, faces: str) -> str:
     if results is None:
         return "No evaluation is known here."
-    lines = ["| metric | all folds pooled | interval | mean over folds | std |", "|---|---:|---:|---:|---:|"]
+    lines = [f"| metric{faces} | all folds pooled | interval | mean over folds | std |", "|---|---:|---:|---:|---:|"]
     for name in results["headline"]:
         ends = [results[end][name] for end in ("low", "high") if results.get(end)]
         interval = f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else "-"
@@ -216,7 +224,7 @@ def _limits(metadata: Mapping[str, Any], results: Mapping[str, Any] | None) -> s
     ]
     if metadata.get("classes") and not metadata.get("temperatures"):
         lines.append("- The probabilities are not calibrated frequencies.")
-    if metadata.get("face_source") == "drawn" and metadata.get("modality") != "audio":
+    if _face_note(metadata):
         lines.insert(0, "- The faces are drawn, not filmed. **This model says nothing about pictures of people.**")
     if str(metadata.get("dataset", "")).startswith("demo"):
         lines.insert(0, "- The demo's faces and voices are generated. **This model says nothing about people.**")

@@ -193,8 +193,12 @@ def test_drawn_faces_are_named_and_their_voices_alone_are_compared(predictions_o
         assert all("(drawn faces)" in where for where in everywhere)
         assert "The faces are drawn, not filmed" in text
         assert summary.published == ()
+        assert "\n| (drawn faces) | clips | UAR |" in text
     else:
-        assert not any("drawn faces" in where for where in everywhere)
+        assert not any("drawn faces" in where for where in everywhere[1:2] + everywhere[3:])
+        assert "Models trained on video and sound (drawn faces), shown the sound alone" in text
+        assert "\n|  | clips | UAR |" in text
+        assert "| ours, pooled |  | both (drawn faces), audio shown |" in text
         assert "| HiCMAE-B | 2024 | audio |" in text
         assert {result.modality for result in summary.published} == {"audio"}
 
@@ -213,6 +217,9 @@ def test_one_modality_shown_to_the_same_models_has_lines_of_its_own(emotions, pr
     record = results_record(summary)
     assert record["alone"]["audio"]["low"]["uar"] == 1
     assert "| the sound alone | 100.00 (100.00 – 100.00) |" in results_markdown(record)
+    drawn = results_markdown(record | {"face_source": "drawn"})
+    assert [f"| {what} (drawn faces) |" in drawn for what in ("video and sound", "the video alone")] == [True, True]
+    assert "| the sound alone | 100.00" in drawn
     assert read_alone(tmp_path) == {}
     write_fold_results(whole[1], emotions, tmp_path / "one")
     assert read_alone(tmp_path / "one") == {}

@@ -201,7 +201,8 @@ def test_a_model_of_drawn_faces_looks_for_none(film, tmp_path):
     reader_of(tmp_path, 3, classes=["a", "b", "c"], faces=FACES.model_dump(mode="json"), face_source="drawn")
     reader = open_video_reader(tmp_path / "model.safetensors", FacesParams(), 2, torch.device("cpu"))
     assert reader.faces == FACES
-    assert reader.answer(film).used == "both"
+    answer = reader.answer(film)
+    assert (answer.used, answer.reason) == ("both", "the model was trained on drawn faces")
 
 
 def test_a_model_of_one_modality_cannot_do_without_it(parts, tmp_path):

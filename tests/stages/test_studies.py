@@ -14,8 +14,11 @@ def changed(**sections: dict[str, object]) -> Params:
 def test_a_name_tells_labels_and_what_was_shown() -> None:
     perceived = PARAMS.dataset["demo"].model_copy(update={"labels": "perceived"})
     labelled = PARAMS.model_copy(update={"dataset": {**PARAMS.dataset, "demo": perceived}})
+    drawn = {**PARAMS.dataset, "demo": PARAMS.dataset["demo"].model_copy(update={"faces": "drawn"})}
     named = {
         "demo both pretrained": PARAMS,
+        "demo both pretrained (drawn faces)": PARAMS.model_copy(update={"dataset": drawn}),
+        "demo audio pretrained": changed(finetune={"modality": "audio"}).model_copy(update={"dataset": drawn}),
         "demo perceived both pretrained": labelled,
         "demo both pretrained, audio shown": changed(evaluate={"modality": "audio"}),
         "demo both pretrained, linear probe": changed(finetune={"trainable": "head"}),

@@ -67,6 +67,21 @@ def test_the_card_counts_units():
     assert "| a | 2 | 100% |" in card
 
 
+@pytest.mark.parametrize("modality", ["both", "audio"])
+def test_the_card_says_that_faces_were_drawn(modality):
+    metric = {"uar": 0.5}
+    results = {
+        "headline": ["uar"], "pooled": metric, "mean": metric, "std": metric, "folds": {"1": metric}, "num_clips": 6,
+        "num_subjects": 2, "confidence": 0.95,
+    }  # fmt: skip
+    model = classifier("demo", 2, image_size=32, num_frames=4, num_audio_frames=32, modality=modality)
+    about = {"classes": ["sad", "glad"], "dataset": "d", "modality": modality, "face_source": "drawn"}
+    card = model_card(model, about, results, None, None, {})
+    assert "Video: drawn faces" in card
+    notes = ("fine-tuned on d (drawn faces)", "| metric (drawn faces) |", "faces are drawn, not")
+    assert [note in card for note in notes] == [modality == "both"] * 3
+
+
 def test_another_model_s_results_are_not_put_on_the_card(hicmae, tmp_path):
     stranger = small_model(tmp_path / "elsewhere")
     small_model(tmp_path).write_bytes(b"another")
