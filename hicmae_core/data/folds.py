@@ -160,9 +160,11 @@ def _check_fold(manifest: pd.DataFrame, fold: int, dataset: DatasetParams) -> No
     tested = _is_tested(manifest, fold)
     both = set(manifest.loc[tested, "subject"].dropna()) & set(manifest.loc[~tested, "subject"].dropna())
     if both:
+        clips = manifest[manifest["subject"] == min(both)]
+        tested_one, other = (clips.loc[part, "clip_id"].iloc[0] for part in (tested, ~tested))
         raise ValueError(
-            f"fold {fold}: {len(both)} speakers are both trained on and tested ({', '.join(sorted(both)[:5])}); "
-            "give all clips of a speaker the same fold"
+            f"fold {fold}: {len(both)} speakers are both trained on and tested ({', '.join(sorted(both)[:5])}), such "
+            f"as {min(both)} ({tested_one} tested, {other} not); give all clips of a speaker the same fold"
         )
     units = set(manifest.loc[tested, "unit"]) & set(manifest.loc[~tested, "unit"])
     if units:
