@@ -24,6 +24,8 @@ from hicmae_core.files import atomic_path
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/evidence"
 MODALITIES = {"both": "face and voice", "audio": "voice", "video": "face"}
+_DRAWN = "_drawn"
+"""How a dataset whose faces are drawn ends."""
 _KEYS = ["arm", "modality", "seed"]
 _COLUMNS = ["dataset", *_KEYS, "fold", "clip_id", "subject", "label", "prediction"]
 _REFERENCE = "scratch"
@@ -72,15 +74,17 @@ def table(name: str, folder: Path = FOLDER) -> str:
     class_ids = {label: number for number, label in enumerate(dataset.classes)}
     rows = rows.assign(**{key: rows[key].map(class_ids) for key in ("label", "prediction")}, unit=rows["clip_id"])
     cells: dict[str, dict[str, str]] = {}
-    for modality, title in MODALITIES.items():
+    drawn = {"both", "video"} if name.endswith(_DRAWN) else set()
+    titles = {one: f"{title} (drawn faces)" if one in drawn else title for one, title in MODALITIES.items()}
+    for modality, title in titles.items():
         of_modality = rows[rows["modality"] == modality]
         num_seeds = max(of_modality.groupby("arm")["seed"].nunique(), default=0)
         arms = {str(arm): _by_seed(some, num_seeds) for arm, some in of_modality.groupby("arm")}
         for row in _compared(arms, dataset).itertuples():
             cells.setdefault(row.arm, {})[title] = _cell(row)
-    lines = [f"| arm | {' | '.join(MODALITIES.values())} |", f"|---|{'---:|' * len(MODALITIES)}"]
+    lines = [f"| arm | {' | '.join(titles.values())} |", f"|---|{'---:|' * len(titles)}"]
     lines += [
-        f"| {arm} | {' | '.join(found.get(title, '') for title in MODALITIES.values())} |"
+        f"| {arm} | {' | '.join(found.get(title, '') for title in titles.values())} |"
         for arm, found in sorted(cells.items())
     ]
     seeds, speakers, clips = (rows[column].nunique() for column in ("seed", "subject", "clip_id"))

@@ -37,6 +37,12 @@ def test_the_table_is_pooled_over_seeds_and_differences_are_paired(tmp_path):
     assert "4 clips of 2 speakers, none of whom was trained on, 2 training seeds; guessing 50.0" in lines[6]
 
 
+def test_drawn_faces_are_named_in_the_head_of_the_table(tmp_path):
+    evidence.add(rows("scratch", [1, 1, 0, 0]).assign(dataset="toy_drawn"), tmp_path)
+    head = evidence.table("toy_drawn", tmp_path).splitlines()[0]
+    assert head == "| arm | face and voice (drawn faces) | voice | face (drawn faces) |"
+
+
 def test_predictions_of_an_arm_replace_its_earlier_ones(tmp_path):
     evidence.add(rows("scratch", [0, 0, 0, 0]).assign(p_anger=0.25, p_fear=0.75), tmp_path)
     evidence.add(rows("pretrained", [1, 1, 1, 1]), tmp_path)
