@@ -17,9 +17,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from hicmae_core.config import DatasetParams, SummariseParams
+from hicmae_core.config import DatasetParams, SummariseParams, load_params
 from hicmae_core.evaluation.ablation import compare_arms
+from hicmae_core.evaluation.fold_results import read_predictions
 from hicmae_core.files import atomic_path
+from stages import layout
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/evidence"
@@ -35,6 +37,8 @@ EXAMPLES = """examples:
   python -m benchmarks.evidence                     the tables of all datasets
   python -m benchmarks.evidence --write             the same into the pages that show them
   python -m benchmarks.evidence --check             fail where a page shows another table
+  python -m benchmarks.evidence --collect PROJECT --arm pretrained
+                                                    put the test predictions of a project that has run into the files
 """
 
 
@@ -61,6 +65,31 @@ def add(rows: pd.DataFrame, folder: Path = FOLDER) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         rows.astype(dict.fromkeys(probabilities, "float32")).to_parquet(temporary, index=False, compression="zstd")
+
+
+def collect(project: Path, arm: str) -> list[pd.DataFrame]:
+    """The test predictions of a project that has run, by dataset, as rows for `add`.
+
+    Args:
+        project: Its root; seed and modality are those of its params.yaml.
+        arm: What the models are called.
+
+    Raises:
+        ValueError: If a fold of its params.yaml has not been evaluated, or a dataset is no classification.
+    """
+    params = load_params(project / "params.yaml")
+    found = []
+    for name, folds in params.folds.items():
+        dataset = params.dataset[name]
+        if dataset.task != "classification":
+            raise ValueError(f"evidence is kept of classifications; {name} is a {dataset.task}")
+        tables = [read_predictions(project / layout.results_folder(name, fold)).assign(fold=fold) for fold in folds]
+        rows = pd.concat(tables, ignore_index=True)
+        names = dict(enumerate(dataset.classes))
+        words = {column: rows[column].map(names) for column in ("label", "prediction")}
+        about = {"dataset": name, "arm": arm, "modality": params.finetune.modality, "seed": params.seed}
+        found.append(rows.assign(**words, **about))
+    return found
 
 
 def table(name: str, folder: Path = FOLDER) -> str:
@@ -135,7 +164,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--write", action="store_true", help="put the tables into the pages")
     parser.add_argument("--check", action="store_true", help="fail where a page shows another table")
+    parser.add_argument("--collect", type=Path, metavar="PROJECT", help="root of a project that has run")
+    parser.add_argument("--arm", help="what its models are called, such as scratch or pretrained")
     chosen = parser.parse_args(arguments)
+    if (chosen.collect is None) != (chosen.arm is None):
+        parser.error("--collect and --arm belong together")
+    if chosen.collect:
+        for rows in collect(chosen.collect, chosen.arm):
+            add(rows, FOLDER)
     if not (chosen.write or chosen.check):
         for path in sorted(FOLDER.glob("*.parquet")):
             print(f"{path.stem}\n\n{table(path.stem)}")

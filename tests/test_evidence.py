@@ -2,8 +2,12 @@
 
 import pandas as pd
 import pytest
+import yaml
 
 from benchmarks import evidence
+from hicmae_core.config import parse_params
+from hicmae_core.evaluation.fold_results import write_fold_results
+from tests.conftest import ROOT
 
 RIGHT = {"scratch": [1, 1, 0, 0], "pretrained": [1, 1, 1, 0]}
 
@@ -53,6 +57,28 @@ def test_predictions_of_an_arm_replace_its_earlier_ones(tmp_path):
     assert kept.groupby("arm")["p_anger"].first().tolist()[1] == 0.5
     with pytest.raises(ValueError, match="missing: \\['fold'\\]"):
         evidence.add(rows("scratch", [1, 1, 1, 1]).drop(columns="fold"), tmp_path)
+
+
+def test_the_predictions_of_a_project_that_has_run_are_collected(tmp_path):
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    values |= {"folds": {"demo": [1, 2]}, "seed": 3}
+    values["finetune"]["modality"] = "audio"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    dataset = parse_params(values, "").dataset["demo"]
+    for fold in (1, 2):
+        predictions = pd.DataFrame(
+            {"clip_id": [f"{fold}a", f"{fold}b"], "subject": f"s{fold}", "label": [0, 1], "prediction": [0, 2]}
+        ).assign(p_anger=0.5)
+        write_fold_results(predictions, dataset, tmp_path / f"results/demo/{fold}")
+    (rows,) = evidence.collect(tmp_path, "pretrained")
+    evidence.add(rows, tmp_path)
+    kept = pd.read_parquet(tmp_path / "demo.parquet")
+    assert kept[["arm", "modality", "seed"]].drop_duplicates().to_numpy().tolist() == [["pretrained", "audio", 3]]
+    assert kept["prediction"].tolist() == ["anger", "neutral"] * 2
+    assert kept["fold"].tolist() == [1, 1, 2, 2]
+    (tmp_path / "results/demo/2/predictions.parquet").unlink()
+    with pytest.raises(ValueError, match="run the evaluate stage of this fold first"):
+        evidence.collect(tmp_path, "pretrained")
 
 
 def test_a_page_is_filled_between_its_marks_alone(tmp_path):
