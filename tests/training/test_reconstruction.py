@@ -13,6 +13,10 @@ from hicmae_core.training.pretrain import draw_masks
 from hicmae_core.training.reconstruction import reconstruct, reconstruct_sample
 
 
+def untrained() -> PretrainingModel:
+    return pretraining_model("demo", image_size=32, num_frames=4, num_audio_frames=32).eval()
+
+
 class Oracle(nn.Module):
     """Predicts the targets themselves."""
 
@@ -21,6 +25,7 @@ class Oracle(nn.Module):
 
     def __init__(self, frame_difference: bool) -> None:
         super().__init__()
+        self.architecture = untrained().architecture
         self.frame_difference = frame_difference
 
     def forward(self, video: Tensor, video_mask: Tensor, audio: Tensor, audio_mask: Tensor) -> PretrainingOutput:
@@ -46,7 +51,7 @@ def test_perfect_predictions_give_the_original_back(params: Callable[..., Params
 
 
 def test_the_sample_is_the_same_every_time(params: Callable[..., Params], unlabelled: ClipDataset) -> None:
-    model: PretrainingModel = pretraining_model("demo", image_size=32, num_frames=4, num_audio_frames=32).eval()
+    model = untrained()
     first = reconstruct_sample(model, unlabelled, params(), num_clips=3)
     again = reconstruct_sample(model, unlabelled, params(), num_clips=3)
     assert first.frames.shape == (3, 4, 32, 32, 3)
