@@ -103,7 +103,7 @@ def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
     traced = list(inputs.traces(clip))
     return Explanation(
         status=track.status,
-        reason=reader.told(sight),
+        reason=reader.caveats(sight),
         used=reader.used(sight),
         duration_seconds=num_samples / SAMPLE_RATE_HZ,
         track=track,

@@ -164,7 +164,7 @@ class VideoReader:
         reads = self.model.architecture.modality
         return sight.used if reads == "both" else reads
 
-    def told(self, sight: Sight) -> str:
+    def caveats(self, sight: Sight) -> str:
         """What is to be said of a face: flaws, and what the model was not trained for."""
         used, notes = self.used(sight), [sight.track.reason]
         if self.metadata.get("face_source") == "drawn" and used != "audio":
@@ -189,7 +189,7 @@ class VideoReader:
         start = sight.sound_start / SAMPLE_RATE_HZ
         return Answer(
             status=track.status,
-            reason=self.told(sight),
+            reason=self.caveats(sight),
             values=self.named(judgement.segments),
             windows=windows,
             face=number,
