@@ -7,7 +7,7 @@ use, and no dependency of the project.
 
 from __future__ import annotations
 
-import argparse
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,11 @@ from hicmae_core.media.decoding import read_audio
 from hicmae_core.progress import progress_bar
 from stages import layout
 from stages.clips import PreparedDataset
+from stages.command import parser, run
 
-EXAMPLES = """examples:
-  python -m benchmarks.baselines javanese          in a project whose javanese is prepared: the table
-  python -m benchmarks.baselines javanese --add    and into docs/evidence
+EXAMPLES = """
+python -m benchmarks.baselines javanese          in a project whose javanese is prepared: the table
+python -m benchmarks.baselines javanese --add    and into docs/evidence
 """
 OPENSMILE = "opensmile==2.6.0"
 _SIDE = 64
@@ -46,13 +47,21 @@ Features = NDArray[np.float32]
 """``[clips, values]``."""
 
 
-def egemaps(paths: list[Path]) -> Features:
-    """The 88 eGeMAPSv02 functionals of each file's sound."""
+def egemaps_extractor() -> Any:
+    """openSMILE's extractor of the 88 eGeMAPSv02 functionals.
+
+    Raises:
+        ValueError: If openSMILE is not installed.
+    """
     try:
         import opensmile
     except ImportError:
-        raise SystemExit(f"openSMILE is missing: pip install {OPENSMILE} (free for research)") from None
-    smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
+        raise ValueError(f"openSMILE is missing: pip install {OPENSMILE} (free for research)") from None
+    return opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
+
+
+def egemaps(smile: Any, paths: list[Path]) -> Features:
+    """The functionals of each file's audio."""
     rows = [
         smile.process_signal(read_audio(path), SAMPLE_RATE_HZ).to_numpy()[0]
         for path in progress_bar(paths, desc="eGeMAPS", unit="clip")
@@ -108,7 +117,16 @@ def ridge() -> Any:
 
 
 def predictions(params: Params, name: str) -> pd.DataFrame:
-    """The baselines' rows for `evidence.add`: of each, the voice, the face and the sum of their decision values."""
+    """The baselines' rows for `evidence.add`: of each, the voice, the face and the sum of their decision values.
+
+    Raises:
+        ValueError: If the dataset is not prepared, is no classification of three classes or more, or openSMILE is
+            missing.
+    """
+    folds, dataset = params.folds_of(name), params.dataset[name]
+    if dataset.task != "classification" or len(dataset.classes) < 3:
+        raise ValueError(f"the baselines classify three classes or more; {name} is another task or has fewer")
+    smile = egemaps_extractor()  # before the work, not after it
     prepared = PreparedDataset(params, name)
     manifest = prepared.manifest.sort_values("clip_id").reset_index(drop=True)
     clip_ids = manifest["clip_id"].tolist()
@@ -117,15 +135,15 @@ def predictions(params: Params, name: str) -> pd.DataFrame:
     raw = [layout.raw_folder(name) / path for path in manifest["audio_path"]]
     log_mels = [as_matrix(sounds[clip_id]["fbank"]).astype(np.float32) for clip_id in clip_ids]
     models: dict[str, dict[str, tuple[Callable[[], Any], Features]]] = {
-        "baseline-svm": {"audio": (svm(0.01), egemaps(raw)), "video": (svm(0.001), hog_statistics(faces))},
+        "baseline-svm": {"audio": (svm(0.01), egemaps(smile, raw)), "video": (svm(0.001), hog_statistics(faces))},
         "baseline-ridge": {
             "audio": (ridge, log_mel_statistics(log_mels)),
             "video": (ridge, picture_statistics(faces)),
         },
     }
-    rows = [_majority(manifest, name, fold, params) for fold in params.folds_of(name)]
+    rows = [_majority(manifest, name, fold, params) for fold in folds]
     for arm, parts in models.items():
-        for fold in progress_bar(params.folds_of(name), desc=arm, unit="fold"):
+        for fold in progress_bar(folds, desc=arm, unit="fold"):
             rows += _of_fold(manifest, name, fold, arm, parts, params)
     return pd.concat(rows, ignore_index=True)
 
@@ -189,20 +207,17 @@ def _rows(
 
 def main() -> None:
     """Print the baselines' table of a prepared dataset."""
-    parser = argparse.ArgumentParser(
-        description="Linear models on hand-made features, in a prepared project's folds.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("dataset", help="a dataset of params.yaml whose faces and audio are prepared")
-    parser.add_argument("--add", action="store_true", help="put the predictions into docs/evidence")
-    parser.add_argument("--out", type=Path, default=Path("baselines"), help="folder of the predictions, without --add")
-    chosen = parser.parse_args()
+    options = parser("Linear models on hand-made features, in a prepared project's folds.", EXAMPLES)
+    options.add_argument("dataset", help="a dataset of params.yaml whose faces and audio are prepared")
+    options.add_argument("--add", action="store_true", help="put the predictions into docs/evidence")
+    chosen = options.parse_args()
     rows = predictions(load_params(), chosen.dataset)
-    folder = evidence.FOLDER if chosen.add else chosen.out
-    evidence.add(rows, folder)
-    print(evidence.table(chosen.dataset, folder))
+    if chosen.add:
+        evidence.add(rows)
+    with tempfile.TemporaryDirectory() as folder:  # the baselines' table alone
+        evidence.add(rows, Path(folder))
+        print(evidence.table(chosen.dataset, Path(folder)))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

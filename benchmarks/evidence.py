@@ -9,7 +9,6 @@ Parquet, because numbers that repeat cost nothing in it. `python -m benchmarks.e
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Sequence
@@ -20,12 +19,15 @@ import pandas as pd
 from hicmae_core.config import DatasetParams, SummariseParams, load_params
 from hicmae_core.evaluation.ablation import compare_arms
 from hicmae_core.evaluation.fold_results import read_predictions
-from hicmae_core.files import atomic_path
+from hicmae_core.files import atomic_path, write_text
 from stages import layout
+from stages.command import parser, run
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/evidence"
 MODALITIES = {"both": "face and voice", "audio": "voice", "video": "face"}
+_BASELINE = "baseline-"
+"""How the arms begin that know no chance."""
 _DRAWN = "_drawn"
 """How a dataset whose faces are drawn ends."""
 _KEYS = ["arm", "modality", "seed"]
@@ -33,12 +35,12 @@ _COLUMNS = ["dataset", *_KEYS, "fold", "clip_id", "subject", "label", "predictio
 _REFERENCE = "scratch"
 """The arm to which differences are taken, where it is there."""
 _PLACE = re.compile(r"(<!-- evidence: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-EXAMPLES = """examples:
-  python -m benchmarks.evidence                     the tables of all datasets
-  python -m benchmarks.evidence --write             the same into the pages that show them
-  python -m benchmarks.evidence --check             fail where a page shows another table
-  python -m benchmarks.evidence --collect PROJECT --arm pretrained
-                                                    put the test predictions of a project that has run into the files
+EXAMPLES = """
+python -m benchmarks.evidence                     the tables of all datasets
+python -m benchmarks.evidence --write             the same into the pages that show them
+python -m benchmarks.evidence --check             fail where a page shows another table
+python -m benchmarks.evidence --collect PROJECT --arm pretrained
+                                                  put the test predictions of a project that has run into the files
 """
 
 
@@ -96,7 +98,11 @@ def table(name: str, folder: Path = FOLDER) -> str:
     """The results of a dataset as Markdown: UAR, pooled over the folds, in percent, with 95 % intervals.
 
     The intervals are those of the ablation: speakers and seeds are drawn with replacement, and all arms share the
-    draws. A model without chance, a baseline, has the same predictions with every seed.
+    draws. Trained arms count with the seeds that all of them have; a baseline, which knows no chance, has the same
+    predictions with every seed.
+
+    Raises:
+        ValueError: If two trained arms of a modality share no seed.
     """
     rows = pd.read_parquet(folder / f"{name}.parquet")
     dataset = DatasetParams(corpus="csv", classes=tuple(sorted(rows["label"].unique())), num_folds=1)
@@ -106,9 +112,7 @@ def table(name: str, folder: Path = FOLDER) -> str:
     drawn = {"both", "video"} if name.endswith(_DRAWN) else set()
     titles = {one: f"{title} (drawn faces)" if one in drawn else title for one, title in MODALITIES.items()}
     for modality, title in titles.items():
-        of_modality = rows[rows["modality"] == modality]
-        num_seeds = max(of_modality.groupby("arm")["seed"].nunique(), default=0)
-        arms = {str(arm): _by_seed(some, num_seeds) for arm, some in of_modality.groupby("arm")}
+        arms = _by_seed(rows[rows["modality"] == modality])
         for row in _compared(arms, dataset).itertuples():
             cells.setdefault(row.arm, {})[title] = _cell(row)
     lines = [f"| arm | {' | '.join(titles.values())} |", f"|---|{'---:|' * len(titles)}"]
@@ -126,9 +130,19 @@ def table(name: str, folder: Path = FOLDER) -> str:
     return "\n".join([*lines, "", f"{note}."]) + "\n"
 
 
-def _by_seed(rows: pd.DataFrame, num_seeds: int) -> list[pd.DataFrame]:
-    tables = [some for _, some in rows.groupby("seed")]
-    return tables * num_seeds if len(tables) == 1 else tables
+def _by_seed(rows: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
+    """The predictions of each arm, a table per seed."""
+    seeds = {str(arm): set(some["seed"]) for arm, some in rows.groupby("arm")}
+    trained = [own for arm, own in seeds.items() if not arm.startswith(_BASELINE)]
+    shared = sorted(set.intersection(*trained)) if trained else [0]
+    if not shared:
+        raise ValueError(f"no seed is shared by all trained arms: {seeds}; collect the missing ones")
+    tables = {}
+    for arm, own in seeds.items():
+        of_arm = rows[rows["arm"] == arm]
+        chosen = [min(own)] * len(shared) if arm.startswith(_BASELINE) else shared
+        tables[arm] = [of_arm[of_arm["seed"] == seed] for seed in chosen]
+    return tables
 
 
 def _compared(arms: dict[str, list[pd.DataFrame]], dataset: DatasetParams) -> pd.DataFrame:
@@ -145,9 +159,8 @@ def _cell(row: object) -> str:
 
 def pages(root: Path = ROOT) -> list[Path]:
     """The pages that show a table."""
-    return [
-        path for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))) if _PLACE.search(path.read_text())
-    ]
+    candidates = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    return [path for path in candidates if _PLACE.search(path.read_text(encoding="utf-8"))]
 
 
 def filled(text: str, folder: Path = FOLDER) -> str:
@@ -157,18 +170,14 @@ def filled(text: str, folder: Path = FOLDER) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print, write or check the tables."""
-    parser = argparse.ArgumentParser(
-        description="Tables of what was measured, from its predictions.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--write", action="store_true", help="put the tables into the pages")
-    parser.add_argument("--check", action="store_true", help="fail where a page shows another table")
-    parser.add_argument("--collect", type=Path, metavar="PROJECT", help="root of a project that has run")
-    parser.add_argument("--arm", help="what its models are called, such as scratch or pretrained")
-    chosen = parser.parse_args(arguments)
+    options = parser("Tables of what was measured, from its predictions.", EXAMPLES)
+    options.add_argument("--write", action="store_true", help="put the tables into the pages")
+    options.add_argument("--check", action="store_true", help="fail where a page shows another table")
+    options.add_argument("--collect", type=Path, metavar="PROJECT", help="root of a project that has run")
+    options.add_argument("--arm", help="what its models are called, such as scratch or pretrained")
+    chosen = options.parse_args(arguments)
     if (chosen.collect is None) != (chosen.arm is None):
-        parser.error("--collect and --arm belong together")
+        options.error("--collect and --arm belong together")
     if chosen.collect:
         for rows in collect(chosen.collect, chosen.arm):
             add(rows, FOLDER)
@@ -176,13 +185,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path in sorted(FOLDER.glob("*.parquet")):
             print(f"{path.stem}\n\n{table(path.stem)}")
         return 0
-    differing = [path for path in pages() if filled(path.read_text()) != path.read_text()]
-    for path in differing:
+    texts = {path: path.read_text(encoding="utf-8") for path in pages()}
+    differing = {path: found for path, text in texts.items() if (found := filled(text)) != text}
+    for path, text in differing.items():
         if chosen.write:
-            path.write_text(filled(path.read_text()))
+            write_text(path, text)
         print(f"{path.relative_to(ROOT)}: {'written' if chosen.write else 'shows another table'}", file=sys.stderr)
     return 1 if chosen.check and differing else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -329,8 +329,7 @@ class ModelParams(_Section):
     num_audio_frames: int = Field(default=256, ge=16, le=2048)
     """Log-mel frames of a clip, 10 ms each."""
     video_patch: tuple[int, int, int] = VIDEO_PATCH
-    """Frames, rows and columns of a video patch, which divide the clip's; the published size for other faces than small
-    ones."""
+    """Frames (2), rows and columns of a video patch, which divide the clip's."""
     audio_patch: tuple[int, int] = AUDIO_PATCH
     """Log-mel frames and mel bins of a spectrogram patch, which divide the clip's."""
 

@@ -45,9 +45,9 @@ class ServedModel:
 
         Returns:
             The same rows in the same order: ``video``, ``status``, ``reason``, ``used`` (``both``, ``video`` or
-            ``audio``), ``label`` (the likeliest class; of
-            several targets each target's, with commas between), and ``p_<class>`` per class or ``<target>`` per value;
-            of classes also ``calibrated``, whether the probabilities are scaled by temperatures.
+            ``audio``), ``label`` (the likeliest class; of several targets each target's, with commas between), and
+            ``p_<class>`` per class or ``<target>`` per value; of classes also ``calibrated``, whether the
+            probabilities are scaled by temperatures.
             Where there is no answer, ``label`` is empty and numbers are missing.
 
         Raises:

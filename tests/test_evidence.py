@@ -1,10 +1,14 @@
 """What the pages say was measured follows from the predictions in docs/evidence."""
 
+import subprocess
+import sys
+
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from benchmarks import evidence
+from benchmarks import baselines, evidence
 from hicmae_core.config import parse_params
 from hicmae_core.evaluation.fold_results import write_fold_results
 from tests.conftest import ROOT
@@ -39,6 +43,18 @@ def test_the_table_is_pooled_over_seeds_and_differences_are_paired(tmp_path):
     assert lines[3] == "| pretrained | 75.0 (50.0 to 100.0), +25.0 (+0.0 to +50.0) |  |  |"
     assert lines[4] == "| scratch | 50.0 (0.0 to 100.0) |  | 0.0 (0.0 to 0.0) |"
     assert "4 clips of 2 speakers, none of whom was trained on, 2 training seeds; guessing 50.0" in lines[6]
+
+
+def test_trained_arms_count_with_the_seeds_that_all_have(tmp_path):
+    for seed, right in {0: [1, 1, 0, 0], 1: [0, 0, 0, 0]}.items():
+        evidence.add(rows("scratch", right, seed), tmp_path)
+    evidence.add(rows("pretrained", [1, 1, 1, 0], 0), tmp_path)
+    lines = evidence.table("toy", tmp_path).splitlines()
+    assert lines[2].startswith("| pretrained | 75.0 (50.0 to 100.0), +25.0 ")
+    assert lines[3].startswith("| scratch | 50.0 ")
+    evidence.add(rows("other", [1, 1, 1, 1], 5), tmp_path)
+    with pytest.raises(ValueError, match="no seed is shared by all trained arms"):
+        evidence.table("toy", tmp_path)
 
 
 def test_drawn_faces_are_named_in_the_head_of_the_table(tmp_path):
@@ -94,6 +110,54 @@ def test_a_page_is_filled_between_its_marks_alone(tmp_path):
 def test_readme_and_docs_show_what_follows_from_the_evidence():
     assert evidence.pages()
     assert evidence.main(["--check"]) == 0
+
+
+def test_a_project_that_has_not_run_is_told_in_a_sentence(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.evidence", "--collect", str(tmp_path), "--arm", "scratch"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, f"error: {tmp_path}/params.yaml: no such file; run from the project's "
+                                                 "root, where params.yaml is\n")  # fmt: skip
+
+
+def test_baselines_see_nothing_of_the_test_clips():
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = parse_params(values, "")
+    rng = np.random.default_rng(0)
+    speakers, labels = np.repeat(np.arange(1, 5), 12), np.tile(np.arange(4), 12)
+    manifest = pd.DataFrame(
+        {
+            "clip_id": [f"c{place:02}" for place in range(48)],
+            "subject": [f"s{speaker}" for speaker in speakers],
+            "unit": [f"c{place:02}" for place in range(48)],
+            "test_fold": speakers,
+            "label": labels,
+            "label_name": [params.dataset["demo"].classes[label] for label in labels],
+        }
+    )
+    features = (np.eye(4)[labels] + 0.1 * rng.normal(size=(48, 4))).astype(np.float32)
+
+    def found(of_test):
+        shown = features.copy()
+        shown[1:12] = of_test
+        parts = {"audio": (baselines.svm(0.1), shown), "video": (baselines.ridge, shown)}
+        return pd.concat(baselines._of_fold(manifest, "demo", 1, "baseline-toy", parts, params))
+
+    right = found(features[1:12])
+    assert (right["label"] == right["prediction"]).all()
+    assert right["modality"].tolist() == ["audio"] * 12 + ["video"] * 12 + ["both"] * 12
+    other = found(1e6)  # one clip's answer is the same whatever clips are tested beside it
+    assert other.groupby("modality")["prediction"].first().equals(right.groupby("modality")["prediction"].first())
+
+
+def test_statistics_of_pictures_are_means_deviations_and_differences():
+    still, flicker = np.full((3, 64, 64), 51, np.uint8), np.zeros((3, 64, 64), np.uint8)
+    flicker[1] = 255
+    found = baselines.picture_statistics([still, flicker])
+    mean, deviation, difference = np.split(found, 3, axis=1)
+    np.testing.assert_allclose(mean, np.array([[0.2], [1 / 3]]) * np.ones_like(mean), atol=1e-6)
+    np.testing.assert_allclose(deviation, np.array([[0], [np.std([0, 1, 0])]]) * np.ones_like(mean), atol=1e-6)
+    np.testing.assert_allclose(difference, np.array([[0], [1]]) * np.ones_like(mean), atol=1e-6)
+    assert baselines.hog_statistics([still]).shape == (1, 3 * 7 * 7 * 2 * 2 * 8)
 
 
 @pytest.mark.parametrize("path", sorted(evidence.FOLDER.glob("*.parquet")), ids=lambda path: path.stem)

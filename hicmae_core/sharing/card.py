@@ -225,7 +225,7 @@ def _limits(metadata: Mapping[str, Any], results: Mapping[str, Any] | None) -> s
     if metadata.get("classes") and not metadata.get("temperatures"):
         lines.append("- The probabilities are not calibrated frequencies.")
     if _face_note(metadata):
-        lines.insert(0, "- The faces are drawn, not filmed. **This model says nothing about pictures of people.**")
+        lines.insert(0, "- The faces are drawn, not filmed. **The model is not made for videos of people.**")
     if str(metadata.get("dataset", "")).startswith("demo"):
         lines.insert(0, "- The demo's faces and voices are generated. **This model says nothing about people.**")
     if results is None:

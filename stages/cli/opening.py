@@ -49,7 +49,10 @@ class Require(StrEnum):
 
 
 RequireOption = Annotated[
-    Require, typer.Option(help="Refuse files without a face, or without sound, that a model of both could answer.")
+    Require,
+    typer.Option(
+        help="What a file must have: `both` refuses one without a face, or without sound, that `any` answers."
+    ),
 ]
 
 

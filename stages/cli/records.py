@@ -152,19 +152,8 @@ class AnswersTable:
 
 
 def _columns(reader: VideoReader) -> list[str]:
-    fixed = (
-        "video",
-        "face",
-        "part",
-        "start_seconds",
-        "end_seconds",
-        "status",
-        "reason",
-        "used",
-        MODEL_KEY,
-        "prediction",
-    )
-    return [*fixed, *(["calibrated"] if reader.classes else []), *reader.value_names]
+    fixed = "video", "face", "part", "start_seconds", "end_seconds", "status", "reason", "used"
+    return [*fixed, MODEL_KEY, "prediction", *(["calibrated"] if reader.classes else []), *reader.value_names]
 
 
 def _text(rows: Sequence[Sequence[Any]]) -> str:

@@ -9,15 +9,15 @@ from tests.data import trees
 
 def built(root, **changes):
     dataset = READY_MADE["javanese"].params.model_copy(update=changes)
-    told = []
-    return build_manifest("javanese", dataset, root, None, 2, 0.1, told.append), told
+    notes = []
+    return build_manifest("javanese", dataset, root, None, 2, 0.1, notes.append), notes
 
 
 @pytest.mark.parametrize("folder", ["dataset-resize/", ""])
 def test_it_has_240_clips(tmp_path, folder):
     tree = trees.javanese(trees.Tree(tmp_path / "raw", tmp_path), folder)
-    manifest, told = built(tree.root)
-    assert told == []
+    manifest, notes = built(tree.root)
+    assert notes == []
     assert len(manifest) == 240
     assert set(manifest["status"]) == {"ok"}
     assert manifest.groupby(["test_fold", "subject"]).size().tolist() == [24] * 10
@@ -31,9 +31,9 @@ def test_half_the_clips_are_refused_unless_asked_for(tmp_path):
     tree = trees.Tree(tmp_path / "raw", tmp_path).media(f"{name}.mp4" for name in trees.javanese_names()[::2])
     with pytest.raises(ValueError, match="published"):
         built(tree.root)
-    manifest, told = built(tree.root, allow_incomplete=True)
+    manifest, notes = built(tree.root, allow_incomplete=True)
     assert len(manifest) == 120
-    assert told
+    assert notes
 
 
 def test_what_else_the_clone_has_is_passed_over(tmp_path):
@@ -41,8 +41,8 @@ def test_what_else_the_clone_has_is_passed_over(tmp_path):
     tree = trees.javanese(trees.Tree(tmp_path / "raw", tmp_path))
     tree.media(["code/output/01-01-02_01_output.mp4", "dataset/01-01-01_01.mp4", "dataset/01-01-01_01.wav"])
     tree.text("dataset/person-01.zip", "PK").text("code/data.csv", "video,emotion")
-    manifest, told = built(tree.root)
-    assert told == []
+    manifest, notes = built(tree.root)
+    assert notes == []
     assert manifest["video_path"].str.startswith("dataset-resize/").all()
     assert (manifest["audio_path"] == manifest["video_path"]).all()
 
