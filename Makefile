@@ -14,7 +14,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 export GIT_PYTHON_REFRESH := quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo compare experiments ablation test test-graph test-all lint bench mlflow lock clean
+.PHONY: help setup demo compare experiments ablation study test test-graph test-all lint bench mlflow lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -71,6 +71,10 @@ lint: $(READY) ## format, style, types, import contracts
 ablation: $(READY) ## what each part of the method brings: 54 DVC experiments, most of an hour
 	@$(BIN)/python -m stages.ablation run
 	@$(BIN)/python -m stages.ablation show
+
+study: $(READY) ## what pre-training, the face and the voice bring on your dataset: 6 DVC experiments
+	@$(BIN)/python -m stages.ablation run --what study
+	@$(BIN)/python -m stages.ablation show --what study
 
 bench: $(READY) ## preparing, reading, training and answering against the plain way of doing it, as ratios
 	@$(BIN)/python -m benchmarks.prepare

@@ -464,6 +464,9 @@ class FinetuneParams(_Optimisation):
     """Stochastic depth at the last block."""
     fusion: Literal["hierarchical", "last"] = "hierarchical"
     """Features for the head: of all encoder layers, weighted, or of the last layer alone (section 3.5)."""
+    pooling: Literal["mean", "statistics"] = "mean"
+    """What the head reads of an encoder's tokens: their mean, as published; or ``statistics``, mean and deviation over
+    time at every place, standardised. Of a few hundred clips these generalise better (docs/real-people.md)."""
     trainable: Literal["all", "head"] = "all"
     """Train the whole model, or the head on frozen features (linear probe)."""
     label_fraction: float = Field(default=1, gt=0, le=1)
@@ -482,12 +485,14 @@ class FinetuneParams(_Optimisation):
     """Augmentation of the training clips."""
 
     @model_validator(mode="after")
-    def _check_dropout(self) -> FinetuneParams:
+    def _check_batches(self) -> FinetuneParams:
         if self.modality_dropout and self.modality != "both":
             raise ValueError(
                 f"modality_dropout {self.modality_dropout} hides one of two modalities, but modality is "
                 f"{self.modality}; set it to both, or modality_dropout to 0"
             )
+        if self.pooling == "statistics" and self.batch_size < 2:
+            raise ValueError("pooling statistics standardises over the batch: give batch_size 2 or more")
         return self
 
 

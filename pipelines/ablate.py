@@ -12,10 +12,10 @@ from pydantic import Field
 
 from pipelines.process import CommandFailed, Processes
 from pipelines.workspace import alone_in
-from stages.ablation_plan import ARMS, PROTOCOLS
+from stages.ablation_plan import ABLATION
 
-Arm = Literal[*(arm.name for arm in ARMS)]
-Protocol = Literal[*(protocol.name for protocol in PROTOCOLS)]
+Arm = Literal[*(arm.name for arm in ABLATION.arms)]
+Protocol = Literal[*(protocol.name for protocol in ABLATION.protocols)]
 _QUEUE_STOPS_WITHIN_SECONDS = 25.0
 """`dvc queue stop`, which the interrupted command runs, tells each experiment to end."""
 

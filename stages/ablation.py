@@ -1,4 +1,7 @@
-"""The ablation: what pre-training and each of its parts bring, as DVC experiments, and the report on them."""
+"""The ablation and the study, as DVC experiments, and the reports on them.
+
+The ablation says what pre-training and each of its parts bring, the study what pre-training, the face and the voice do.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ import yaml
 from hicmae_core.config import load_params
 from hicmae_core.progress import progress_bar
 from stages import experiments, layout
-from stages.ablation_plan import ARMS, PROTOCOLS, Experiment, Variation, check_full, plan, same_results
+from stages.ablation_plan import COMPARISONS, Comparison, Experiment, Variation, plan, same_results
 from stages.ablation_report import write_report
 from stages.command import parser, run
 from stages.experiments import Finished
@@ -26,8 +30,10 @@ python -m stages.ablation run --dry-run
 python -m stages.ablation run --jobs 2
 python -m stages.ablation show
 python -m stages.ablation run --arms scratch full --protocols probe --seeds 0
+python -m stages.ablation run --what study
+python -m stages.ablation run --what study --seeds 0 1 2
+python -m stages.ablation show --what study
 """
-LOG = layout.REPORTS / "ablation.log"
 _PREPARED = ("faces", "audio")
 _SECONDS_BETWEEN_LOOKS = 2.0
 
@@ -38,23 +44,26 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended like Ctrl-C, the queue is stopped, too
     root = project_root()
     params = load_params(root / "params.yaml")
-    check_full(params)
+    comparison = _part(COMPARISONS[chosen.what], chosen.arms, chosen.protocols)
+    comparison.check(params)
     values = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    arms, protocols = _named(ARMS, chosen.arms), _named(PROTOCOLS, chosen.protocols)
-    wanted = plan(arms, protocols, chosen.seeds, params.evaluated[0], chosen.folds)
+    name = params.evaluated[0]
+    folds = chosen.folds or comparison.folds or params.folds[name]
+    wanted = plan(comparison, chosen.seeds or comparison.seeds, name, folds)
     if chosen.action == "show":
-        _show(root, wanted, values)
+        _show(root, comparison, wanted, values)
     else:
         _run(root, wanted, values, chosen.jobs, chosen.dry_run)
 
 
-def _show(root: Path, wanted: Sequence[Experiment], values: Mapping[str, Any]) -> None:
+def _show(root: Path, comparison: Comparison, wanted: Sequence[Experiment], values: Mapping[str, Any]) -> None:
     finished = experiments.finished(root)
     fitting = [(experiment, _fitting(root, experiment, values, finished)) for experiment in wanted]
     found = [(experiment, done) for experiment, done in fitting if done is not None]
-    print(write_report(found, root))
+    print(write_report(comparison, found, root))
     if len(found) < len(wanted):
-        print(f"{len(wanted) - len(found)} experiments are missing: `python -m stages.ablation run` runs them")
+        again = f"python -m stages.ablation run --what {comparison.name}"
+        print(f"{len(wanted) - len(found)} experiments are missing: `{again}` runs them")
 
 
 def _run(root: Path, wanted: Sequence[Experiment], values: Mapping[str, Any], num_jobs: int, dry: bool) -> None:
@@ -68,29 +77,57 @@ def _run(root: Path, wanted: Sequence[Experiment], values: Mapping[str, Any], nu
         names = {experiment.name for experiment in missing}
         outdated = names & {done.name for done in here}
         _queue(root, missing, outdated)
-        _work_off(root, names, num_jobs)
+        log = layout.REPORTS / f"{missing[0].comparison}.log"
+        _work_off(root, names, num_jobs, log)
         failed = names - {done.name for done in experiments.finished_here(root)}
         if failed:
             raise ValueError(
                 f"{len(failed)} experiments did not end well: {', '.join(sorted(failed))}; `dvc queue logs NAME` and "
-                f"{LOG} tell why, and the same command runs them again"
+                f"{log} tell why, and the same command runs them again"
             )
 
 
 def _arguments() -> argparse.Namespace:
-    arguments = parser("What pre-training and each of its parts bring.", EXAMPLES)
-    arguments.add_argument("action", choices=("run", "show"), help="run what is missing, or write reports/ablation.md")
-    arguments.add_argument("--arms", nargs="+", choices=[arm.name for arm in ARMS], help="default: all")
-    arguments.add_argument("--protocols", nargs="+", choices=[way.name for way in PROTOCOLS], help="default: all")
-    arguments.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of training; default: 0 1 2")
-    arguments.add_argument("--folds", nargs="+", type=int, default=[1, 2], help="test folds; default: 1 2")
+    arguments = parser("What pre-training, each of its parts, the face and the voice bring.", EXAMPLES)
+    arguments.add_argument("action", choices=("run", "show"), help="run what is missing, or write the report")
+    arguments.add_argument(
+        "--what", choices=COMPARISONS, default="ablation", help="which comparison; default: ablation"
+    )
+    arguments.add_argument("--arms", nargs="+", metavar="ARM", help=f"default: all, {_choices('arms')}")
+    arguments.add_argument("--protocols", nargs="+", metavar="NAME", help=f"default: all, {_choices('protocols')}")
+    arguments.add_argument("--seeds", nargs="+", type=int, help="of training; default: 0 1 2, of the study 0")
+    arguments.add_argument("--folds", nargs="+", type=int, help="test folds; default: 1 2, of the study all")
     arguments.add_argument("--jobs", type=int, default=2, help="experiments at a time; default: 2")
     arguments.add_argument("--dry-run", action="store_true", help="list what would run")
     return arguments.parse_args()
 
 
-def _named(variations: Sequence[Variation], names: Sequence[str] | None) -> list[Variation]:
-    return [variation for variation in variations if names is None or variation.name in names]
+def _choices(field: str) -> str:
+    return "; of the ".join(
+        f"{name} {', '.join(variation.name for variation in getattr(comparison, field))}"
+        for name, comparison in COMPARISONS.items()
+    )
+
+
+def _part(comparison: Comparison, arms: Sequence[str] | None, protocols: Sequence[str] | None) -> Comparison:
+    """The arms and protocols of these names alone."""
+    return replace(
+        comparison,
+        arms=_named(comparison, "arm", comparison.arms, arms),
+        protocols=_named(comparison, "protocol", comparison.protocols, protocols),
+    )
+
+
+def _named(
+    comparison: Comparison, kind: str, variations: tuple[Variation, ...], names: Sequence[str] | None
+) -> tuple[Variation, ...]:
+    if names is None:
+        return variations
+    known = {variation.name: variation for variation in variations}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"the {comparison.name} has no {kind} {', '.join(unknown)}; there are {', '.join(known)}")
+    return tuple(variation for variation in variations if variation.name in names)
 
 
 def _fitting(
@@ -121,7 +158,7 @@ def _queue(root: Path, missing: Sequence[Experiment], outdated: set[str]) -> Non
         experiments.queue(root, experiment.name, experiment.overrides, [f"summarise@{experiment.dataset}"])
 
 
-def _work_off(root: Path, names: set[str], num_jobs: int) -> None:
+def _work_off(root: Path, names: set[str], num_jobs: int, log: Path) -> None:
     """Run the queue and count what is done; when this process is interrupted, the queue stops."""
     threads = max((os.cpu_count() or 1) // num_jobs, 1)
     environment = {
@@ -129,9 +166,9 @@ def _work_off(root: Path, names: set[str], num_jobs: int) -> None:
         "MLFLOW_TRACKING_URI": f"sqlite:///{root.resolve()}/mlflow.db",
         **os.environ,
     }
-    process = experiments.start_queue(root, num_jobs, root / LOG, environment)
+    process = experiments.start_queue(root, num_jobs, root / log, environment)
     try:
-        with progress_bar(total=len(names), desc="ablation", unit="experiment") as bar:
+        with progress_bar(total=len(names), desc=log.stem, unit="experiment") as bar:
             while process.poll() is None:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
                 bar.update(len(names & {done.name for done in experiments.finished_here(root)}) - bar.n)

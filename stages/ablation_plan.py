@@ -1,11 +1,11 @@
-"""What an ablation compares: arms, protocols and seeds, as changes of params.yaml."""
+"""What the ablation and the study compare: arms, protocols and seeds, as changes of params.yaml."""
 
 from __future__ import annotations
 
 import copy
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,35 +32,99 @@ _SKIPS: Settings = {"pretrain.skips": False}
 _CONTRAST: Settings = {"pretrain.contrastive_weight": 0.0}
 _FUSION: Settings = {"finetune.fusion": "last"}
 
-ARMS = (
-    Variation("scratch", "no pre-training", {"finetune.init": "scratch"}),
-    Variation("reconstruction", "reconstruction only", {**_SKIPS, **_CONTRAST, **_FUSION}),
-    Variation("skips", "reconstruction + hierarchical skips", {**_CONTRAST, **_FUSION}),
-    Variation("contrast", "reconstruction + hierarchical contrast", {**_SKIPS, **_FUSION}),
-    Variation("fusion", "reconstruction + hierarchical fusion", {**_SKIPS, **_CONTRAST}),
-    Variation("full", "full", {}),
-)
-BASELINE = ARMS[0]
 
-PROTOCOLS = (
-    Variation(
-        "probe",
-        "linear probe",
-        {"finetune.trainable": "head", "finetune.epochs": 6, "finetune.warmup_epochs": 1, "finetune.base_lr": 0.1},
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, from params.yaml as it stands."""
+
+    name: str
+    """For commands, reports and names of experiments."""
+    arms: tuple[Variation, ...]
+    """Models to compare; differences are to the first."""
+    protocols: tuple[Variation, ...]
+    """Ways in which all arms are trained."""
+    seeds: tuple[int, ...]
+    """Of training, unless others are asked for."""
+    folds: tuple[int, ...] | None
+    """Test folds, unless others are asked for; None means all of params.yaml."""
+    demands: Mapping[str, Callable[[Params], bool]]
+    """What params.yaml must describe, in words."""
+
+    def check(self, params: Params) -> None:
+        """Demand that params.yaml describes what the arms start from.
+
+        Raises:
+            ValueError: Naming what it lacks.
+        """
+        lacking = [words for words, is_met in self.demands.items() if not is_met(params)]
+        if lacking:
+            raise ValueError(f"the {self.name} starts from the whole method; set in params.yaml: {', '.join(lacking)}")
+
+
+_PRETRAINED: Mapping[str, Callable[[Params], bool]] = {
+    "finetune.init pretrained": lambda params: params.finetune.init == "pretrained",
+    "finetune.modality both": lambda params: params.finetune.modality == "both",
+    "finetune.label_fraction 1": lambda params: params.finetune.label_fraction == 1,
+}
+
+ABLATION = Comparison(
+    "ablation",
+    (
+        Variation("scratch", "no pre-training", {"finetune.init": "scratch"}),
+        Variation("reconstruction", "reconstruction only", {**_SKIPS, **_CONTRAST, **_FUSION}),
+        Variation("skips", "reconstruction + hierarchical skips", {**_CONTRAST, **_FUSION}),
+        Variation("contrast", "reconstruction + hierarchical contrast", {**_SKIPS, **_FUSION}),
+        Variation("fusion", "reconstruction + hierarchical fusion", {**_SKIPS, **_CONTRAST}),
+        Variation("full", "full", {}),
     ),
-    Variation(
-        "few",
-        "a quarter of the labels",
-        {"finetune.label_fraction": 0.25, "finetune.epochs": 24, "finetune.warmup_epochs": 3},
+    (
+        Variation(
+            "probe",
+            "linear probe",
+            {"finetune.trainable": "head", "finetune.epochs": 6, "finetune.warmup_epochs": 1, "finetune.base_lr": 0.1},
+        ),
+        Variation(
+            "few",
+            "a quarter of the labels",
+            {"finetune.label_fraction": 0.25, "finetune.epochs": 24, "finetune.warmup_epochs": 3},
+        ),
+        Variation("all", "all labels", {"finetune.epochs": 8, "finetune.warmup_epochs": 1}),
     ),
-    Variation("all", "all labels", {"finetune.epochs": 8, "finetune.warmup_epochs": 1}),
+    seeds=(0, 1, 2),
+    folds=(1, 2),
+    demands={
+        "pretrain.skips true": lambda params: params.pretrain.skips,
+        "pretrain.contrastive_weight above 0": lambda params: params.pretrain.contrastive_weight > 0,
+        "finetune.fusion hierarchical": lambda params: params.finetune.fusion == "hierarchical",
+        "finetune.trainable all": lambda params: params.finetune.trainable == "all",
+        **_PRETRAINED,
+    },
 )
+
+STUDY = Comparison(
+    "study",
+    (
+        Variation("scratch", "no pre-training", {"finetune.init": "scratch"}),
+        Variation("pretrained", "pre-trained", {}),
+    ),
+    (
+        Variation("both", "face and voice", {}),
+        Variation("audio", "voice", {"finetune.modality": "audio"}),
+        Variation("video", "face", {"finetune.modality": "video"}),
+    ),
+    seeds=(0,),
+    folds=None,
+    demands=_PRETRAINED,
+)
+
+COMPARISONS = {comparison.name: comparison for comparison in (ABLATION, STUDY)}
 
 
 @dataclass(frozen=True)
 class Experiment:
     """One arm under one protocol with one seed."""
 
+    comparison: str
     arm: Variation
     protocol: Variation
     seed: int
@@ -70,7 +134,7 @@ class Experiment:
     @property
     def name(self) -> str:
         """The name of the DVC experiment."""
-        return f"ablation-{self.protocol.name}-{self.arm.name}-{self.seed}"
+        return f"{self.comparison}-{self.protocol.name}-{self.arm.name}-{self.seed}"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -97,43 +161,16 @@ class Experiment:
         return parse_params(changed, f"params.yaml as {self.name} changes it")
 
 
-def plan(
-    arms: Iterable[Variation],
-    protocols: Iterable[Variation],
-    seeds: Sequence[int],
-    dataset: str,
-    folds: Sequence[int],
-) -> list[Experiment]:
+def plan(comparison: Comparison, seeds: Sequence[int], dataset: str, folds: Sequence[int]) -> list[Experiment]:
     """All combinations, one of each pre-training first, so that the others find it in the run cache."""
     pretrainings = set()
     first, later = [], []
-    for seed, protocol, arm in itertools.product(seeds, protocols, arms):
+    for seed, protocol, arm in itertools.product(seeds, comparison.protocols, comparison.arms):
         pretraining = seed, *(item for item in arm.settings.items() if item[0].startswith("pretrain."))
         known = pretraining in pretrainings
-        (later if known else first).append(Experiment(arm, protocol, seed, dataset, tuple(folds)))
+        (later if known else first).append(Experiment(comparison.name, arm, protocol, seed, dataset, tuple(folds)))
         pretrainings.add(pretraining)
     return first + later
-
-
-def check_full(params: Params) -> None:
-    """Demand that params.yaml describes the whole method, from which the arms take something away.
-
-    Raises:
-        ValueError: Naming what it lacks.
-    """
-    pretrain, finetune = params.pretrain, params.finetune
-    wanted = {
-        "pretrain.skips true": pretrain.skips,
-        "pretrain.contrastive_weight above 0": pretrain.contrastive_weight > 0,
-        "finetune.fusion hierarchical": finetune.fusion == "hierarchical",
-        "finetune.init pretrained": finetune.init == "pretrained",
-        "finetune.modality both": finetune.modality == "both",
-        "finetune.trainable all": finetune.trainable == "all",
-        "finetune.label_fraction 1": finetune.label_fraction == 1,
-    }
-    lacking = [key for key, there in wanted.items() if not there]
-    if lacking:
-        raise ValueError(f"an ablation starts from the whole method; set in params.yaml: {', '.join(lacking)}")
 
 
 def same_results(one: Params, other: Params) -> bool:

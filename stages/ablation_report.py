@@ -1,4 +1,7 @@
-"""What the ablation's experiments found: reports/ablation.md, .csv and .png, and the features as a picture."""
+"""What the experiments of a comparison found: reports/NAME.md, .csv, .png and .parquet, and the features as a picture.
+
+The .parquet holds every prediction, as benchmarks/evidence.py wants it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from hicmae_core.evaluation.units import unit_in_words
 from hicmae_core.files import atomic_path, write_text
 from hicmae_core.model.artifact import load_classifier
 from stages import experiments, layout
-from stages.ablation_plan import ARMS, BASELINE, PROTOCOLS, Experiment
+from stages.ablation_plan import Comparison, Experiment
 from stages.clips import PreparedDataset
 from stages.experiments import Finished
 
@@ -27,7 +30,7 @@ Found = Sequence[tuple[Experiment, Finished]]
 """Experiments of the plan that have run."""
 Predictions = Mapping[tuple[str, str, int], pd.DataFrame]
 """Of the test clips of all folds, by protocol, arm and seed."""
-_CACHE = layout.CHECKPOINTS / "ablation"
+_CACHE = layout.CHECKPOINTS / "comparisons"
 _PICTURED = {
     ("probe", "scratch"): "random weights, all clips",
     ("probe", "full"): "pre-trained, all clips",
@@ -36,10 +39,11 @@ _PICTURED = {
 """Titles of the layouts of features, by protocol and arm."""
 
 
-def write_report(found: Found, root: Path) -> str:
-    """Compare the arms under each protocol, on the first evaluated dataset, and write ``reports/ablation.*``.
+def write_report(comparison: Comparison, found: Found, root: Path) -> str:
+    """Compare the arms under each protocol, on the first evaluated dataset, and write ``reports/NAME.*``.
 
     Args:
+        comparison: What is compared.
         found: What has run.
         root: The project.
 
@@ -53,16 +57,33 @@ def write_report(found: Found, root: Path) -> str:
     name = params.evaluated[0]
     metric = HEADLINES[params.dataset[name].task][0]
     predictions = _predictions(found, root, name)
-    table = _table(predictions, params, name, metric)
+    table = _table(comparison, predictions, params, name, metric)
     unit = unit_in_words(next(iter(predictions.values())), params.dataset[name])
-    with atomic_path(root / layout.REPORTS / "ablation.csv") as temporary:
+    report = root / layout.REPORTS / comparison.name
+    with atomic_path(report.with_suffix(".csv")) as temporary:
         table.to_csv(temporary, index=False)
-    plot_ablation(table, metric, root / layout.REPORTS / "ablation.png")
-    text = ablation_markdown(table, metric, params.summarise.confidence, _notes(found, params, name, unit))
-    if _draw_features(found, root, params, name):
-        text += "\n![Features](ablation-features.png)\n"
-    write_text(root / layout.REPORTS / "ablation.md", text)
+    with atomic_path(report.with_suffix(".parquet")) as temporary:
+        _every_prediction(predictions, params, name).to_parquet(temporary, index=False)
+    plot_ablation(table, metric, report.with_suffix(".png"))
+    text = ablation_markdown(
+        comparison.name, table, metric, params.summarise.confidence, _notes(found, params, name, unit)
+    )
+    pictured = report.with_name(f"{comparison.name}-features.png")
+    if _draw_features(found, root, params, name, pictured):
+        text += f"\n![Features]({pictured.name})\n"
+    write_text(report.with_suffix(".md"), text)
     return text
+
+
+def _every_prediction(predictions: Predictions, params: Params, name: str) -> pd.DataFrame:
+    """A row per protocol, arm, seed and clip; classes by name."""
+    tables = []
+    for (protocol, arm, seed), rows in predictions.items():
+        about = {"dataset": name, "arm": arm, "protocol": protocol, "modality": rows["modality"], "seed": seed}
+        names = dict(enumerate(params.dataset[name].classes))
+        words = {column: rows[column].map(names) for column in ("label", "prediction") if column in rows and names}
+        tables.append(rows.assign(**about, **words))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _predictions(found: Found, root: Path, name: str) -> Predictions:
@@ -76,27 +97,31 @@ def _predictions(found: Found, root: Path, name: str) -> Predictions:
         )
 
 
-def _table(predictions: Predictions, params: Params, name: str, metric: str) -> pd.DataFrame:
+def _table(comparison: Comparison, predictions: Predictions, params: Params, name: str, metric: str) -> pd.DataFrame:
     """A row per protocol and arm that has run with all seeds."""
     seeds = sorted({seed for _, _, seed in predictions})
     compared = []
-    for protocol in PROTOCOLS:
+    for protocol in comparison.protocols:
         arms = {
             arm.title: [predictions[protocol.name, arm.name, seed] for seed in seeds]
-            for arm in ARMS
+            for arm in comparison.arms
             if all((protocol.name, arm.name, seed) in predictions for seed in seeds)
         }
         if seeds and arms:
-            rows = compare_arms(arms, BASELINE.title, metric, params.dataset[name], params.summarise, params.seed)
+            rows = compare_arms(
+                arms, comparison.arms[0].title, metric, params.dataset[name], params.summarise, params.seed
+            )
             compared.append(rows.assign(protocol=protocol.title))
     if not compared:
-        raise ValueError("no arm has run with all seeds; `python -m stages.ablation run` runs what is missing")
+        again = f"python -m stages.ablation run --what {comparison.name}"
+        raise ValueError(f"no arm has run with all seeds; `{again}` runs what is missing")
     return pd.concat(compared, ignore_index=True)
 
 
 def _of_all_folds(experiment: Experiment, done: Finished, root: Path, name: str) -> pd.DataFrame:
     folder = experiments.fetch(root, done, Path("results") / name, root / _CACHE)
-    return pd.concat([read_predictions(folder / str(fold)) for fold in experiment.folds], ignore_index=True)
+    by_fold = [read_predictions(folder / str(fold)).assign(fold=fold) for fold in experiment.folds]
+    return pd.concat(by_fold, ignore_index=True)
 
 
 def _notes(found: Found, params: Params, name: str, unit: str) -> list[str]:
@@ -109,8 +134,7 @@ def _notes(found: Found, params: Params, name: str, unit: str) -> list[str]:
         f"Dataset `{name}`{faces}, scored by {unit}; test folds {_listed(folds)}, which share no speaker with "
         f"what is trained on; training seeds {_listed(seeds)}; started from commit {_listed(commits)}.",
         f"The intervals come from {params.summarise.bootstrap_samples:,} bootstrap resamples of speakers and, "
-        "independently, of seeds. Differences are to the first row, on the same speakers and seeds. "
-        "docs/ablation.md says what the arms are.",
+        "independently, of seeds. Differences are to the first row, on the same speakers and seeds.",
     ]
 
 
@@ -118,7 +142,7 @@ def _listed(values: Sequence[object]) -> str:
     return ", ".join(str(value) for value in values)
 
 
-def _draw_features(found: Found, root: Path, params: Params, name: str) -> bool:
+def _draw_features(found: Found, root: Path, params: Params, name: str, path: Path) -> bool:
     """Lay out the features of the first seed's models in the plane; whether there was one to draw."""
     dataset = params.dataset[name]
     first = {(e.protocol.name, e.arm.name): (e, done) for e, done in reversed(found) if e.seed == found[0][0].seed}
@@ -128,17 +152,17 @@ def _draw_features(found: Found, root: Path, params: Params, name: str) -> bool:
             continue
         experiment, done = first[key]
         fold = experiment.folds[0]
-        path = experiments.fetch(root, done, layout.finetune_folder(name, fold) / "model.safetensors", root / _CACHE)
+        weights = experiments.fetch(root, done, layout.finetune_folder(name, fold) / "model.safetensors", root / _CACHE)
         prepared = PreparedDataset(experiments.params_of(root, done) or params, name)
         all_clips = list(prepared.manifest["clip_id"])
         chosen = test_clips(prepared.manifest, fold) if experiment.protocol.name == "all" else all_clips
         rows = prepared.manifest.set_index("clip_id").loc[chosen]
-        model, _ = load_classifier(path)
+        model, _ = load_classifier(weights)
         groups = {
             "class": [dataset.classes[label] for label in rows["label"]],
             "speaker": rows["subject"].fillna("unknown").tolist(),
         }
         layouts[heading] = Layout(lay_out(features_of(model, prepared.clips(chosen))), groups)
     if layouts:
-        plot_layouts(layouts, root / layout.REPORTS / "ablation-features.png")
+        plot_layouts(layouts, path)
     return bool(layouts)

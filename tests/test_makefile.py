@@ -72,7 +72,9 @@ def test_a_folder_s_name_may_hold_anything(odd_project):
     assert "the demo" in make(folder, "help").stdout
 
 
-@pytest.mark.parametrize("target", ["compare", "test", "lint", "mlflow", "bench", "ablation", "lock", "test-all"])
+@pytest.mark.parametrize(
+    "target", ["compare", "test", "lint", "mlflow", "bench", "ablation", "study", "lock", "test-all"]
+)
 def test_every_target_calls_commands_that_are_there(odd_project, target):
     lines = make(odd_project.folder, "-n", target).stdout.splitlines()
     commands = [line for line in lines if ".venv/bin" in line]

@@ -1,4 +1,4 @@
-"""The report of an ablation: a table and a panel of intervals per protocol."""
+"""The report of an ablation or a study: a table and a panel of intervals per protocol."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from hicmae_core.evaluation.markdown import show, title
 _HEADER = "| | {metric}{unit} | {level} interval | std over seeds | less the first row | {level} interval |"
 
 
-def ablation_markdown(table: pd.DataFrame, metric: str, confidence: float, notes: list[str]) -> str:
+def ablation_markdown(name: str, table: pd.DataFrame, metric: str, confidence: float, notes: list[str]) -> str:
     """The tables for people.
 
     Args:
+        name: ``ablation`` or ``study``; its figure is of the same name.
         table: Rows of `ablation.compare_arms` under their ``protocol``; arms and protocols by their titles.
         metric: The metric that was compared.
         confidence: Level of the intervals.
         notes: Paragraphs that say what was run.
     """
     unit = "" if show(metric, 1.0) == "1.000" else ", %"
-    parts = ["# Ablation", *notes]
+    parts = [f"# {name.capitalize()}", *notes]
     for protocol, rows in table.groupby("protocol", sort=False):
         lines = [
             _HEADER.format(metric=title(metric), unit=unit, level=f"{100 * confidence:g} %"),
@@ -40,7 +41,7 @@ def ablation_markdown(table: pd.DataFrame, metric: str, confidence: float, notes
             ]
             lines.append(f"| {row['arm']} | {' | '.join(cells)} |")
         parts += [f"## {protocol}", "\n".join(lines)]
-    return "\n\n".join([*parts, "![Ablation](ablation.png)"]) + "\n"
+    return "\n\n".join([*parts, f"![{name.capitalize()}]({name}.png)"]) + "\n"
 
 
 def plot_ablation(table: pd.DataFrame, metric: str, path: Path) -> None:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.encoder import Encoder
 from hicmae_core.model.layers import Attention, Block, CrossAttention, CrossBlock
+from hicmae_core.model.pooling import pool
 
 
 class FusionMaps(NamedTuple):
@@ -39,9 +40,9 @@ class Trace:
 
     Attributes:
         outputs: ``[B, num_outputs]``, the classifier's own up to rounding.
-        parts: What the head reads, in order, before the blocks are weighed: token means ``[B, L, D]`` of the encoder's
-            blocks under ``video`` and ``audio`` (L is 1 where only the last block is read), and ``[B, 1, D]`` under
-            ``fused video`` and ``fused audio``. One modality alone is its encoder's part alone.
+        parts: What the head reads, in order, before the blocks are weighed: pooled tokens ``[B, L, F]`` of the
+            encoder's blocks under ``video`` and ``audio`` (L is 1 where only the last block is read), and ``[B, 1, D]``
+            under ``fused video`` and ``fused audio``. One modality alone is its encoder's part alone.
         self_attention: By modality, ``[B, N, N]`` of each block of its encoder, heads averaged.
         fusion: Of each layer of the fusion encoder.
     """
@@ -70,7 +71,9 @@ def trace(model: Classifier, video: Tensor | None, audio: Tensor | None) -> Trac
     for name, encoder in encoders(model).items():
         outputs, maps[name] = _encode(encoder, inputs[name])
         read = outputs if model.architecture.fusion == "hierarchical" else outputs[-1:]
-        parts[name] = torch.stack([tokens.mean(dim=1) for tokens in read], dim=1)
+        num_steps, counted = model.pooled_over(name, inputs[name])
+        pooled = [pool(tokens, num_steps, shape.pooling, counted) for tokens in read]
+        parts[name] = torch.stack(pooled, dim=1)
         last.append(outputs[-1])
     fusion = []
     if len(last) == 2:
@@ -101,7 +104,7 @@ def level_weights(model: Classifier, part: str) -> Tensor:
 
 
 def head_input(model: Classifier, parts: dict[str, Tensor]) -> Tensor:
-    """What the last LayerNorm is given, ``[B, F]``."""
+    """What the last norm is given, ``[B, F]``."""
     weighed = [(level_weights(model, part)[:, None] * levels).sum(dim=1) for part, levels in parts.items()]
     return torch.cat(weighed, dim=-1)
 

@@ -10,6 +10,7 @@ from hicmae_core.config import AUDIO_PATCH, NUM_MEL_BINS, VIDEO_PATCH, patch_pro
 Modality = Literal["both", "video", "audio"]
 OutputActivation = Literal["none", "sigmoid", "relu", "tanh"]
 Fusion = Literal["hierarchical", "last"]
+Pooling = Literal["mean", "statistics"]
 
 NUM_COLOURS = 3
 
@@ -144,6 +145,8 @@ class ClassifierArchitecture(Architecture):
         output_activation: Applied to the head's output (regression).
         fusion: Features of an encoder for the head: the learned mean over all its blocks (``hierarchical``), or the
             last block's alone.
+        pooling: What the head reads of an encoder's tokens: their ``mean``, as published, through a LayerNorm; or
+            ``statistics``, mean and deviation over time at every place, standardised.
     """
 
     num_outputs: int
@@ -151,6 +154,7 @@ class ClassifierArchitecture(Architecture):
     drop_path: float = 0.0
     output_activation: OutputActivation = "none"
     fusion: Fusion = "hierarchical"
+    pooling: Pooling = "mean"
 
     def _problems(self) -> list[str]:
         problems = super()._problems()
@@ -164,6 +168,8 @@ class ClassifierArchitecture(Architecture):
             problems.append(f"output_activation is {self.output_activation!r}, not one of {get_args(OutputActivation)}")
         if self.fusion not in get_args(Fusion):
             problems.append(f"fusion is {self.fusion!r}, not one of {get_args(Fusion)}")
+        if self.pooling not in get_args(Pooling):
+            problems.append(f"pooling is {self.pooling!r}, not one of {get_args(Pooling)}")
         return problems
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Self
 
@@ -12,6 +13,7 @@ from hicmae_core.model.architecture import ClassifierArchitecture, Fusion
 from hicmae_core.model.encoder import Encoder
 from hicmae_core.model.fusion import FusionEncoder
 from hicmae_core.model.layers import initialise, layer_norm
+from hicmae_core.model.pooling import Standardise, heard_steps, pool, pooled_width
 from hicmae_core.model.weights import load_weights
 
 HEAD_SCALE = 0.001
@@ -35,19 +37,19 @@ class Classifier(nn.Module):
                 a.video_shape, a.video_patch, a.video_dim, a.video_depth, a.video_num_heads, a.drop_path
             )
             self.video_layer_weights = _layer_weights(a.fusion, a.video_depth)
-            feature_dim += a.video_dim
+            feature_dim += self._width(self.encoder, a.video_dim)
         if a.modality != "video":
             self.encoder_audio = Encoder(
                 a.audio_shape, a.audio_patch, a.audio_dim, a.audio_depth, a.audio_num_heads, a.drop_path
             )
             self.audio_layer_weights = _layer_weights(a.fusion, a.audio_depth)
-            feature_dim += a.audio_dim
+            feature_dim += self._width(self.encoder_audio, a.audio_dim)
         if a.modality == "both":
             self.encoder_fusion = FusionEncoder(
                 a.video_dim, a.audio_dim, a.fusion_depth, a.fusion_num_heads, a.drop_path
             )
-            feature_dim *= 2
-        self.fc_norm = layer_norm(feature_dim)
+            feature_dim += a.video_dim + a.audio_dim
+        self.fc_norm = layer_norm(feature_dim) if a.pooling == "mean" else Standardise(feature_dim)
         self.head = nn.Linear(feature_dim, a.num_outputs)
         self.activation = _ACTIVATIONS[a.output_activation]()
         self.apply(initialise)
@@ -69,23 +71,26 @@ class Classifier(nn.Module):
         return self.activation(self.head(self.features(video, audio)))
 
     def features(self, video: Tensor | None, audio: Tensor | None) -> Tensor:
-        """The vector after the last LayerNorm, ``[B, 4D]`` (``[B, D]`` with one modality); inputs as `forward`."""
+        """What the head reads, after the last norm: ``[B, 4D]``, or ``[B, D]`` with one modality, of pooled means.
+
+        Inputs as `forward`. Of statistics each encoder gives ``2 P D`` numbers at its P places, and fusion 2D.
+        """
         a = self.architecture
         parts, last = [], []
         if a.modality != "audio":
             tokens, levels = self.encoder(_present("video", video), self._levels(a.video_depth))
-            parts.append(_feature(tokens, levels, self.video_layer_weights))
+            parts.append(self._feature(tokens, levels, self.video_layer_weights, *self.pooled_over("video", video)))
             last.append(tokens)
         if a.modality != "video":
             tokens, levels = self.encoder_audio(_present("audio", audio), self._levels(a.audio_depth))
-            parts.append(_feature(tokens, levels, self.audio_layer_weights))
+            parts.append(self._feature(tokens, levels, self.audio_layer_weights, *self.pooled_over("audio", audio)))
             last.append(tokens)
         if a.modality == "both":
             parts += [tokens.mean(dim=1) for tokens in self.encoder_fusion(*last)]
         return self.fc_norm(torch.cat(parts, dim=-1))
 
     def freeze_features(self) -> None:
-        """Let only the last LayerNorm and the head learn, which pre-training does not give: a linear probe.
+        """Let only the last norm and the head learn, which pre-training does not give: a linear probe.
 
         The layer weights stay as they are, uniform in a fresh model.
         """
@@ -100,6 +105,29 @@ class Classifier(nn.Module):
                 encoder.train(mode and any(parameter.requires_grad for parameter in encoder.parameters()))
         return self
 
+    def pooled_over(self, name: str, x: Tensor | None) -> tuple[int, Tensor | None]:
+        """The steps of a modality's tokens, ``video`` or ``audio``, and which of an input's the statistics count."""
+        a = self.architecture
+        if name == "video":
+            return self.encoder.patch_embed.grid[0], None
+        counted = heard_steps(_present(name, x), a.audio_patch[0]) if a.pooling == "statistics" else None
+        return self.encoder_audio.patch_embed.grid[0], counted
+
+    def _feature(
+        self,
+        tokens: Tensor,
+        levels: list[Tensor],
+        layer_weights: nn.Parameter | None,
+        num_steps: int,
+        counted: Tensor | None,
+    ) -> Tensor:
+        pooled = [pool(level, num_steps, self.architecture.pooling, counted) for level in levels or [tokens]]
+        return pooled[0] if layer_weights is None else layer_fusion(torch.stack(pooled, dim=1), layer_weights)
+
+    def _width(self, encoder: Encoder, dim: int) -> int:
+        grid = encoder.patch_embed.grid
+        return pooled_width(math.prod(grid), grid[0], dim, self.architecture.pooling)
+
     def _levels(self, depth: int) -> range:
         return range(depth if self.architecture.fusion == "hierarchical" else 0)
 
@@ -108,18 +136,9 @@ def _layer_weights(fusion: Fusion, depth: int) -> nn.Parameter | None:
     return nn.Parameter(torch.full((depth,), 1 / depth)) if fusion == "hierarchical" else None
 
 
-def _feature(tokens: Tensor, levels: list[Tensor], layer_weights: nn.Parameter | None) -> Tensor:
-    return tokens.mean(dim=1) if layer_weights is None else layer_fusion(levels, layer_weights)
-
-
-def layer_means(levels: list[Tensor]) -> Tensor:
-    """Token means of every block's normed output: L of ``[B, N, D]`` to ``[B, L, D]``."""
-    return torch.stack([tokens.mean(dim=1) for tokens in levels], dim=1)
-
-
-def layer_fusion(levels: list[Tensor], layer_weights: Tensor) -> Tensor:
-    """Mean of the blocks' token means ``[B, D]``, weighted by the softmax of ``[L]`` learned scalars."""
-    return (layer_weights.softmax(dim=0)[:, None] * layer_means(levels)).sum(dim=1)
+def layer_fusion(pooled: Tensor, layer_weights: Tensor) -> Tensor:
+    """Mean of the blocks' pooled tokens ``[B, L, F]``, weighted by the softmax of ``[L]`` learned scalars."""
+    return (layer_weights.softmax(dim=0)[:, None] * pooled).sum(dim=1)
 
 
 def initialise_from_pretraining(classifier: Classifier, state_dict: Mapping[str, Tensor]) -> None:

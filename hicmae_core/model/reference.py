@@ -102,13 +102,18 @@ def to_reference_state_dict(model: PretrainingModel | Classifier) -> dict[str, T
     """A copy of a model's weights under the authors' key names, which are the model's own.
 
     Raises:
-        ValueError: If the model's patches are not those of the authors' program.
+        ValueError: If the model's patches, or what its head reads, are not those of the authors' program.
     """
     a = model.architecture
     if (a.video_patch, a.audio_patch) != (VIDEO_PATCH, AUDIO_PATCH):
         raise ValueError(
             f"the model has patches of {a.video_patch} and {a.audio_patch}; the authors' program reads those of "
             f"{VIDEO_PATCH} and {AUDIO_PATCH} alone; share the model in another format"
+        )
+    if getattr(a, "pooling", "mean") != "mean":
+        raise ValueError(
+            "the head reads statistics of the tokens, which the authors' program has not; share the model in another "
+            "format"
         )
     return {key: value.detach().clone() for key, value in model.state_dict().items()}
 

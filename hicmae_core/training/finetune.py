@@ -153,6 +153,7 @@ def _model(params: Params, dataset: DatasetParams, pretrained: Path | None) -> C
         drop_path=params.finetune.drop_path,
         output_activation=params.finetune.output_activation,
         fusion=params.finetune.fusion,
+        pooling=params.finetune.pooling,
     )
     if pretrained is not None:
         initialise_from_pretraining(model, load_pretrained(pretrained, params.model.size).state_dict())

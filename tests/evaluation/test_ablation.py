@@ -100,7 +100,7 @@ def test_regressions_are_compared_too(affect, predictions_of):
 def test_the_report_shows_signs_and_gaps(arms, emotions, tmp_path):
     rows = compare_arms(arms, "guessing", "uar", emotions, SETTINGS, seed=7)
     table = pd.concat([rows.assign(protocol="probe"), rows.head(1).assign(protocol="all labels")])
-    text = ablation_markdown(table, "uar", 0.9, ["What was run."])
+    text = ablation_markdown("ablation", table, "uar", 0.9, ["What was run."])
     good = rows.set_index("arm").loc["good"]
     assert "What was run." in text
     assert "| | UAR, % | 90 % interval | std over seeds | less the first row | 90 % interval |" in text

@@ -8,15 +8,26 @@ from hicmae_core.inference.contributions import constant, contributions
 from hicmae_core.model.sizes import classifier
 
 SHAPE = {"image_size": 32, "num_frames": 4, "num_audio_frames": 32, "num_mel_bins": 32}
-CASES = [("both", "hierarchical"), ("both", "last"), ("video", "hierarchical"), ("audio", "hierarchical")]
+CASES = [
+    ("both", "hierarchical", "mean"),
+    ("both", "last", "mean"),
+    ("video", "hierarchical", "mean"),
+    ("audio", "hierarchical", "mean"),
+    ("both", "hierarchical", "statistics"),
+    ("audio", "last", "statistics"),
+]
 
 
-def model_of(modality, fusion, **overrides):
+def model_of(modality, fusion, pooling="mean", **overrides):
     """A model far from its start: every weight is random, fusion has two layers."""
     torch.manual_seed(0)
-    model = classifier("demo", 3, modality=modality, fusion=fusion, fusion_depth=2, **SHAPE, **overrides)
+    kind = {"modality": modality, "fusion": fusion, "pooling": pooling}
+    model = classifier("demo", 3, fusion_depth=2, **kind, **SHAPE, **overrides)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.15)
+    if pooling == "statistics":
+        torch.nn.init.normal_(model.fc_norm.running_mean)
+        torch.nn.init.uniform_(model.fc_norm.running_var, 0.5, 2)
     return model.eval()
 
 
@@ -26,9 +37,9 @@ def clip():
     return torch.randn(2, 3, 4, 32, 32, generator=generator), torch.randn(2, 1, 32, 32, generator=generator)
 
 
-@pytest.mark.parametrize(("modality", "fusion"), CASES)
-def test_the_outputs_are_the_model_s_own(clip, modality, fusion):
-    model = model_of(modality, fusion, output_activation="tanh")
+@pytest.mark.parametrize(("modality", "fusion", "pooling"), CASES)
+def test_the_outputs_are_the_model_s_own(clip, modality, fusion, pooling):
+    model = model_of(modality, fusion, pooling, output_activation="tanh")
     with torch.no_grad():
         torch.testing.assert_close(trace(model, *clip).outputs, model(*clip), atol=1e-5, rtol=1e-5)
 
@@ -78,9 +89,9 @@ def half(attention):
     return (attention + torch.eye(len(attention))) / 2
 
 
-@pytest.mark.parametrize(("modality", "fusion"), CASES)
-def test_rollout_hands_on_everything(clip, modality, fusion):
-    model = model_of(modality, fusion)
+@pytest.mark.parametrize(("modality", "fusion", "pooling"), CASES)
+def test_rollout_hands_on_everything(clip, modality, fusion, pooling):
+    model = model_of(modality, fusion, pooling)
     found = rollout(model, trace(model, *clip))
     grids = {"video": (2, 2, 2), "audio": (2, 2)}
     assert {name: tuple(r.shape[1:]) for name, r in found.items()} == {
@@ -89,9 +100,9 @@ def test_rollout_hands_on_everything(clip, modality, fusion):
     torch.testing.assert_close(sum(r.flatten(1).sum(1) for r in found.values()), torch.ones(2))
 
 
-@pytest.mark.parametrize(("modality", "fusion"), CASES)
-def test_contributions_add_up_to_the_outputs(clip, modality, fusion):
-    model = model_of(modality, fusion)
+@pytest.mark.parametrize(("modality", "fusion", "pooling"), CASES)
+def test_contributions_add_up_to_the_outputs(clip, modality, fusion, pooling):
+    model = model_of(modality, fusion, pooling)
     terms = contributions(model, trace(model, *clip))
     total = sum(term.sum(dim=1) for term in terms.values()) + constant(model)
     with torch.no_grad():

@@ -114,3 +114,46 @@ def test_a_model_that_learns_whole_has_stochastic_depth(clip):
     assert model.encoder.training
     assert not torch.equal(model.features(*clip), model.features(*clip))
     assert torch.equal(model.eval().features(*clip), model.features(*clip))
+
+
+@pytest.mark.parametrize("modality", ["video", "audio"])
+def test_statistics_are_mean_and_deviation_over_time_at_every_place(clip, modality):
+    model = classifier("demo", 4, modality=modality, fusion="last", pooling="statistics", **SMALL).eval()
+    encoder, x = (model.encoder_audio, clip[1]) if modality == "audio" else (model.encoder, clip[0])
+    tokens = encoder(x, [])[0].unflatten(1, (2, -1))  # two steps in time
+    expected = torch.stack([tokens.mean(1), tokens.std(1, unbiased=False)], dim=1)
+    assert expected.shape[2] == (2 if modality == "audio" else 4)  # places
+    found = model.features(*clip)  # a fresh model has seen nothing to standardise by
+    torch.testing.assert_close(found, expected.flatten(1), atol=2e-3, rtol=1e-3)
+
+
+def test_statistics_leave_out_what_lies_beyond_the_end_of_a_sound(clip):
+    model = classifier("demo", 4, modality="audio", pooling="statistics", **SMALL | {"num_audio_frames": 64}).eval()
+    audio = clip[1].repeat(1, 1, 2, 1)
+    audio[1, :, 40:] = 0  # it ends in the third of four steps
+    tokens = model.encoder_audio(audio, [0])[1][0].unflatten(1, (4, -1))
+    model.audio_layer_weights.data = torch.tensor([99.0, 0, 0, 0])  # the first block alone
+    expected = torch.stack([tokens[1, :3].mean(0), tokens[1, :3].std(0, unbiased=False)])
+    torch.testing.assert_close(model.features(None, audio)[1], expected.flatten(), atol=2e-3, rtol=1e-3)
+    assert model.features(None, torch.zeros_like(audio)).isfinite().all()  # a hidden voice
+
+
+def test_statistics_are_standardised_by_the_training_clips(clip):
+    model = classifier("demo", 4, pooling="statistics", **SMALL)
+    model.freeze_features()
+    model.train()
+    features = model.features(*clip)
+    torch.testing.assert_close(features.mean(0), torch.zeros(features.shape[1]), atol=1e-4, rtol=0)
+    for _ in range(100):
+        model.features(*clip)
+    torch.testing.assert_close(model.eval().features(*clip).mean(0), torch.zeros(features.shape[1]), atol=1e-2, rtol=0)
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize("modality", ["both", "video", "audio"])
+def test_every_parameter_learns_from_statistics(clip, modality):
+    model = classifier("demo", 4, modality=modality, pooling="statistics", **SMALL)
+    model.head.weight.data.normal_()
+    model(*clip).square().sum().backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())

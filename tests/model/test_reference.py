@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from hicmae_core.model.artifact import load_model, save_model
-from hicmae_core.model.classifier import Classifier, layer_means
+from hicmae_core.model.classifier import Classifier
+from hicmae_core.model.pooling import pool
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.reference import (
     classifier_from_reference,
@@ -86,7 +87,8 @@ def test_classifier_outputs(finetune):
     torch.testing.assert_close(model(video, audio), finetune.io["logits"], **TOLERANCE)
     torch.testing.assert_close(model.features(video, audio), finetune.io["feature"], **TOLERANCE)
     for encoder, name in ((model.encoder, "video"), (model.encoder_audio, "audio")):
-        means = layer_means(encoder(finetune.io[name], range(4))[1])
+        levels = encoder(finetune.io[name], range(4))[1]
+        means = torch.stack([pool(tokens, 1, "mean") for tokens in levels], dim=1)
         torch.testing.assert_close(means, finetune.io[f"{name}_layer_means"], **TOLERANCE)
 
 
@@ -114,8 +116,9 @@ def test_state_dicts_come_back_bit_for_bit(pretrain, finetune):
         assert all(torch.equal(back[key], value) for key, value in source.weights.items())
 
 
-def test_other_patches_than_the_published_ones_are_not_written():
-    model = classifier("demo", 3, image_size=64, video_patch=(2, 8, 8))
+@pytest.mark.parametrize("other", [{"video_patch": (2, 8, 8)}, {"pooling": "statistics"}])
+def test_other_models_than_the_published_ones_are_not_written(other):
+    model = classifier("demo", 3, image_size=64, **other)
     with pytest.raises(ValueError, match="share the model in another format"):
         to_reference_state_dict(model)
 

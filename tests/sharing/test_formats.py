@@ -9,16 +9,17 @@ from hicmae_core.model.sizes import classifier
 from hicmae_core.sharing import formats
 
 
-def small_model(modality="both"):
+def small_model(modality="both", pooling="mean"):
     torch.manual_seed(0)
-    model = classifier("demo", 3, image_size=32, num_frames=4, num_audio_frames=32, modality=modality).eval()
+    shape = {"image_size": 32, "num_frames": 4, "num_audio_frames": 32}
+    model = classifier("demo", 3, modality=modality, pooling=pooling, **shape).eval()
     torch.nn.init.normal_(model.head.weight, std=0.1)
     return model
 
 
-@pytest.mark.parametrize("modality", ["both", "audio"])
-def test_onnx_runs_in_onnxruntime(tmp_path, modality):
-    model = small_model(modality)
+@pytest.mark.parametrize(("modality", "pooling"), [("both", "mean"), ("audio", "mean"), ("both", "statistics")])
+def test_onnx_runs_in_onnxruntime(tmp_path, modality, pooling):
+    model = small_model(modality, pooling)
     formats.export_onnx(model, tmp_path)
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     shapes = formats.input_shapes(model)
@@ -30,8 +31,9 @@ def test_onnx_runs_in_onnxruntime(tmp_path, modality):
     np.testing.assert_allclose(outputs, expected, atol=1e-5)
 
 
-def test_a_torch_program_gives_the_same(tmp_path):
-    model = small_model()
+@pytest.mark.parametrize("pooling", ["mean", "statistics"])
+def test_a_torch_program_gives_the_same(tmp_path, pooling):
+    model = small_model(pooling=pooling)
     assert formats.export_torch(model, tmp_path) <= 1e-5
     inputs = [torch.randn(2, *shape) for shape in formats.input_shapes(model).values()]
     program = torch.export.load(tmp_path / "model.pt2").module()

@@ -1,16 +1,17 @@
 """What the ablation compares, and in which order it runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from hicmae_core.config import load_params, parse_params
-from stages.ablation_plan import ARMS, PROTOCOLS, check_full, plan, same_results
+from stages.ablation_plan import ABLATION, STUDY, plan, same_results
 
 PARAMS_FILE = Path(__file__).resolve().parents[2] / "params.yaml"
 VALUES = yaml.safe_load(PARAMS_FILE.read_text())
-EXPERIMENTS = plan(ARMS, PROTOCOLS, [0, 1, 2], "demo", [1, 2])
+EXPERIMENTS = plan(ABLATION, [0, 1, 2], "demo", [1, 2])
 
 
 def test_every_combination_is_there_once_under_a_name_of_its_own() -> None:
@@ -19,7 +20,7 @@ def test_every_combination_is_there_once_under_a_name_of_its_own() -> None:
 
 def test_each_part_is_added_alone_to_reconstruction() -> None:
     have = {}
-    for experiment in plan(ARMS, PROTOCOLS[:1], [0], "demo", [1]):
+    for experiment in plan(replace(ABLATION, protocols=ABLATION.protocols[:1]), [0], "demo", [1]):
         params = experiment.params(VALUES)
         parts = (params.pretrain.skips, params.pretrain.contrastive_weight > 0, params.finetune.fusion != "last")
         have[experiment.arm.name] = (params.finetune.init, *parts)
@@ -63,7 +64,20 @@ def test_where_things_run_does_not_matter_and_all_else_does() -> None:
 
 
 def test_an_ablation_of_less_than_the_whole_method_is_refused() -> None:
-    check_full(load_params(PARAMS_FILE))
+    ABLATION.check(load_params(PARAMS_FILE))
     less = {**VALUES, "pretrain": VALUES["pretrain"] | {"skips": False}, "finetune": {"init": "scratch"}}
     with pytest.raises(ValueError, match=r"set in params.yaml: pretrain.skips true, finetune.init pretrained$"):
-        check_full(parse_params(less, "test"))
+        ABLATION.check(parse_params(less, "test"))
+
+
+def test_the_study_compares_pretraining_in_each_modality() -> None:
+    STUDY.check(load_params(PARAMS_FILE))
+    trained = {
+        (params.finetune.init, params.finetune.modality)
+        for params in (experiment.params(VALUES) for experiment in plan(STUDY, [0], "demo", [1, 2, 3, 4]))
+    }
+    assert trained == {(init, shown) for init in ("scratch", "pretrained") for shown in ("both", "audio", "video")}
+    with pytest.raises(
+        ValueError, match=r"the study starts from the whole method; set in params\.yaml: finetune\.moda"
+    ):
+        STUDY.check(parse_params({**VALUES, "finetune": VALUES["finetune"] | {"modality": "audio"}}, "test"))
