@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 SAMPLE_RATE_HZ = 16_000
 NUM_MEL_BINS = 128
@@ -27,6 +36,26 @@ AUDIO_PATCH = (16, 16)
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+
+
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse no name, or one twice."""
+    if not names:
+        raise ValueError("the list of datasets is empty; name at least one")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"{', '.join(twice)} is named twice; name a dataset once, and let dataset_weights say how often it is drawn"
+        )
+    return names
+
+
+OneOrMoreNames = Annotated[
+    tuple[Name, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    AfterValidator(_different),
+    PlainSerializer(lambda names: names[0] if len(names) == 1 else list(names)),
+]
 Modality = Literal["both", "video", "audio"]
 Task = Literal["classification", "multi_classification", "regression", "unlabelled"]
 FacePolicy = Literal["single", "stitch", "all"]
@@ -385,8 +414,11 @@ class _Optimisation(_Section):
 class PretrainParams(_Optimisation):
     """Self-supervised pre-training (paper section 3)."""
 
-    dataset: Name = "voxceleb2"
-    """Dataset whose clips are used; its labels are not."""
+    dataset: OneOrMoreNames = ("voxceleb2",)
+    """Dataset whose clips are used, or a list of several; their labels are not. After a change from or to a list run
+    `python -m stages.datasets`."""
+    dataset_weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Of a list, how often each dataset is drawn, in proportion; empty reads each of all clips once an epoch."""
     video_mask_ratio: float = Field(default=0.9, gt=0, lt=1)
     """Share of spatial positions hidden (tube masking)."""
     audio_mask_ratio: float = Field(default=0.8, gt=0, lt=1)
@@ -405,6 +437,15 @@ class PretrainParams(_Optimisation):
     """Hierarchical skip connections: decoder blocks look back at the encoder's levels (section 3.3)."""
     gather_negatives: bool = False
     """Contrast the clips of all processes, not only each process's own as the authors did."""
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> PretrainParams:
+        if self.dataset_weights and len(self.dataset_weights) != len(self.dataset):
+            raise ValueError(
+                f"there are {len(self.dataset_weights)} dataset_weights for {len(self.dataset)} datasets "
+                f"({', '.join(self.dataset)}); give one of each"
+            )
+        return self
 
 
 class AugmentationParams(_Section):
@@ -549,7 +590,7 @@ class Params(_Section):
     @model_validator(mode="after")
     def _check(self) -> Params:
         problems = []
-        for key, names in (("folds", self.evaluated), ("pretrain.dataset", (self.pretrain.dataset,))):
+        for key, names in (("folds", self.evaluated), ("pretrain.dataset", self.pretrain.dataset)):
             for name in names:
                 if name not in self.dataset:
                     problems.append(f"{key} names `{name}`, which is not under `dataset`")

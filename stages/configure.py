@@ -103,11 +103,12 @@ def rewrite(root: Path, change: Callable[[str], str]) -> None:
 
 def _retire_demo(values: dict[str, Any]) -> None:
     """Remove the demo's datasets: labelled clips if there are others, unlabelled ones if others are pre-trained on."""
-    datasets, kept = values["dataset"], values["pretrain"]["dataset"]
+    datasets, chosen = values["dataset"], values["pretrain"]["dataset"]
+    kept = {chosen} if isinstance(chosen, str) else set(chosen)
     demo = [name for name, entry in datasets.items() if entry["corpus"].startswith("demo")]
     others = [name for name, entry in datasets.items() if name not in demo and entry.get("num_folds")]
     for name in demo:
-        if name != kept and (others or not datasets[name].get("num_folds")):
+        if name not in kept and (others or not datasets[name].get("num_folds")):
             del datasets[name]
 
 

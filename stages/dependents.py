@@ -72,7 +72,7 @@ class _Uses:
         yield str(layout.manifest_file(name)), "listed", f"delete {media or 'its file'}, then dvc repro manifest@{name}"
         for stage in ("faces", "audio", "quality"):
             yield f"{stage}@{name}", "prepared", f"dvc repro {stage}@{name}"
-        if params.pretrain.dataset == name:
+        if name in params.pretrain.dataset:
             yield "pretrain", "pre-trained on", "dvc repro pretrain, and all that starts from it"
         if name in params.evaluated:
             yield from self._folds()

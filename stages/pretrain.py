@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from hicmae_core.config import PretrainParams, load_params
+from hicmae_core.data.joined import JoinedClips
 from hicmae_core.evaluation.training_figures import plot_history, plot_reconstruction
 from hicmae_core.files import write_json
 from hicmae_core.model.artifact import load_model
@@ -30,20 +31,22 @@ _COMPARED = ("total", "video", "audio", "contrastive")
 
 
 def main() -> None:
-    """Pre-train on the clips of `pretrain.dataset`."""
+    """Pre-train on the clips of `pretrain.dataset`, of all of a list."""
     parser("Pre-train HiCMAE on clips without labels.", EXAMPLES).parse_args()
     params = load_params()
-    prepared = PreparedDataset(params, params.pretrain.dataset)
-    clips = prepared.clips(list(prepared.manifest["clip_id"]))
-    mark = pretraining_fingerprint(params, prepared.files)
+    prepared = [PreparedDataset(params, name) for name in params.pretrain.dataset]
+    files = [path for dataset in prepared for path in dataset.files]
+    parts = tuple(dataset.clips(list(dataset.manifest["clip_id"])) for dataset in prepared)
+    clips = parts[0] if len(parts) == 1 else JoinedClips(parts)
+    mark = pretraining_fingerprint(params, files)
     checkpoints = layout.CHECKPOINTS / f"pretrain-{mark}"
     with placed(params) as params, track("pretrain", params, fingerprint=mark) as tracker:
-        resuming.begin(checkpoints, pretraining_inputs(params, prepared.files))
+        resuming.begin(checkpoints, pretraining_inputs(params, files))
         summary = run_pretraining(params, clips, layout.PRETRAIN, checkpoints, tracker)
         if distributed.rank() != 0:
             return
         before, after = (
-            reconstruct_sample(model, clips, params, num_clips=1)
+            reconstruct_sample(model, parts[0], params, num_clips=1)
             for model in (untrained_model(params).eval(), load_model(layout.PRETRAINED_MODEL)[0])
         )
         clip = {name: values[0] for name, values in after._asdict().items()}
@@ -59,9 +62,10 @@ def main() -> None:
 
 def _description(size: str, settings: PretrainParams, summary: Mapping[str, float]) -> str:
     losses = [name for name in _COMPARED if name in summary]
+    names = " and ".join(f"`{name}`" for name in settings.dataset)
     return (
         f"Pre-training of a `{size}` model of {summary['num_parameters']:,} parameters, without labels, on "
-        f"{summary['num_clips']:,} clips of `{settings.dataset}`: {summary['num_steps']:,} steps in "
+        f"{summary['num_clips']:,} clips of {names}: {summary['num_steps']:,} steps in "
         f"{settings.epochs} epochs; {summary['seconds']:,.0f} s in the process that ended it.\n\n"
         f"| last epoch | {' | '.join(losses)} |\n|---|{'---:|' * len(losses)}\n"
         f"| loss | {' | '.join(f'{summary[name]:.4f}' for name in losses)} |"

@@ -80,18 +80,22 @@ def locks_digest(root: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
 
 
-def dataset_input(root: Path, study: Study) -> DatasetInput:
-    """The manifest that a run's clips are listed in."""
-    path = layout.manifest_file(study.dataset)
+def dataset_inputs(root: Path, study: Study) -> list[DatasetInput]:
+    """The manifests that a run's clips are listed in."""
+    context = "pretraining" if study.experiment == studies.PRETRAINING else "cross-validation"
+    return [_dataset_input(root, name, context) for name in study.datasets]
+
+
+def _dataset_input(root: Path, name: str, context: str) -> DatasetInput:
+    path = layout.manifest_file(name)
     digest = sha256_of(root / path)
     dataset = Dataset(
-        name=study.dataset,
+        name=name,
         digest=digest[:32],  # MLflow takes 36 characters at most
         source_type="local",
         source=json.dumps({"uri": str(path), "sha256": digest}),
         profile=json.dumps({"num_rows": pq.read_metadata(root / path).num_rows}),
     )
-    context = "pretraining" if study.experiment == studies.PRETRAINING else "cross-validation"
     return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 
 
@@ -120,8 +124,8 @@ def _md5_of_inputs(root: Path, study: Study, params: Params) -> dict[str, str]:
     DVC writes a lock in place, so a reader may find half of it. The stages before this one have ended when DVC starts
     it: their entries will be there.
     """
-    name = study.dataset
-    wanted = [layout.manifest_file(name), layout.faces_folder(name), layout.audio_folder(name)]
+    folders = (layout.manifest_file, layout.faces_folder, layout.audio_folder)
+    wanted = [folder(name) for name in study.datasets for folder in folders]
     if study.experiment != studies.PRETRAINING and studies.starting_point(params) is not None:
         wanted.append(layout.PRETRAINED_MODEL)
     known: dict[str, str] = {}

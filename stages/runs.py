@@ -92,7 +92,7 @@ class RunStore(MlflowStore):
         params = [Param(name, value) for name, value in studies.flatten(study.settings).items()]
         for start in range(0, len(params), _PARAMS_PER_CALL):
             self.client.log_batch(run.info.run_id, params=params[start : start + _PARAMS_PER_CALL])
-        self.client.log_inputs(run.info.run_id, [provenance.dataset_input(self.root, study)])
+        self.client.log_inputs(run.info.run_id, provenance.dataset_inputs(self.root, study))
         return run
 
     def _supersede(self, run: Run) -> None:

@@ -23,10 +23,15 @@ class Study:
     """Where its runs are kept: a dataset's name, or ``pretraining``."""
     name: str
     """What people read, such as ``demo both pretrained``, or ``crema_d perceived both pretrained, audio shown``."""
-    dataset: str
-    """The dataset whose clips are used."""
+    datasets: tuple[str, ...]
+    """The datasets whose clips are used; one, but for a pre-training."""
     settings: Mapping[str, Any]
     """The parameters that determine its results, as nested plain values."""
+
+    @property
+    def dataset(self) -> str:
+        """The name of the dataset, of several joined."""
+        return "+".join(self.datasets)
 
     @property
     def key(self) -> str:
@@ -40,11 +45,11 @@ class Study:
 
 def pretraining(params: Params) -> Study:
     """The pre-training that `params` describe."""
-    dataset, chosen = params.pretrain.dataset, params.pretrain
+    chosen = params.pretrain
     without = ["skips"] if not chosen.skips else []
     without += ["contrast"] if chosen.contrastive_weight == 0 else []
-    name = f"{dataset} {params.model.size}" + (f", without {' and '.join(without)}" if without else "")
-    return Study(PRETRAINING, name, dataset, _settings(params, dataset, ("model", "faces", "pretrain")))
+    name = f"{'+'.join(chosen.dataset)} {params.model.size}" + (f", without {' and '.join(without)}" if without else "")
+    return Study(PRETRAINING, name, chosen.dataset, _settings(params, chosen.dataset, ("model", "faces", "pretrain")))
 
 
 def cross_validation(params: Params, dataset: str) -> Study:
@@ -55,7 +60,7 @@ def cross_validation(params: Params, dataset: str) -> Study:
     """
     if dataset not in params.dataset:
         raise ValueError(f"no dataset `{dataset}` in params.yaml; there are: {', '.join(params.dataset)}")
-    settings = _settings(params, dataset, ("model", "faces", "finetune", "evaluate"))
+    settings = _settings(params, (dataset,), ("model", "faces", "finetune", "evaluate"))
     source = starting_point(params)
     if source is not None:
         settings |= {"pretrain": source.settings["pretrain"], "pretrain_dataset": source.settings["dataset"]}
@@ -67,7 +72,7 @@ def cross_validation(params: Params, dataset: str) -> Study:
     name += ", last layer" if chosen.fusion == "last" else ""
     if params.evaluate.modality not in ("both", params.finetune.modality):
         name += f", {params.evaluate.modality} shown"
-    return Study(dataset, name, dataset, settings)
+    return Study(dataset, name, (dataset,), settings)
 
 
 def starting_point(params: Params) -> Study | None:
@@ -92,10 +97,11 @@ def key_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _settings(params: Params, dataset: str, sections: tuple[str, ...]) -> dict[str, Any]:
+def _settings(params: Params, datasets: tuple[str, ...], sections: tuple[str, ...]) -> dict[str, Any]:
     values = params.model_dump(mode="json")
     settings = {name: values[name] for name in ("seed", *sections)}
-    settings["dataset"] = {"name": dataset, **values["dataset"][dataset]}
-    if params.dataset[dataset].corpus.startswith("demo"):
+    described = {name: {"name": name, **values["dataset"][name]} for name in datasets}
+    settings["dataset"] = described if len(datasets) > 1 else described[datasets[0]]
+    if any(params.dataset[name].corpus.startswith("demo") for name in datasets):
         settings["corpus"] = values["corpus"]
     return settings

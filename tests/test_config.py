@@ -50,6 +50,16 @@ def test_all_problems_are_reported_together_each_under_its_key(values):
             lambda v: v["pretrain"].update(dataset="nowhere"),
             "pretrain.dataset names `nowhere`, which is not under `dataset`",
         ),
+        (lambda v: v["pretrain"].update(dataset=[]), "the list of datasets is empty; name at least one"),
+        (lambda v: v["pretrain"].update(dataset=["demo", "demo"]), "demo is named twice; name a dataset once"),
+        (
+            lambda v: v["pretrain"].update(dataset=["demo", "nowhere"]),
+            "pretrain.dataset names `nowhere`, which is not under `dataset`",
+        ),
+        (
+            lambda v: v["pretrain"].update(dataset_weights=[1, 2]),
+            "there are 2 dataset_weights for 1 datasets",
+        ),
         (lambda v: v["finetune"].update(warmup_epochs=99), "warmup_epochs 99 must be below epochs"),
         (lambda v: v["finetune"].update(min_lr=0.9), "min_lr 0.9 must not exceed base_lr"),
         (lambda v: v["dataset"]["demo"].update(classes=["anger"]), "at least two names"),

@@ -92,7 +92,9 @@ def test_the_stages_of_folds_depend_on_the_digest_of_their_code():
 def test_the_demo_s_graph_is_the_template_s(tmp_path):
     (tmp_path / "folds").mkdir()
     shutil.copy(ROOT / "folds" / "template.yaml", tmp_path / "folds")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
     write_graphs(tmp_path, load_params(ROOT / "params.yaml"))
     written = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.glob("folds/*/dvc.yaml")}
     assert written == {path: (ROOT / path).read_text() for path in written}
     assert len(written) == len([*ROOT.glob("folds/*/dvc.yaml")])
+    assert (tmp_path / "dvc.yaml").read_text() == (ROOT / "dvc.yaml").read_text()

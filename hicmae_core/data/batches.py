@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from hicmae_core.data.clips import Batch, ClipDataset
+from hicmae_core.data.joined import Clips
 from hicmae_core.data.workers import read_in_order
 
 
@@ -25,7 +26,7 @@ def num_batches(num_clips: int, batch_size: int, drop_last: bool) -> int:
 
 
 def training_batches(
-    dataset: ClipDataset,
+    dataset: Clips,
     batch_size: int,
     seed: int,
     num_epochs: int,
@@ -81,7 +82,7 @@ def test_batches(dataset: ClipDataset, batch_size: int, num_segments: int, num_w
 class _TrainingBatches:
     """Random windows, by their places in the epochs."""
 
-    dataset: ClipDataset
+    dataset: Clips
     steps: range
     steps_per_epoch: int
     batch_size: int

@@ -164,7 +164,7 @@ class ClipDataset:
         shape = len(clips), len(windows[0])
         audio = torch.empty(*shape, 1, 0 if self.modality == "video" else self.model.num_audio_frames, NUM_MEL_BINS)
         num_frames = 0 if self.modality == "audio" else self.model.num_frames
-        size = self._crop_size if num_frames else self.model.image_size
+        size = self.crop_size if num_frames else self.model.image_size
         frames = np.empty((*shape, num_frames, size, size, 3), np.uint8)  # all clips at once: large, on huge pages
         for row, (clip, segments) in enumerate(zip(clips, windows, strict=True)):
             for column, window in enumerate(segments):
@@ -177,7 +177,7 @@ class ClipDataset:
         return torch.from_numpy(frames), audio
 
     @cached_property
-    def _crop_size(self) -> int:
+    def crop_size(self) -> int:
         """The side of the crops of most clips of the store, pixels; those of others are resized to it.
 
         Clips differ where a corpus ships its own face frames in several sizes. A fixed number of clips, evenly spread,

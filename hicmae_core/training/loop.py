@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from hicmae_core.config import ComputeParams, FinetuneParams, PretrainParams
 from hicmae_core.data.batches import num_batches, training_batches
-from hicmae_core.data.clips import Batch, ClipDataset
+from hicmae_core.data.clips import Batch
+from hicmae_core.data.joined import Clips
 from hicmae_core.progress import progress_bar, tell
 from hicmae_core.training import distributed
 from hicmae_core.training.checkpoint import CheckpointStore
@@ -46,7 +47,7 @@ class Task:
 
     model: nn.Module
     objective: nn.Module
-    clips: ClipDataset
+    clips: Clips
     inputs_of: Callable[[Batch, int, int], tuple[Tensor, ...]]
     layer_decay: float | None = None
     validate: Callable[[], Row] | None = None

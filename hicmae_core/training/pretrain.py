@@ -14,7 +14,8 @@ from torch import Tensor
 
 from hicmae_core.config import Params, PretrainParams
 from hicmae_core.data.augmentation import audio_gain, multi_scale_corner_crop
-from hicmae_core.data.clips import Batch, ClipDataset
+from hicmae_core.data.clips import Batch
+from hicmae_core.data.joined import Clips, JoinedClips
 from hicmae_core.files import fingerprint
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.layers import checkpoint_blocks
@@ -57,13 +58,13 @@ def pretraining_fingerprint(params: Params, data: Sequence[Path]) -> str:
 
 
 def run_pretraining(
-    params: Params, clips: ClipDataset, out_dir: Path, checkpoint_dir: Path, tracker: Tracker
+    params: Params, clips: Clips, out_dir: Path, checkpoint_dir: Path, tracker: Tracker
 ) -> dict[str, float]:
     """Pre-train, resuming where a killed run of the same fingerprint stopped.
 
     Args:
         params: All parameters; `seed`, `compute`, `model` and `pretrain` count.
-        clips: Clips to train on; labels are not looked at.
+        clips: Clips to train on, of all datasets of `pretrain.dataset`, in their order; labels are not looked at.
         out_dir: Gets ``model.safetensors`` and ``history.csv``.
         checkpoint_dir: Named by `pretraining_fingerprint`; deleted at the end.
         tracker: Told of every step and epoch.
@@ -83,7 +84,8 @@ def run_pretraining(
         if params.compute.activation_checkpointing:
             checkpoint_blocks(model)
         inputs_of = partial(_inputs, params, (model.video_grid, model.audio_grid))
-        task = Task(model, PretrainingObjective(model, settings), clips, inputs_of)
+        by_clip = clips.weights(settings.dataset_weights) if isinstance(clips, JoinedClips) else None
+        task = Task(model, PretrainingObjective(model, settings), clips, inputs_of, sampling_weights=by_clip)
         store = checkpoint_store(checkpoint_dir, params.compute)
         learner = train(task, settings, Run(params.seed, device, params.compute, store, tracker))
         weights = learner.weights()
@@ -91,7 +93,7 @@ def run_pretraining(
             about = {
                 "size": params.model.size,
                 "epochs": settings.epochs,
-                "dataset": settings.dataset,
+                "dataset": "+".join(settings.dataset),
                 "recipe": settings.model_dump(mode="json"),
                 **clips.stride.metadata,
             }

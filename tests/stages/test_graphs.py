@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for name in ("params.yaml", "folds/template.yaml", "folds/demo/dvc.yaml"):
+    for name in ("params.yaml", "dvc.yaml", "folds/template.yaml", "folds/demo/dvc.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text())
     return tmp_path
@@ -53,3 +53,22 @@ def test_datasets_that_were_changed_by_hand_are_told_with_the_mend(project: Path
         check_graphs(project)
     write_graphs(project, load_params(project / "params.yaml"))
     check_graphs(project)
+
+
+def test_a_pretraining_on_several_datasets_reads_all_of_them(project: Path) -> None:
+    before = (project / "dvc.yaml").read_text()
+    params, names = project / "params.yaml", ["demo", "demo_unlabelled"]
+    params.write_text(params.read_text().replace("dataset: demo_unlabelled", f"dataset: [{', '.join(names)}]"))
+    with pytest.raises(ValueError, match=r"names demo, demo_unlabelled, but the stage `pretrain`\s+in dvc.yaml reads"):
+        check_graphs(project)
+    write_graphs(project, load_params(params))
+    check_graphs(project)
+    deps = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["pretrain"]["deps"]
+    assert deps[:6] == [
+        path
+        for name in names
+        for path in (f"data/manifests/{name}.parquet", f"data/faces/{name}", f"data/audio/{name}")
+    ]
+    params.write_text(params.read_text().replace(f"[{', '.join(names)}]", "demo_unlabelled"))
+    write_graphs(project, load_params(params))
+    assert (project / "dvc.yaml").read_text() == before

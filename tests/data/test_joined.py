@@ -1,0 +1,59 @@
+"""Several datasets are drawn from as if they were one."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from hicmae_core.data.batches import training_batches
+from hicmae_core.data.joined import JoinedClips
+from hicmae_core.data.shards import FACES_SCHEMA, ClipStore
+from hicmae_core.data.writing import write_shards
+from tests.data.conftest import face_jpegs
+
+
+@pytest.fixture(scope="module")
+def joined(clips, tmp_path_factory):
+    """Ten clips of 48 pixels, and two of them again as another dataset's, without labels, of 96 pixels."""
+    folder = tmp_path_factory.mktemp("other")
+    generator = torch.Generator().manual_seed(1)
+    faces = [{"clip_id": name, "fps": 25.0, "frames": face_jpegs(20, generator, 96)} for name in ("c3", "c4")]
+    write_shards(folder, faces, FACES_SCHEMA, num_shards=1)
+    other = dataclasses.replace(clips, faces=ClipStore(folder), clip_ids=["c3", "c4"], labels=None)
+    return JoinedClips((clips, other))
+
+
+def epoch_of(joined, num_workers=0, **more):
+    return list(training_batches(joined, 5, 7, 1, num_workers, drop_last=False, **more))
+
+
+def test_every_clip_is_its_own_dataset_s(clips, joined):
+    generators = [np.random.default_rng(number) for number in range(4)]
+    batch = joined.training_batch([11, 2, 10, 5], generators)
+    assert batch.clip_ids == ["c4", "c2", "c3", "c5"]
+    assert batch.labels is None
+    first = clips.training_batch([2, 5], [np.random.default_rng(seed) for seed in (1, 3)])
+    second = joined.parts[1].training_batch([0, 1], [np.random.default_rng(seed) for seed in (2, 0)])
+    assert torch.equal(batch.frames[[2, 0]], second.frames)
+    assert torch.equal(batch.audio[[1, 3]], first.audio)
+    assert torch.equal(batch.audio[[2, 0]], second.audio)
+    assert batch.frames.shape[2:] == (96, 96, 3)  # the largest of both
+    assert (batch.frames[[1, 3]].float().mean((1, 2, 3, 4)) - first.frames.float().mean((1, 2, 3, 4))).abs().max() < 2
+
+
+def test_an_epoch_holds_all_clips_of_all_datasets_whoever_reads(joined):
+    alone, shared = epoch_of(joined), epoch_of(joined, num_workers=2)
+    drawn = sorted(clip_id for batch in alone for clip_id in batch.clip_ids)
+    assert drawn == sorted([f"c{number}" for number in range(10)] + ["c3", "c4"])
+    for one, other in zip(alone, shared, strict=True):
+        assert one.clip_ids == other.clip_ids
+        assert torch.equal(one.frames, other.frames)
+
+
+def test_weights_say_how_often_a_dataset_is_drawn(joined):
+    weights = joined.weights([1, 3])
+    assert weights[:10].sum() * 3 == pytest.approx(weights[10:].sum())
+    assert joined.weights(()) is None
+    sizes = [batch.frames.shape[2] for batch in epoch_of(joined, weights=joined.weights([1e-9, 1]))]
+    assert sizes == [96, 96, 96]
