@@ -1,4 +1,4 @@
-"""Whether what a model says can be believed: reliability, as it is and with the temperatures of its folds.
+"""Whether what a model says can be believed: reliability, as it is and with the temperatures of its folds, and risk.
 
 A temperature is fitted in training, on speakers held out from it (`hicmae_core.model.temperature`).
 """
@@ -22,11 +22,14 @@ from hicmae_core.evaluation.drawing import BLUE, GREY, ORANGE, drawable, save_fi
 from hicmae_core.evaluation.fold_results import actual_and_predicted
 from hicmae_core.evaluation.units import unit_names
 from hicmae_core.files import write_json
+from hicmae_core.model.abstention import RiskCoverage, risk_coverage
 
 CALIBRATION_NAME = "calibration.json"
 FIGURE_NAME = "reliability.png"
 PLAIN, SCALED = "as predicted", "with each fold's temperature"
 NUM_BINS = 10
+COVERAGES = (1.0, 0.8, 0.5)
+"""Shares of answers whose risk is noted."""
 
 Floats = NDArray[np.float64]
 
@@ -71,6 +74,11 @@ class Target(NamedTuple):
         return float(-self.log_probabilities[np.arange(len(self.labels)), self.labels].mean())
 
     @property
+    def risk_coverage(self) -> RiskCoverage:
+        """What happens when only the surest answers are given."""
+        return risk_coverage(self.log_probabilities.max(axis=1), self.log_probabilities.argmax(axis=1) == self.labels)
+
+    @property
     def reliability(self) -> Reliability:
         """Confidence against accuracy, in bins of equal width."""
         probabilities = np.exp(self.log_probabilities)
@@ -91,9 +99,10 @@ def targets_of(predictions: pd.DataFrame, dataset: DatasetParams) -> dict[str, T
 def write_calibration(predictions: pd.DataFrame, dataset: DatasetParams, out_dir: Path) -> dict[str, Any]:
     """Write ``reliability.png`` and ``calibration.json``.
 
-    Of classes: probability against how often it is right, plain and, if every fold has temperatures, scaled by them. Of
-    values: actual against predicted ones, in tenths of the units. What is counted are units of evaluation. A
-    temperature is of clips: each clip is scaled before the probabilities of a unit's clips are averaged.
+    Of classes: probability against how often it is right, plain and, if every fold has temperatures, scaled by them;
+    and how often answers are wrong when only the surest are given, of the scaled ones if there are. Of values: actual
+    against predicted ones, in tenths of the units. What is counted are units of evaluation. A temperature is of clips:
+    each clip is scaled before the probabilities of a unit's clips are averaged.
 
     Args:
         predictions: Test predictions of the clips of all folds, with a ``fold`` column.
@@ -104,6 +113,7 @@ def write_calibration(predictions: pd.DataFrame, dataset: DatasetParams, out_dir
         What is in ``calibration.json``, by target (``classes`` where there is but one label).
     """
     curves: dict[str, dict[str, Reliability]]
+    risks: dict[str, RiskCoverage] = {}
     units = Units(unit_names(predictions).tolist())
     counts = {"num_clips": len(predictions), "num_units": len(units.first)}
     if dataset.task == "regression":
@@ -122,10 +132,15 @@ def write_calibration(predictions: pd.DataFrame, dataset: DatasetParams, out_dir
                 versions[SCALED] = plain.scaled(predictions[f"temperature{suffix}"].to_numpy(np.float64))
             versions = {title: target.by_unit(units) for title, target in versions.items()}
             curves[name] = {title: target.reliability for title, target in versions.items()}
+            risks[name] = [*versions.values()][-1].risk_coverage
             likelihoods = {title: target.negative_log_likelihood for title, target in versions.items()}
             record[name or "classes"] = {
                 **counts,
                 "temperature_by_fold": by_fold,
+                "risk_coverage_area": risks[name].area,
+                "risk_at_coverage": {
+                    f"{share:g}": float(np.interp(share, risks[name].coverage, risks[name].risk)) for share in COVERAGES
+                },
                 **{
                     title: {
                         "expected_calibration_error": curves[name][title].expected_error,
@@ -134,26 +149,37 @@ def write_calibration(predictions: pd.DataFrame, dataset: DatasetParams, out_dir
                     for title, likelihood in likelihoods.items()
                 },
             }
-    plot_reliability(curves, out_dir / FIGURE_NAME, of_values=dataset.task == "regression")
+    plot_reliability(curves, risks, out_dir / FIGURE_NAME)
     write_json(out_dir / CALIBRATION_NAME, record)
     return record
 
 
-def plot_reliability(curves: Mapping[str, Mapping[str, Reliability]], path: Path, of_values: bool) -> None:
+def plot_reliability(
+    curves: Mapping[str, Mapping[str, Reliability]], risks: Mapping[str, RiskCoverage], path: Path
+) -> None:
     """Draw what is true against what is said: a panel per target, in it a curve by title; marks grow with their
-    units.
+    units. Of classes, the share of wrong answers against the share that is answered stands below.
 
     Args:
         curves: By target and title; at most two titles.
+        risks: By target; none of values.
         path: PNG to write.
-        of_values: Whether values are predicted, not classes.
     """
-    figure = Figure(figsize=(4.4 * len(curves), 4.6), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, len(curves)))
-    for axes, name, by_title in zip(panels, drawable([*curves], "target"), curves.values(), strict=True):
+    num_rows = 2 if risks else 1
+    figure = Figure(figsize=(4.4 * len(curves), 4.6 + 3.2 * (num_rows - 1)), layout="constrained")
+    ratios = [3, 2][:num_rows]
+    panels = figure.subplots(num_rows, len(curves), squeeze=False, height_ratios=ratios)
+    for axes, name, by_title in zip(panels[0], drawable([*curves], "target"), curves.values(), strict=True):
         _draw(axes, by_title)
-        axes.set(title=name, xlabel="predicted value" if of_values else "probability of the predicted class")
-    panels[0].set_ylabel("mean actual value" if of_values else "fraction that is right")
+        axes.set(title=name, xlabel="probability of the predicted class" if risks else "predicted value")
+    panels[0][0].set_ylabel("fraction that is right" if risks else "mean actual value")
+    for axes, curve in zip(panels[-1], risks.values(), strict=False):
+        axes.plot(curve.coverage, curve.risk, color=BLUE, linewidth=1.5, label=f"mean over all shares {curve.area:.3f}")
+        axes.set(xlim=(0, 1.02), ylim=(0, None), xlabel="share that is answered, the surest first")
+        axes.legend(loc="lower right", fontsize=8, frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    if risks:
+        panels[-1][0].set_ylabel("share of answers that is wrong")
     save_figure(figure, path)
 
 

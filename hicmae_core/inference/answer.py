@@ -17,8 +17,8 @@ class Answer:
 
     Attributes:
         status: ``ok``, ``damaged``, ``low_coverage``, ``frozen_face`` or ``low_share`` (answered); otherwise why not:
-            ``no_face``, ``short_face``, ``no_sound``, ``no_video``, ``unreadable``, ``too_long``, ``missing``,
-            ``zero_byte``, ``crashed``.
+            ``unsure`` (see `VideoReader.abstaining`), ``no_face``, ``short_face``, ``no_sound``, ``no_video``,
+            ``unreadable``, ``too_long``, ``missing``, ``zero_byte``, ``crashed``.
         reason: A sentence where the status is not ``ok``, or where a modality that the model reads is missing.
         values: Probabilities over the whole clip by class (``<target> <class>`` where there are several targets), or
             outputs by target; empty without an answer.

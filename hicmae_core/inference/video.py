@@ -20,6 +20,7 @@ from hicmae_core.inference.judging import Judgement, judge
 from hicmae_core.inference.looking import Looker, Sight, detector_for, look_at_all
 from hicmae_core.inference.timeline import Timeline, timeline
 from hicmae_core.media.detection import Detector
+from hicmae_core.model.abstention import level_for
 from hicmae_core.model.artifact import load_classifier
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.segments import average_segments
@@ -40,6 +41,7 @@ class VideoReader:
         stride: Distance between the model's frames.
         num_segments: Windows averaged for the clip's answer, as in evaluation.
         temperatures: Of each target, fitted on speakers that were held out from training; none if there were none.
+        least_sure: How probable the likeliest class of a whole clip must be for an answer; 0 answers always.
         needs_both: Whether a file without sound, or without a face, is refused by a model that reads both; else it is
             answered from what is there.
         metadata: What else the model's file says of it.
@@ -53,6 +55,7 @@ class VideoReader:
     stride: FrameStride
     num_segments: int
     temperatures: tuple[float, ...] = ()
+    least_sure: float = 0.0
     needs_both: bool = False
     metadata: dict[str, Any] = field(default_factory=dict, repr=False)
     sha256: str = ""
@@ -116,6 +119,27 @@ class VideoReader:
             raise ValueError("the model reads sound alone and sees no faces; ask it without the choice of all faces")
         shown = "video" if silent else modality
         return Looker(self.faces, shown, self.needs_both, policy, str(self.device), self.stride.usual_fps)
+
+    def abstaining(self, risk: float) -> VideoReader:
+        """The reader that leaves out answers that are not sure enough.
+
+        Args:
+            risk: Share of wrong answers that is borne, in 0..1, measured on the speakers held out from training.
+
+        Raises:
+            ValueError: If the model is no classifier of one thing, held no speakers out, or keeps to `risk` never.
+        """
+        if not self.classes or self.targets:
+            raise ValueError("only a model of one target's classes can abstain; this one has other outputs")
+        if not self.metadata.get("held_out"):
+            raise ValueError(
+                "no speakers were held out from this model's training, so nobody knows how often it is wrong; "
+                "fine-tune with finetune.selection: validation"
+            )
+        level = level_for(self.metadata["held_out"], risk)
+        if level == float("inf"):
+            raise ValueError(f"however sure, more than {risk:.0%} of its answers to held-out speakers were wrong")
+        return replace(self, least_sure=level)
 
     @property
     def calibrated(self) -> bool:
@@ -187,10 +211,14 @@ class VideoReader:
         ]
         box = np.median(track.boxes, axis=0).astype(float).round(1).tolist() if len(track.boxes) else ()
         start = sight.sound_start / SAMPLE_RATE_HZ
+        values = self.named(judgement.segments)
+        if self.least_sure and max(values.values()) < self.least_sure:
+            reason = f"the likeliest class has a probability of {max(values.values()):.2f}, below {self.least_sure:.2f}"
+            return Answer("unsure", reason, face=number)
         return Answer(
             status=track.status,
             reason=self.caveats(sight),
-            values=self.named(judgement.segments),
+            values=values,
             windows=windows,
             face=number,
             start_seconds=round(start, 3),

@@ -6,7 +6,7 @@ A classification has one target, the emotion; a multi_classification has several
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from hicmae_core.training.loop import Run, Task, train
 from hicmae_core.training.seeding import generator_for, seed_everything
 from hicmae_core.training.sharded_checkpoint import checkpoint_store
 from hicmae_core.training.tracker import Tracker
-from hicmae_core.training.validation import temperature_names, validate
+from hicmae_core.training.validation import held_out_answers, temperature_names, validate
 
 
 def finetuning_inputs(
@@ -131,8 +131,7 @@ def run_finetuning(
                 weights = run.checkpoints.best(chosen_epoch)
             metadata = _metadata(params, dataset_name, fold, chosen_epoch, pretrained) | clips.stride.metadata
             if validation is not None:
-                chosen = learner.history[chosen_epoch]
-                metadata["temperatures"] = [chosen[name] for name in temperature_names(dataset)]
+                metadata |= _held_out(model, weights, validation, learner.history[chosen_epoch], params, dataset)
             save_model(out_path, model, metadata, weights)
             write_history(out_path.with_name("history.csv"), learner.history)
             run.checkpoints.clear()
@@ -229,6 +228,26 @@ def _metadata(
         "pretraining": None if pretrained is None else _pretraining(pretrained),
         **params.model.model_dump(),
     }
+
+
+def _held_out(
+    model: Classifier,
+    weights: Mapping[str, Tensor],
+    clips: ClipDataset,
+    row: Mapping[str, float],
+    params: Params,
+    dataset: DatasetParams,
+) -> dict[str, object]:
+    """What the validation clips say of the weights that are kept: temperatures, and when not to answer."""
+    temperatures = [row[name] for name in temperature_names(dataset)]
+    if dataset.task != "classification":
+        return {"temperatures": temperatures}
+    kept = Classifier(model.architecture)
+    kept.load_state_dict(weights)
+    kept.to(model.head.weight.device)
+    workers = params.compute.num_workers
+    answers = held_out_answers(kept, clips, dataset, params.finetune, temperatures[0], workers)
+    return {"temperatures": temperatures, "held_out": answers}
 
 
 def _pretraining(path: Path) -> dict[str, object]:

@@ -35,7 +35,7 @@ def validate(
         What `scores` finds of the clips, scored by unit as they are when tested.
     """
     model.eval()
-    batch_size = max(1, settings.batch_size // NUM_SEGMENTS)
+    batch_size = _batch_size(settings)
     indices, num_own = shared_out(len(clips), batch_size)
     assert clips.labels is not None
     own_clips = replace(
@@ -47,6 +47,31 @@ def validate(
     outputs[indices[:num_own]] = own[:num_own]
     outputs = distributed.all_reduce_sum(outputs).cpu()
     return scores(outputs, torch.tensor(clips.labels), dataset, settings, Units(clips.units or clips.clip_ids))
+
+
+@torch.no_grad()
+def held_out_answers(
+    model: Classifier,
+    clips: ClipDataset,
+    dataset: DatasetParams,
+    settings: FinetuneParams,
+    temperature: float,
+    num_workers: int,
+) -> list[list[float]]:
+    """How sure a classifier is of clips it is not trained on, by its calibrated probabilities, and 1 where it is right.
+
+    What `hicmae_core.model.abstention.level_for` wants, a pair per clip. This process reads all clips.
+    """
+    model.eval()
+    batches = test_batches(clips, _batch_size(settings), NUM_SEGMENTS, num_workers)
+    outputs = torch.cat([_clip_outputs(model, batch.frames, batch.audio, len(dataset.classes)) for batch in batches])
+    sureness, answers = (outputs.double().cpu() / temperature).softmax(dim=-1).max(dim=-1)
+    right = answers == torch.tensor(clips.labels)
+    return torch.stack((sureness, right.double()), dim=-1).tolist()
+
+
+def _batch_size(settings: FinetuneParams) -> int:
+    return max(1, settings.batch_size // NUM_SEGMENTS)
 
 
 def shared_out(num_clips: int, batch_size: int) -> tuple[list[int], int]:

@@ -36,6 +36,8 @@ def main(dataset: Annotated[str, typer.Argument(help="A dataset of params.yaml."
         for title in (title for title in (PLAIN, SCALED) if title in numbers):
             ece, nll = (numbers[title][key] for key in ("expected_calibration_error", "negative_log_likelihood"))
             print(f"{name}, {title}: expected calibration error {100 * ece:.1f} %, negative log-likelihood {nll:.3f}")
+        risks = ", ".join(f"{100 * risk:.1f} % of {share}" for share, risk in numbers["risk_at_coverage"].items())
+        print(f"{name}, wrong among the surest: {risks}")
         temperatures = numbers["temperature_by_fold"]
         if temperatures:
             print(f"{name}, temperatures: " + ", ".join(f"fold {fold} {t:.2f}" for fold, t in temperatures.items()))

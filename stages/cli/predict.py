@@ -28,6 +28,7 @@ hicmae predict talkshow.mp4 --all-speakers
 hicmae predict recordings/ --json > answers.json
 hicmae predict 'recordings/**/*.mkv' --csv -
 hicmae predict interview.mp4 --require both
+hicmae predict recordings/ --abstain 0.2
 hicmae predict interview.mp4 --model models/finetune/demo/2/model.safetensors
 hicmae predict interview.mp4 --model models:/hicmae-demo@champion
 """
@@ -54,6 +55,16 @@ def main(
     ] = None,
     processes: ProcessesOption = None,
     require: RequireOption = Require.ANY,
+    abstain: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RISK",
+            min=0,
+            max=1,
+            help="Give no answer where the model is so unsure that more than this share of its answers to the speakers "
+            "held out from training would be wrong.",
+        ),
+    ] = None,
 ) -> None:
     """Ask a trained model about videos: each target's probabilities, or values, of the whole clip and over time.
 
@@ -63,6 +74,8 @@ def main(
         raise ValueError("--json and --csv - would both print; write the CSV into a file")
     files = media_files(videos)
     reader = open_reader(model, require)
+    if abstain is not None:
+        reader = reader.abstaining(abstain)
     if hop is None:
         hop = HOP_SECONDS if len(files) == 1 or as_json or csv else 0.0
     policy = "all" if all_speakers else "single"

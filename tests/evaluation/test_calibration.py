@@ -64,6 +64,9 @@ def test_a_study_is_reported_with_its_temperatures_if_every_fold_has_them(emotio
             assert scaled[name]["temperature_by_fold"] == {"1": 1.5, "2": 3.0}
             expected = target.scaled(table["fold"].to_numpy() * 1.5).negative_log_likelihood
             assert scaled[name][SCALED]["negative_log_likelihood"] == pytest.approx(expected)
+        first = scaled[names[0]]["risk_at_coverage"]
+        right = table[f"prediction{dataset.suffixes[0]}"] == table[f"label{dataset.suffixes[0]}"]
+        assert first["1"] == pytest.approx(1 - right.mean())
         assert json.loads((tmp_path / "calibration.json").read_text()) == scaled
         half = table.assign(**{column: table["fold"].where(table["fold"] == 1) for column in columns})
         assert write_calibration(half, dataset, tmp_path) == plain

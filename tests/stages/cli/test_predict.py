@@ -51,6 +51,7 @@ def test_a_table_and_its_exit_codes(hicmae, folder):
         (["one.mp4", "--model", "none.safetensors"], "none.safetensors: no such file"),
         (["one.mp4", "--json", "--csv", "-"], "would both print"),
         (["*.avi"], "no file fits this pattern"),
+        (["one.mp4", "--model", ".", "--abstain", "0.2"], "no speakers were held out from this model's training"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(hicmae, folder, arguments, words):
