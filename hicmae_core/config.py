@@ -139,6 +139,7 @@ TABLE_COLUMNS = {
     "audio_path": "audio",
     "subject": "subject",
     "unit": "unit",
+    "group": "group",
     "test_fold": "fold",
     "fps": "fps",
     "label_name": "label",

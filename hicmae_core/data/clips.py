@@ -67,6 +67,7 @@ class ClipDataset:
         model: The model's input geometry.
         subjects: Each clip's speaker, None where unknown.
         units: What each clip is scored with (`hicmae_core.data.units`); None scores each by itself.
+        groups: Each clip's group of speakers, None where unknown.
         modality: What is read. Of a video's sound nothing is, and of the faces behind a sound their number alone,
             which says where its windows lie.
 
@@ -82,6 +83,7 @@ class ClipDataset:
     subjects: Sequence[str | None] | None = None
     units: Sequence[str] | None = None
     modality: Modality = "both"
+    groups: Sequence[str | None] | None = None
 
     def __post_init__(self) -> None:
         _check_stored(self.faces, pd.Series(self.clip_ids, dtype="str"))
@@ -109,7 +111,8 @@ class ClipDataset:
             dtype = np.int64 if dataset.task == "multi_classification" else np.float32
             labels = rows[[f"target_{name}" for name in dataset.targets]].to_numpy(dtype=dtype)
         subjects = [None if pd.isna(subject) else str(subject) for subject in rows["subject"]]
-        return cls(faces, audio, list(clip_ids), labels, model, subjects, rows["unit"].tolist(), modality)
+        groups = [None if pd.isna(group) else str(group) for group in rows["group"]]
+        return cls(faces, audio, list(clip_ids), labels, model, subjects, rows["unit"].tolist(), modality, groups)
 
     def __len__(self) -> int:
         return len(self.clip_ids)

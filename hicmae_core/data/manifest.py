@@ -21,6 +21,7 @@ COLUMN_TYPES = {
     "audio_path": "str",
     "subject": "str",
     "unit": "str",
+    "group": "str",
     "label": "Int64",
     "label_name": "str",
     "test_fold": "Int64",
@@ -34,7 +35,8 @@ COLUMN_TYPES = {
 }
 MANIFEST_COLUMNS = tuple(COLUMN_TYPES)
 """Paths are relative to the raw folder; ``unit`` names what is scored as one, the clip itself or a group of clips
-(`hicmae_core.data.units`); ``label`` is the class id; ``sha256`` is the video file's and ``audio_sha256``
+(`hicmae_core.data.units`); ``group`` is one of the speaker's, such as the sex, in which results are told apart;
+``label`` is the class id; ``sha256`` is the video file's and ``audio_sha256``
 that of the file with the sound, often the same; ``status`` is ``ok`` or a short code, explained by ``reason``. Each
 target adds a column ``target_<name>``: floats for regression, class ids where several targets are classified."""
 
@@ -51,7 +53,7 @@ def write_manifest(path: Path, manifest: pd.DataFrame) -> None:
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
-    """Read what `write_manifest` wrote; a clip without a unit is its own.
+    """Read what `write_manifest` wrote; a clip without a unit is its own, and older manifests know no groups.
 
     Raises:
         ValueError: If there is no such file or it is no manifest.
@@ -59,6 +61,8 @@ def read_manifest(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise ValueError(f"{path}: no manifest there; make it with `python -m stages.prepare`")
     manifest = pd.read_parquet(path)
+    if "group" not in manifest:
+        manifest["group"] = pd.Series(None, manifest.index, dtype="str")
     missing = [column for column in MANIFEST_COLUMNS if column not in manifest]
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; make it again with `python -m stages.prepare`")

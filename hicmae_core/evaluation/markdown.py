@@ -51,6 +51,7 @@ def results_markdown(record: Record) -> str:
         _metrics_table(record),
         _interval_note(record),
         *_alone(record),
+        *_by_group(record),
     ]
     if record["targets"]:
         parts += ["## Per target", f"Pooled test {_scored(record)}, with their intervals.", _target_table(record)]
@@ -188,6 +189,19 @@ def _alone(record: Record) -> list[str]:
         "The same models shown one modality, with zeros in the other's place, pooled:",
         _table(["shown", *(title(name) for name in names)], rows),
     ]
+
+
+def _by_group(record: Record) -> list[str]:
+    """What the models do with each group of speakers, where the corpus tells of groups."""
+    groups = record.get("by_group")
+    if not groups:
+        return []
+    names = record["headline"]
+    rows = [
+        [escaped(group), *(_pooled_and_interval({**record, **found}, name) for name in names)]
+        for group, found in groups.items()
+    ]
+    return ["By group of speakers, pooled:", _table(["group", *(title(name) for name in names)], rows)]
 
 
 def _level(record: Record) -> str:

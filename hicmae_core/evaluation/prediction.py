@@ -60,11 +60,11 @@ def predict(
 
     Returns:
         One row per clip, in order: ``clip_id``, ``subject`` (None if unknown), ``unit`` (what it is scored with, see
-        `units.by_unit`), ``modality`` (the model's) and ``shown``; then for classification ``label``, ``prediction``
-        (the class of the largest probability) and a probability ``p_<class>`` per class (mean over windows), and
-        ``temperature`` if there is one; where there are several targets these are ``label_<target>``,
-        ``prediction_<target>``, ``p_<target>_<class>`` and ``temperature_<target>`` of each; for regression
-        ``target_<name>`` and ``output_<name>`` per target.
+        `units.by_unit`), ``modality`` (the model's) and ``shown``; ``group`` (of the speaker) where any is known; then
+        for classification ``label``, ``prediction`` (the class of the largest probability) and a probability
+        ``p_<class>`` per class (mean over windows), and ``temperature`` if there is one; where there are several
+        targets these are ``label_<target>``, ``prediction_<target>``, ``p_<target>_<class>`` and
+        ``temperature_<target>`` of each; for regression ``target_<name>`` and ``output_<name>`` per target.
 
     Raises:
         ValueError: If there are no clips or labels, the model has another number of outputs than the dataset or was
@@ -145,6 +145,8 @@ def _table(clips: ClipDataset, outputs: Tensor, dataset: DatasetParams, modality
         "modality": modality,
         "shown": shown,
     }
+    if any(clips.groups or ()):
+        columns["group"] = pd.Series(list(clips.groups or ()), dtype="object")
     labels = clips.labels.reshape(len(clips), -1)
     if dataset.task == "regression":
         columns |= {f"target_{name}": labels[:, index] for index, name in enumerate(dataset.targets)}

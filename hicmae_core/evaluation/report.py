@@ -14,7 +14,7 @@ from hicmae_core.evaluation.markdown import is_percent, results_markdown
 from hicmae_core.evaluation.prediction_figures import plot_predictions
 from hicmae_core.evaluation.published import class_of
 from hicmae_core.evaluation.statistics import Interval
-from hicmae_core.evaluation.summary import Summary
+from hicmae_core.evaluation.summary import Pooled, Summary
 from hicmae_core.evaluation.units import unit_in_words, unit_names
 from hicmae_core.files import atomic_path, write_json, write_text
 
@@ -75,12 +75,17 @@ def results_record(summary: Summary) -> dict[str, Any]:
         "confidence": summary.settings.confidence,
         "bootstrap_samples": summary.settings.bootstrap_samples,
         **_ends(summary.intervals),
-        "alone": {shown: {"pooled": found.metrics, **_ends(found.intervals)} for shown, found in summary.alone.items()},
+        "alone": {shown: _record_of(found) for shown, found in summary.alone.items()},
+        "by_group": {name: _record_of(found) for name, found in summary.by_group.items()},
         **{f"confusion{suffix}": summary.confusion[index].tolist() for index, suffix in enumerate(suffixes)},
         "system_class": class_of(summary.shown),
         "published": [result._asdict() for result in summary.published],
         "not_comparable": summary.not_comparable,
     }
+
+
+def _record_of(found: Pooled) -> dict[str, Any]:
+    return {"pooled": found.metrics, **_ends(found.intervals)}
 
 
 def _ends(intervals: Mapping[str, Interval] | None) -> dict[str, dict[str, float] | None]:

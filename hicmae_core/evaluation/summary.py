@@ -65,6 +65,8 @@ class Summary:
     """What of it they were shown when tested."""
     alone: dict[str, Pooled]
     """The same of the same models shown one modality, by modality; none of models of one."""
+    by_group: dict[str, Pooled]
+    """The same by group of speakers; empty where there are not two."""
     published: tuple[PublishedResult, ...]
     """Published numbers for this dataset, if they are of the same measurement."""
     not_comparable: str
@@ -122,6 +124,7 @@ def summarise(
         over_folds=over_folds(list(folds.values())),
         pooled=everything.metrics,
         intervals=everything.intervals,
+        by_group=_by_group(predictions, dataset, settings, seed),
         alone={one: _pooled(table, dataset, settings, seed) for one, table in alone.items()},
         predictions=predictions,
         modality=modality,
@@ -135,6 +138,14 @@ def _pooled(predictions: pd.DataFrame, dataset: DatasetParams, settings: Summari
     groups = group_sums(predictions, dataset)
     rng = np.random.default_rng(seed)
     return Pooled(pooled(groups), bootstrap_intervals(groups, settings.bootstrap_samples, settings.confidence, rng))
+
+
+def _by_group(
+    predictions: pd.DataFrame, dataset: DatasetParams, settings: SummariseParams, seed: int
+) -> dict[str, Pooled]:
+    groups = predictions.groupby("group") if "group" in predictions else ()  # older predictions know none
+    tables = {str(name): rows.reset_index(drop=True) for name, rows in groups}
+    return {name: _pooled(rows, dataset, settings, seed) for name, rows in tables.items()} if len(tables) > 1 else {}
 
 
 def _alone(by_fold: Mapping[int, Mapping[str, pd.DataFrame]], order: Sequence[int]) -> dict[str, pd.DataFrame]:

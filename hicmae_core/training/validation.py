@@ -39,7 +39,12 @@ def validate(
     indices, num_own = shared_out(len(clips), batch_size)
     assert clips.labels is not None
     own_clips = replace(
-        clips, clip_ids=[clips.clip_ids[i] for i in indices], labels=clips.labels[indices], subjects=None, units=None
+        clips,
+        clip_ids=[clips.clip_ids[i] for i in indices],
+        labels=clips.labels[indices],
+        subjects=None,
+        units=None,
+        groups=None,
     )
     batches = test_batches(own_clips, batch_size, NUM_SEGMENTS, num_workers)
     own = torch.cat([_clip_outputs(model, batch.frames, batch.audio, len(dataset.classes)) for batch in batches])

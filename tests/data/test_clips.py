@@ -210,6 +210,7 @@ def test_too_few_clips_for_a_batch():
 def test_labels_come_from_the_manifest(clips):
     manifest = pd.DataFrame({"clip_id": ["c1", "c2", "c3"], "subject": ["s1", None, "s3"], "label": [0, 1, 1]})
     manifest["unit"] = ["u1", "c2", "u1"]
+    manifest["group"] = ["old", None, "young"]
     manifest["target_valence"] = [0.5, -1.0, 2.0]
     manifest["target_level"] = [0, 1, 1]
     classes = DatasetParams(corpus="csv", classes=("a", "b"), num_folds=1)
@@ -217,6 +218,7 @@ def test_labels_come_from_the_manifest(clips):
     assert labelled.labels.tolist() == [1, 0]
     assert labelled.subjects == ["s3", "s1"]
     assert labelled.units == ["u1", "u1"]
+    assert set(labelled.groups) == {"old", "young"}
     levels = DatasetParams(
         corpus="csv", task="multi_classification", classes=("a", "b"), targets=("level",), num_folds=1
     )

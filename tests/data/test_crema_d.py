@@ -113,3 +113,12 @@ def test_perceived_labels_are_the_raters_votes(tmp_path):
     (tree.root / "processedResults/summaryTable.csv").unlink()
     with pytest.raises(ValueError, match=r"there is no summaryTable\.csv; labels `perceived` need it"):
         build_manifest("p", params, tree.root, None, 1, 0.5)
+
+
+def test_speakers_have_the_sex_that_the_corpus_s_table_gives_them(tmp_path):
+    tree = trees.crema_d(trees.Tree(tmp_path / "raw", tmp_path), ["1001_DFA_ANG_XX", "1002_DFA_SAD_XX"])
+    params = READY_MADE["crema_d"].params.model_copy(update={"allow_incomplete": True})
+    assert build_manifest("c", params, tree.root, None, 1, 0.5, lambda text: None)["group"].isna().all()
+    tree.text("VideoDemographics.csv", "ActorID,Age,Sex,Race,Ethnicity", "1001,51,Male,Caucasian,Not Hispanic")
+    again = build_manifest("c", params, tree.root, None, 1, 0.5, lambda text: None)
+    assert again.set_index("subject")["group"].fillna("").to_dict() == {"1001": "male", "1002": ""}

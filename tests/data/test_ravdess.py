@@ -43,7 +43,8 @@ def test_it_has_1440_clips(tmp_path, parts):
     assert manifest.groupby("test_fold").size().tolist() == [240] * 6
     assert manifest.groupby("label").size().tolist() == [96] + [192] * 7
     row = manifest[manifest["clip_id"].str.endswith("01-03-02-01-02-05")].iloc[0]
-    assert row[["subject", "label_name", "test_fold"]].tolist() == ["05", "happy", 2]
+    assert row[["subject", "group", "label_name", "test_fold"]].tolist() == ["05", "male", "happy", 2]
+    assert manifest.groupby("group")["subject"].nunique().to_dict() == {"female": 12, "male": 12}
     modality, ending = ("01", "01-01-03-02-01-02-05.mp4") if WHOLE in parts else ("02", "03-01-03-02-01-02-05.wav")
     assert row["clip_id"] == f"{modality}-01-03-02-01-02-05"
     assert row["audio_path"].endswith(ending)

@@ -11,6 +11,8 @@ from hicmae_core.evaluation.markdown import overview_markdown, results_markdown,
 from hicmae_core.evaluation.report import results_record, write_reports
 from hicmae_core.evaluation.summary import Summary, summarise
 
+FEW = SummariseParams(bootstrap_samples=100)
+
 
 def summary_of(name: str, dataset: DatasetParams, predictions_of, num_folds: int = 3) -> Summary:
     folds = {fold: predictions_of(dataset, fold) for fold in range(1, num_folds + 1)}
@@ -224,3 +226,23 @@ def test_one_modality_shown_to_the_same_models_has_lines_of_its_own(emotions, pr
     write_fold_results(whole[1], emotions, tmp_path / "one")
     assert read_alone(tmp_path / "one") == {}
     assert "alone" not in results_markdown(results_record(summary_of("demo", emotions, predictions_of)))
+
+
+def test_groups_of_speakers_are_told_apart(emotions, predictions_of):
+    plain = predictions_of(emotions)
+    assert "By group" not in results_markdown(results_record(summarise("demo", emotions, {1: plain}, FEW, seed=0)))
+    folds = {
+        fold: (table := predictions_of(emotions, fold)).assign(
+            group=table["subject"].str[-1].map({"0": "female", "1": "female", "2": "male", "3": "male"})
+        )
+        for fold in (1, 2)
+    }
+    summary = summarise("demo", emotions, folds, FEW, seed=0)
+    assert list(summary.by_group) == ["female", "male"]
+    rows = pd.concat(folds.values())
+    women = rows[rows["group"] == "female"]
+    recalls = (women["prediction"] == women["label"]).groupby(women["label"]).mean()
+    assert summary.by_group["female"].metrics["uar"] == pytest.approx(recalls.mean())
+    low, high = summary.by_group["female"].intervals["uar"]
+    text = results_markdown(results_record(summary))
+    assert f"| female | {100 * recalls.mean():.2f} ({100 * low:.2f} – {100 * high:.2f}) |" in text

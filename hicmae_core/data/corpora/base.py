@@ -15,9 +15,10 @@ ReadFn = Callable[[Folder, DatasetParams], pd.DataFrame]
 where one file holds both, and where a file should be if it is not there; ``subject``, null where unknown;
 ``label_name``; ``test_fold``, the 1-based fold in which the clip is tested, null for never; a ``target_<name>`` for
 each of the dataset's targets; where clips are not scored one by one, their ``unit``, null for the clip itself; where
-the video is a folder of face frames, ``clip_path``, the video file they were taken from, and ``fps``, each null where
-unknown; and, for clips that are known to be unusable, ``status`` and ``reason``. It opens no media file, raises a
-ValueError if the folder does not hold what it reads, and says in `Folder.notes` what was not used."""
+it is known, the speaker's ``group``, such as the sex; where the video is a folder of face frames, ``clip_path``, the
+video file they were taken from, and ``fps``, each null where unknown; and, for clips that are known to be unusable,
+``status`` and ``reason``. It opens no media file, raises a ValueError if the folder does not hold what it reads, and
+says in `Folder.notes` what was not used."""
 
 
 @dataclass(frozen=True)

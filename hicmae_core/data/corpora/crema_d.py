@@ -35,6 +35,7 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
     """List the clips by their names; see `base.ReadFn`."""
     media = find_media(folder, dataset.video, _clip_of)
     perceived = _perceived(folder) if dataset.labels == "perceived" else None
+    sexes = _sexes(folder)
     named = media.clips | media.sounds | media.frames
     note_passed_over(folder, _clip_of, named)
     rows = []
@@ -49,7 +50,7 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
         if clip_id in KNOWN_BROKEN:
             status, reason = "known_broken", "the file is broken in the corpus's release"
         labels = {"label_name": label, "test_fold": fold, "status": status, "reason": reason}
-        rows.append({"clip_id": clip_id, **paths, "subject": actor, **labels})
+        rows.append({"clip_id": clip_id, **paths, "subject": actor, "group": sexes.get(actor), **labels})
     return pd.DataFrame(rows)
 
 
@@ -66,6 +67,15 @@ def _perceived(folder: Folder) -> dict[str, str]:
         clip_id: _TIE if ":" in vote else look_up(_VOTES, vote, path, int(line))
         for line, clip_id, vote in table.itertuples()
     }
+
+
+def _sexes(folder: Folder) -> dict[str, str]:
+    """Each actor's sex, if the corpus's table of them is there."""
+    found = folder.find("VideoDemographics.csv")
+    if found is None:
+        return {}
+    table = read_columns(folder.root / found, "ActorID", "Sex")
+    return {actor.strip(): sex.strip().lower() for _, actor, sex in table.itertuples()}
 
 
 CREMA_D = Corpus(

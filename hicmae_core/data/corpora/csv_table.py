@@ -32,6 +32,7 @@ _SYNONYMS = {
     "audio_path": ("audio", "sound", "wav", "audio_file"),
     "subject": ("speaker", "actor", "participant", "person", "subject_id", "speaker_id", "actor_id", "participant_id"),
     "unit": ("unit_id", "recording", "recording_id"),
+    "group": ("sex", "gender", "age_group"),
     "test_fold": ("fold", "split", "cv_fold", "fold_id", "partition"),
     "fps": ("fps", "frame_rate", "frames_per_second"),
     "label_name": ("label", "emotion", "class", "category", "expression", "target"),
@@ -115,7 +116,7 @@ def _manifest_columns(cells: pd.DataFrame, columns: Mapping[str, str], path: Pat
             rows[ours] = column.str.strip()
     if "test_fold" in rows:
         rows["test_fold"] = _folds(rows["test_fold"], path)
-    for name in ("subject", "unit"):
+    for name in ("subject", "unit", "group"):
         if name in rows:
             rows[name] = rows[name].map(_one_spelling, na_action="ignore").astype("str")
             _check_known(rows[name], name, path)
@@ -152,7 +153,8 @@ def _check_known(names: pd.Series, column: str, path: Path) -> None:
     """A word for a missing value would be one speaker, or one unit, with many clips."""
     wrong = names[names.str.lower().isin(MISSING_WORDS)]
     if len(wrong):
-        meaning = "the speaker is unknown" if column == "subject" else "a clip is scored by itself"
+        meanings = {"subject": "the speaker is unknown", "unit": "a clip is scored by itself"}
+        meaning = meanings.get(column, "it is unknown")
         raise ValueError(
             f"{path}, line {wrong.index[0]}: {column} {wrong.iloc[0]!r} reads as a missing value; leave the cell empty "
             f"where {meaning}, or write another name"
@@ -161,9 +163,9 @@ def _check_known(names: pd.Series, column: str, path: Path) -> None:
 
 CSV = Corpus(
     name="csv",
-    description="any corpus with a manifest.csv: clip_id, video, audio, subject, unit, fold, label or target columns",
+    description="any corpus with a manifest.csv: clip_id, video, audio, subject, unit, group, fold, labels or targets",
     read=table_reader(TABLE, TABLE_COLUMNS),
 )
 """Without ``audio`` the video file holds the audio; without ``subject`` speakers are unknown; without ``unit`` each
-clip is scored by itself; ``fold`` is the fold in which a clip is tested, empty for never; ``fps`` is the rate of face
-frames, if no video file tells it."""
+clip is scored by itself; results are told apart by ``group``, such as the speaker's sex; ``fold`` is the fold in which
+a clip is tested, empty for never; ``fps`` is the rate of face frames, if no video file tells it."""

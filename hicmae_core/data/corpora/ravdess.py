@@ -3,7 +3,7 @@
 The release gives each take as a file with picture and sound (modality 01), as a video without sound (02) and as a
 sound file (03). A take is one clip however it is there: its 01 file, or else its 02 and 03 files together. The clip's
 id is the name of the video file that is used. Confirmed against the corpus's Zenodo page: names, codes, 60 spoken
-takes per actor, licence.
+takes per actor, odd numbers for male actors, licence.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
         heard = [media.clips.get(whole), *map(media.sounds.get, (sound, whole, silent))]
         paths["audio_path"] = next(filter(None, heard), f"Actor_{actor}/{sound}.wav")
         label, fold = EMOTIONS[int(take[3:5]) - 1], (int(actor) - 1) // 4 + 1
-        rows.append({"clip_id": clip_id, **paths, "subject": actor, "label_name": label, "test_fold": fold})
+        speaker = {"subject": actor, "group": "male" if int(actor) % 2 else "female"}
+        rows.append({"clip_id": clip_id, **paths, **speaker, "label_name": label, "test_fold": fold})
     return pd.DataFrame(rows)
 
 
