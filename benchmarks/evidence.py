@@ -41,6 +41,8 @@ python -m benchmarks.evidence --write             the same into the pages that s
 python -m benchmarks.evidence --check             fail where a page shows another table
 python -m benchmarks.evidence --collect PROJECT --arm pretrained
                                                   put the test predictions of a project that has run into the files
+python -m benchmarks.evidence --study PROJECT/reports/study.parquet
+                                                  the same of every experiment of `make study`
 """
 
 
@@ -92,6 +94,12 @@ def collect(project: Path, arm: str) -> list[pd.DataFrame]:
         about = {"dataset": name, "arm": arm, "modality": params.finetune.modality, "seed": params.seed}
         found.append(rows.assign(**words, **about))
     return found
+
+
+def _read_study(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; `make study` writes it")
+    return pd.read_parquet(path)
 
 
 def table(name: str, folder: Path = FOLDER) -> str:
@@ -174,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument("--write", action="store_true", help="put the tables into the pages")
     options.add_argument("--check", action="store_true", help="fail where a page shows another table")
     options.add_argument("--collect", type=Path, metavar="PROJECT", help="root of a project that has run")
+    options.add_argument("--study", type=Path, metavar="FILE", help="what `make study` wrote: reports/study.parquet")
     options.add_argument("--arm", help="what its models are called, such as scratch or pretrained")
     chosen = options.parse_args(arguments)
     if (chosen.collect is None) != (chosen.arm is None):
@@ -181,6 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.collect:
         for rows in collect(chosen.collect, chosen.arm):
             add(rows, FOLDER)
+    if chosen.study:
+        add(_read_study(chosen.study), FOLDER)
     if not (chosen.write or chosen.check):
         for path in sorted(FOLDER.glob("*.parquet")):
             print(f"{path.stem}\n\n{table(path.stem)}")

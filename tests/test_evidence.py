@@ -171,3 +171,13 @@ def test_the_evidence_is_whole(path):
     of_clip = kept.groupby("clip_id")[["label", "subject", "fold"]].nunique()
     assert (of_clip == 1).all(axis=None)
     assert path.stat().st_size < 1e6
+
+
+def test_what_a_study_found_is_added(tmp_path, monkeypatch):
+    monkeypatch.setattr(evidence, "FOLDER", tmp_path / "evidence")
+    found = pd.concat([rows(arm, right).assign(protocol="both") for arm, right in RIGHT.items()])
+    found.to_parquet(tmp_path / "study.parquet")
+    with pytest.raises(ValueError, match=r"none.parquet: no such file; `make study` writes it"):
+        evidence.main(["--study", str(tmp_path / "none.parquet")])
+    evidence.main(["--study", str(tmp_path / "study.parquet"), "--check"])
+    assert "| pretrained | 75.0 (50.0 to 100.0), +25.0 " in evidence.table("toy", tmp_path / "evidence")

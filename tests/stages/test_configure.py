@@ -70,6 +70,7 @@ def test_explain_prints_meaning_and_default():
 def test_the_command_rewrites_params_and_a_mistake_changes_nothing(tmp_path):
     (tmp_path / "params.yaml").write_text(DEMO)
     shutil.copytree(ROOT / "folds", tmp_path / "folds")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
 
     def configure(*names: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "stages.configure", *names]

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     root = tmp_path / "project"
-    for name in ("params.yaml", "folds/template.yaml", "folds/demo/dvc.yaml"):
+    for name in ("params.yaml", "dvc.yaml", "folds/template.yaml", "folds/demo/dvc.yaml"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text((ROOT / name).read_text())
     return root

@@ -198,6 +198,7 @@ def test_clips_inside_the_project_move_along(tmp_path):
     (project / "folds").mkdir()
     shutil.copy(ROOT / "params.yaml", project)
     shutil.copy(ROOT / "folds" / "template.yaml", project / "folds")
+    shutil.copy(ROOT / "dvc.yaml", project)
     (project / "downloads" / "mine" / "manifest.csv").write_text("clip_id,video\na,a.mp4\n")
     add_dataset(project, "mine", project / "downloads" / "mine")
     add_dataset(project, "mine", project / "downloads" / "mine")
