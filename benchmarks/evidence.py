@@ -3,8 +3,9 @@
 docs/evidence/<dataset>.parquet holds a row per arm, modality, seed and test clip: ``arm`` (``scratch``, ``pretrained``,
 ``baseline-...``), ``modality`` (``both``, ``audio``, ``video``), ``seed``, ``fold``, ``clip_id``, ``subject``,
 ``label`` and ``prediction`` (class names), and the probabilities ``p_<class>``, missing for models that have none.
-Parquet, because numbers that repeat cost nothing in it. `python -m benchmarks.evidence` prints the tables;
-`--check` compares them with the pages that show them, between ``<!-- evidence: DATASET -->`` and ``<!-- end -->``.
+Parquet, because numbers that repeat cost nothing in it. `python -m benchmarks.evidence` prints the tables; `--check`
+compares them with the pages that show them, between ``<!-- evidence: DATASET -->`` and ``<!-- end -->``, or, of some
+speakers alone, ``<!-- evidence: DATASET speakers 07 08 -->`` and the same end.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _KEYS = ["arm", "modality", "seed"]
 _COLUMNS = ["dataset", *_KEYS, "fold", "clip_id", "subject", "label", "prediction"]
 _REFERENCE = "scratch"
 """The arm to which differences are taken, where it is there."""
-_PLACE = re.compile(r"(<!-- evidence: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- evidence: (\w+)(?: speakers ([\w ]+?))? -->\n).*?(<!-- end -->)", re.DOTALL)
 EXAMPLES = """
 python -m benchmarks.evidence                     the tables of all datasets
 python -m benchmarks.evidence --write             the same into the pages that show them
@@ -102,8 +103,13 @@ def _read_study(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def table(name: str, folder: Path = FOLDER) -> str:
+def table(name: str, folder: Path = FOLDER, speakers: Sequence[str] = ()) -> str:
     """The results of a dataset as Markdown: UAR, pooled over the folds, in percent, with 95 % intervals.
+
+    Args:
+        name: The dataset.
+        folder: Where the files are.
+        speakers: Those that count; all if none are named.
 
     The intervals are those of the ablation: speakers and seeds are drawn with replacement, and all arms share the
     draws. Trained arms count with the seeds that all of them have; a baseline, which knows no chance, has the same
@@ -113,6 +119,7 @@ def table(name: str, folder: Path = FOLDER) -> str:
         ValueError: If two trained arms of a modality share no seed.
     """
     rows = pd.read_parquet(folder / f"{name}.parquet")
+    rows = rows[rows["subject"].isin(speakers)] if speakers else rows
     dataset = DatasetParams(corpus="csv", classes=tuple(sorted(rows["label"].unique())), num_folds=1)
     class_ids = {label: number for number, label in enumerate(dataset.classes)}
     rows = rows.assign(**{key: rows[key].map(class_ids) for key in ("label", "prediction")}, unit=rows["clip_id"])
@@ -173,7 +180,7 @@ def pages(root: Path = ROOT) -> list[Path]:
 
 def filled(text: str, folder: Path = FOLDER) -> str:
     """A page's text with the tables as they follow from the files."""
-    return _PLACE.sub(lambda match: f"{match[1]}{table(match[2], folder)}{match[3]}", text)
+    return _PLACE.sub(lambda match: f"{match[1]}{table(match[2], folder, (match[3] or '').split())}{match[4]}", text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

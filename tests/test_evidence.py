@@ -105,6 +105,10 @@ def test_a_page_is_filled_between_its_marks_alone(tmp_path):
     assert "old numbers" not in filled
     assert "| scratch | 100.0" in filled
     assert (filled.split("\n")[0], filled.split("\n")[-2]) == ("before", "after")
+    evidence.add(rows("scratch", [1, 1, 0, 0]), tmp_path)
+    some = evidence.filled(page.replace("toy", "toy speakers b"), tmp_path)
+    assert "| scratch | 0.0 " in some
+    assert "2 clips of 1 speakers" in some
 
 
 def test_readme_and_docs_show_what_follows_from_the_evidence():
