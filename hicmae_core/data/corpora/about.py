@@ -38,7 +38,8 @@ ABOUT: dict[str, About] = {
     "crema_d": About(
         title="CREMA-D, Crowd-sourced Emotional Multimodal Actors Dataset (Cao et al., IEEE TAC 2014)",
         download="VideoFlash (7,442 clips, 480x360, 30 fps) and AudioWAV (16 kHz); without AudioWAV the sound of the "
-        "videos is used. For perceived labels also processedResults/summaryTable.csv",
+        "videos is used. For perceived labels also processedResults/summaryTable.csv, for "
+        "results by sex also VideoDemographics.csv",
         source="https://github.com/CheyneyComputerScience/CREMA-D (Git LFS)",
         licence="Open Database License (ODbL)",
         layout=(
