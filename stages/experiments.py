@@ -14,6 +14,7 @@ from typing import Literal
 import yaml
 
 from hicmae_core.config import Params, parse_params
+from stages import layout
 
 _REFERENCE = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/[^/]+")
 _TASK = re.compile(r"^(\w+)\s+(\S+)\s.*\b(\w+)\s*$", re.MULTILINE)
@@ -74,9 +75,26 @@ def reproduce(root: Path, targets: Sequence[str]) -> None:
 
 
 def queue(root: Path, name: str, overrides: Sequence[str], targets: Sequence[str]) -> None:
-    """Put an experiment into DVC's queue."""
+    """Put an experiment into DVC's queue.
+
+    It runs in a copy of the files that git knows. Raw clips that DVC does not keep are not there, and need not be:
+    what was prepared from them comes from the cache.
+    """
     settings = [argument for override in overrides for argument in ("--set-param", override)]
-    _output(root, *dvc("exp", "run", "--queue", "--name", name, *settings, *targets))
+    _output(root, *dvc("exp", "run", "--queue", "--allow-missing", "--name", name, *settings, *targets))
+
+
+def stage_graph(root: Path) -> None:
+    """Tell git of the graph's files that it does not know yet, in its index alone: those of a new dataset's folds."""
+    files = [
+        str(path.relative_to(root))
+        for pattern in ("dvc.lock", f"{layout.FOLDS}/*/dvc.yaml", f"{layout.FOLDS}/*/dvc.lock")
+        for path in root.glob(pattern)
+    ]
+    known = git(root, "ls-files", "--", *files).splitlines()
+    new = sorted(set(files) - set(known))
+    if new:
+        git(root, "add", "--", *new)
 
 
 def withdraw(root: Path, names: Iterable[str]) -> None:

@@ -1,11 +1,12 @@
 """DVC's experiments as git holds them."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from stages.experiments import Finished, finished, finished_here, git, params_of
+from stages.experiments import Finished, finished, finished_here, git, params_of, queue, stage_graph, start_queue
 from tests.conftest import ROOT
 
 IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.org")
@@ -57,3 +58,31 @@ def test_experiments_are_found_newest_first_and_the_queue_s_own_references_are_n
 def test_what_a_command_complains_of_is_told(project: Path) -> None:
     with pytest.raises(ValueError, match=r"`git show nothing:params.yaml ...` failed: .*nothing"):
         git(project, "show", "nothing:params.yaml")
+
+
+@pytest.mark.timeout(240)
+def test_a_new_dataset_whose_clips_dvc_does_not_keep_can_be_experimented_on(project: Path) -> None:
+    """Of `folds/mine/dvc.yaml`, `dvc.lock` and the clips git knows nothing, as after `stages.datasets`."""
+    subprocess.run(["dvc", "init", "-q"], cwd=project, check=True)
+    (project / ".gitignore").write_text("/data\n")
+    (project / "dvc.yaml").write_text(
+        "stages:\n  prepare:\n    cmd: cp data/raw/mine/clip data/clip\n    deps: [data/raw/mine]\n"
+        "    outs: [data/clip]\n"
+    )
+    git(project, "add", "-A")
+    git(project, *IDENTITY, "commit", "-qm", "graph")
+    (project / "data/raw/mine").mkdir(parents=True)
+    (project / "data/raw/mine/clip").write_text("a clip")
+    (project / "folds/mine").mkdir(parents=True)
+    (project / "folds/mine/dvc.yaml").write_text(
+        "stages:\n  finetune:\n    wdir: ../..\n    cmd: cat data/clip > trained.txt\n    deps: [data/clip]\n"
+        "    params: [seed]\n    outs: [trained.txt]\n"
+    )
+    target = "folds/mine/dvc.yaml:finetune"
+    subprocess.run(["dvc", "repro", "-q", target], cwd=project, check=True)
+    stage_graph(project)
+    staged = git(project, "diff", "--cached", "--name-only").split()
+    assert staged == ["dvc.lock", "folds/mine/dvc.lock", "folds/mine/dvc.yaml"]
+    queue(project, "other", ["++seed=7"], [target])
+    assert start_queue(project, 1, project / "log.txt", os.environ).wait() == 0, (project / "log.txt").read_text()
+    assert [done.name for done in finished(project)] == ["other"]
