@@ -70,6 +70,7 @@ def cross_validation(params: Params, dataset: str) -> Study:
     name += ", linear probe" if chosen.trainable == "head" else ""
     name += f", {100 * chosen.label_fraction:g} % of the labels" if chosen.label_fraction < 1 else ""
     name += ", last layer" if chosen.fusion == "last" else ""
+    name += ", statistics" if chosen.pooling == "statistics" else ""
     if params.evaluate.modality not in ("both", params.finetune.modality):
         name += f", {params.evaluate.modality} shown"
     return Study(dataset, name, (dataset,), settings)

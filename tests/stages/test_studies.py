@@ -22,6 +22,9 @@ def test_a_name_tells_labels_and_what_was_shown() -> None:
         "demo perceived both pretrained": labelled,
         "demo both pretrained, audio shown": changed(evaluate={"modality": "audio"}),
         "demo both pretrained, linear probe": changed(finetune={"trainable": "head"}),
+        "demo both pretrained, linear probe, statistics": changed(
+            finetune={"trainable": "head", "pooling": "statistics"}
+        ),
         "demo both pretrained, 25 % of the labels, last layer": changed(
             finetune={"label_fraction": 0.25, "fusion": "last"}
         ),
@@ -41,3 +44,12 @@ def test_a_pretraining_s_name_tells_what_it_lacks() -> None:
         ),
     }
     assert {name: pretraining(params).name for name, params in named.items()} == {name: name for name in named}
+
+
+def test_a_pretraining_on_several_datasets_is_of_all_of_them() -> None:
+    one = pretraining(PARAMS)
+    several = pretraining(changed(pretrain={"dataset": ["demo_unlabelled", "demo"]}))
+    assert (one.datasets, one.settings["dataset"]["name"]) == (("demo_unlabelled",), "demo_unlabelled")
+    assert several.name.startswith("demo_unlabelled+demo demo")
+    assert list(several.settings["dataset"]) == ["demo_unlabelled", "demo"]
+    assert one.key != several.key

@@ -1,0 +1,80 @@
+"""What a linear classifier reads off encoders that nobody has fine-tuned: mean tokens against statistics by place.
+
+The features are what the head of a fresh classifier is given of the middle of a clip, of random weights and of
+a pre-trained model's; a linear support vector machine on standardised features is trained with one speaker left out at
+a time. No learning rate or number of epochs has a say, so the rows tell what the pooling and the weights are worth.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import recall_score
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+
+from benchmarks.baselines import svm
+from hicmae_core.config import Params, load_params
+from hicmae_core.evaluation.embedding import features_of
+from hicmae_core.model.classifier import Classifier, initialise_from_pretraining
+from hicmae_core.model.sizes import classifier
+from hicmae_core.training.initialisation import load_pretrained
+from hicmae_core.training.seeding import seed_everything
+from stages.clips import PreparedDataset
+from stages.command import parser, run
+
+PENALTIES = (1e-4, 1e-3, 1e-2)
+EXAMPLES = """
+python -m benchmarks.readout javanese
+python -m benchmarks.readout javanese --speakers 01 02 03 04 05 06 --weights models/pretrain/model.safetensors
+"""
+
+
+def model_of(params: Params, modality: str, pooling: str, weights: Path | None) -> Classifier:
+    """A classifier of the geometry of params.yaml whose encoders are random, or those of `weights`."""
+    seed_everything(params.seed, "read-out")
+    shape = params.model.model_dump(exclude={"size", "frame_stride", "stride_unit"})
+    model = classifier(params.model.size, 2, modality=modality, pooling=pooling, **shape)
+    if weights is not None:
+        initialise_from_pretraining(model, load_pretrained(weights, params.model.size).state_dict())
+    return model.eval()
+
+
+def recalls(features: NDArray[np.float32], labels: Sequence[int], speakers: Sequence[str]) -> list[float]:
+    """UAR of each of `PENALTIES`, each speaker predicted by a machine that was trained on the others."""
+    folds = LeaveOneGroupOut()
+    predictions = (cross_val_predict(svm(c)(), features, labels, groups=speakers, cv=folds) for c in PENALTIES)
+    return [float(recall_score(labels, predicted, average="macro")) for predicted in predictions]
+
+
+def main() -> None:
+    """Print a row per modality, pooling and weights."""
+    arguments = parser("What a linear classifier reads off encoders that are not fine-tuned.", EXAMPLES)
+    arguments.add_argument("dataset", help="a prepared dataset of params.yaml")
+    arguments.add_argument("--speakers", nargs="+", help="those that are used; default: all")
+    arguments.add_argument("--weights", type=Path, help="a pre-trained model to compare with random weights")
+    chosen = arguments.parse_args()
+    params = load_params()
+    prepared = PreparedDataset(params, chosen.dataset)
+    rows = prepared.manifest
+    rows = rows[rows["subject"].isin(chosen.speakers)] if chosen.speakers else rows
+    labels, speakers = rows["label"].astype(int).tolist(), rows["subject"].tolist()
+    print(
+        f"| modality | weights | pooling | {' | '.join(f'C {c:g}' for c in PENALTIES)} |\n|---|---|---|---:|---:|---:|"
+    )
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    for modality in ("audio", "video"):
+        clips = prepared.clips(rows["clip_id"].tolist(), modality)
+        for name, weights in {"random": None, **({"pre-trained": chosen.weights} if chosen.weights else {})}.items():
+            for pooling in ("mean", "statistics"):
+                found = recalls(features_of(model_of(params, modality, pooling, weights), clips), labels, speakers)
+                cells = " | ".join(f"{100 * value:.1f}" for value in found)
+                print(f"| {modality} | {name} | {pooling} | {cells} |", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)
