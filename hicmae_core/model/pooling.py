@@ -43,9 +43,11 @@ def pooled_width(num_tokens: int, num_steps: int, dim: int, pooling: Pooling) ->
 def heard_steps(audio: Tensor, frames_per_step: int) -> Tensor:
     """Steps of a spectrogram ``[B, 1, time, mel]`` in which there is sound, bool ``[B, T]``.
 
-    What lies beyond a clip's end is zeros; a spectrogram of nothing else counts whole.
+    What lies beyond a clip's end, a hidden voice and digital silence have one value throughout; a spectrogram of
+    nothing else counts whole.
     """
-    heard = audio.unflatten(2, (-1, frames_per_step)).ne(0).flatten(3).any(dim=3)[:, 0]
+    steps = audio.unflatten(2, (-1, frames_per_step)).flatten(3)[:, 0]
+    heard = steps.amax(dim=2) > steps.amin(dim=2)
     return heard | ~heard.any(dim=1, keepdim=True)
 
 

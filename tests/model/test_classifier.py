@@ -130,7 +130,7 @@ def test_statistics_are_mean_and_deviation_over_time_at_every_place(clip, modali
 def test_statistics_leave_out_what_lies_beyond_the_end_of_a_sound(clip):
     model = classifier("demo", 4, modality="audio", pooling="statistics", **SMALL | {"num_audio_frames": 64}).eval()
     audio = clip[1].repeat(1, 1, 2, 1)
-    audio[1, :, 40:] = 0  # it ends in the third of four steps
+    audio[1, :, 40:] = 0.467  # it ends in the third of four steps; the end is padded with silence
     tokens = model.encoder_audio(audio, [0])[1][0].unflatten(1, (4, -1))
     model.audio_layer_weights.data = torch.tensor([99.0, 0, 0, 0])  # the first block alone
     expected = torch.stack([tokens[1, :3].mean(0), tokens[1, :3].std(0, unbiased=False)])
