@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.experiments import Finished, finished, finished_here, git, params_of, queue, stage_graph, start_queue
+from stages.experiments import Finished, dvc, finished, finished_here, git, params_of, queue, stage_graph, start_queue
 from tests.conftest import ROOT
 
 IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.org")
@@ -63,7 +63,7 @@ def test_what_a_command_complains_of_is_told(project: Path) -> None:
 @pytest.mark.timeout(240)
 def test_a_new_dataset_whose_clips_dvc_does_not_keep_can_be_experimented_on(project: Path) -> None:
     """Of `folds/mine/dvc.yaml`, `dvc.lock` and the clips git knows nothing, as after `stages.datasets`."""
-    subprocess.run(["dvc", "init", "-q"], cwd=project, check=True)
+    subprocess.run(dvc("init", "-q"), cwd=project, check=True)
     (project / ".gitignore").write_text("/data\n")
     (project / "dvc.yaml").write_text(
         "stages:\n  prepare:\n    cmd: cp data/raw/mine/clip data/clip\n    deps: [data/raw/mine]\n"
@@ -79,7 +79,7 @@ def test_a_new_dataset_whose_clips_dvc_does_not_keep_can_be_experimented_on(proj
         "    params: [seed]\n    outs: [trained.txt]\n"
     )
     target = "folds/mine/dvc.yaml:finetune"
-    subprocess.run(["dvc", "repro", "-q", target], cwd=project, check=True)
+    subprocess.run(dvc("repro", "-q", target), cwd=project, check=True)
     stage_graph(project)
     staged = git(project, "diff", "--cached", "--name-only").split()
     assert staged == ["dvc.lock", "folds/mine/dvc.lock", "folds/mine/dvc.yaml"]
