@@ -62,6 +62,8 @@ def main() -> None:
     prepared = PreparedDataset(params, chosen.dataset)
     rows = prepared.manifest
     rows = rows[rows["subject"].isin(chosen.speakers)] if chosen.speakers else rows
+    if prepared.dataset.task != "classification" or rows["subject"].nunique() < 2 or rows["subject"].isna().any():
+        raise ValueError(f"a read-out leaves speakers out: {chosen.dataset} needs classes, and two known speakers here")
     labels, speakers = rows["label"].astype(int).tolist(), rows["subject"].tolist()
     print(
         f"| modality | weights | pooling | {' | '.join(f'C {c:g}' for c in PENALTIES)} |\n|---|---|---|---:|---:|---:|"

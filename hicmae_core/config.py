@@ -38,7 +38,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 
 
-def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+def _each_named_once(names: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse no name, or one twice."""
     if not names:
         raise ValueError("the list of datasets is empty; name at least one")
@@ -53,7 +53,7 @@ def _different(names: tuple[str, ...]) -> tuple[str, ...]:
 OneOrMoreNames = Annotated[
     tuple[Name, ...],
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
-    AfterValidator(_different),
+    AfterValidator(_each_named_once),
     PlainSerializer(lambda names: names[0] if len(names) == 1 else list(names)),
 ]
 Modality = Literal["both", "video", "audio"]
@@ -533,8 +533,8 @@ class FinetuneParams(_Optimisation):
                 f"modality_dropout {self.modality_dropout} hides one of two modalities, but modality is "
                 f"{self.modality}; set it to both, or modality_dropout to 0"
             )
-        if self.pooling == "statistics" and self.batch_size < 2:
-            raise ValueError("pooling statistics standardises over the batch: give batch_size 2 or more")
+        if self.pooling == "statistics" and self.batch_size < 2 * self.accumulation_steps:
+            raise ValueError("pooling statistics standardises over a batch's parts: let each have 2 clips or more")
         return self
 
 

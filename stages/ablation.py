@@ -152,7 +152,7 @@ def _queue(root: Path, missing: Sequence[Experiment], outdated: set[str]) -> Non
     if outdated:
         experiments.remove(root, outdated)
     experiments.withdraw(root, [experiment.name for experiment in missing])
-    experiments.stage_graph(root)
+    experiments.add_graph_to_index(root)
     running = experiments.tasks(root, "Running")
     idle = [experiment for experiment in missing if experiment.name not in running]
     for experiment in progress_bar(idle, desc="queue", unit="experiment"):

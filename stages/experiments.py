@@ -84,8 +84,8 @@ def queue(root: Path, name: str, overrides: Sequence[str], targets: Sequence[str
     _output(root, *dvc("exp", "run", "--queue", "--allow-missing", "--name", name, *settings, *targets))
 
 
-def stage_graph(root: Path) -> None:
-    """Tell git of the graph's files that it does not know yet, in its index alone: those of a new dataset's folds."""
+def add_graph_to_index(root: Path) -> None:
+    """Add the graph's files that git does not track yet, those of a new dataset, to git's index, without a commit."""
     files = [
         str(path.relative_to(root))
         for pattern in ("dvc.lock", f"{layout.FOLDS}/*/dvc.yaml", f"{layout.FOLDS}/*/dvc.lock")

@@ -62,7 +62,7 @@ def write_graphs(root: Path, params: Params) -> None:
 
 
 def check_graphs(root: Path) -> None:
-    """See that those who changed `folds`, `dataset` or `pretrain` of params.yaml by hand have told the graph.
+    """Check that the graph is in line with `folds`, `dataset` and `pretrain` of params.yaml, which people edit.
 
     Raises:
         ValueError: If params.yaml is not valid, a dataset has no ``folds/<dataset>/dvc.yaml``, or one too many, or

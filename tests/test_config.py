@@ -60,6 +60,10 @@ def test_all_problems_are_reported_together_each_under_its_key(values):
             lambda v: v["pretrain"].update(dataset_weights=[1, 2]),
             "there are 2 dataset_weights for 1 datasets",
         ),
+        (
+            lambda v: v["finetune"].update(pooling="statistics", batch_size=8, accumulation_steps=8),
+            "standardises over a batch's parts: let each have 2 clips or more",
+        ),
         (lambda v: v["finetune"].update(warmup_epochs=99), "warmup_epochs 99 must be below epochs"),
         (lambda v: v["finetune"].update(min_lr=0.9), "min_lr 0.9 must not exceed base_lr"),
         (lambda v: v["dataset"]["demo"].update(classes=["anger"]), "at least two names"),

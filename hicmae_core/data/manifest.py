@@ -35,7 +35,7 @@ COLUMN_TYPES = {
 }
 MANIFEST_COLUMNS = tuple(COLUMN_TYPES)
 """Paths are relative to the raw folder; ``unit`` names what is scored as one, the clip itself or a group of clips
-(`hicmae_core.data.units`); ``group`` is one of the speaker's, such as the sex, in which results are told apart;
+(`hicmae_core.data.units`); ``group`` is the speaker's, such as the sex, by which results are also reported;
 ``label`` is the class id; ``sha256`` is the video file's and ``audio_sha256``
 that of the file with the sound, often the same; ``status`` is ``ok`` or a short code, explained by ``reason``. Each
 target adds a column ``target_<name>``: floats for regression, class ids where several targets are classified."""

@@ -131,12 +131,12 @@ class VideoReader:
         """
         if not self.classes or self.targets:
             raise ValueError("only a model of one target's classes can abstain; this one has other outputs")
-        if not self.metadata.get("held_out"):
+        if not self.metadata.get("abstention_levels"):
             raise ValueError(
                 "no speakers were held out from this model's training, so nobody knows how often it is wrong; "
                 "fine-tune with finetune.selection: validation"
             )
-        level = level_for(self.metadata["held_out"], risk)
+        level = level_for(self.metadata["abstention_levels"], risk)
         if level == float("inf"):
             raise ValueError(f"however sure, more than {risk:.0%} of its answers to held-out speakers were wrong")
         return replace(self, least_sure=level)

@@ -47,17 +47,19 @@ def risk_coverage(sureness: ArrayLike, right: ArrayLike) -> RiskCoverage:
     return RiskCoverage(sure[order][last_of_equals], given[last_of_equals] / len(order), risk[last_of_equals])
 
 
-def level_for(held_out: Sequence[Sequence[float]], risk: float) -> float:
-    """How sure an answer must be for the share of wrong ones not to exceed `risk`, as far as held-out clips can tell.
-
-    Args:
-        held_out: Sureness of each held-out clip's answer, and 1 where it is right, else 0.
-        risk: Share of wrong answers that is borne, in 0..1.
+def abstention_levels(sureness: ArrayLike, right: ArrayLike) -> list[list[float]]:
+    """How sure an answer must be to keep to each risk, as far as these clips can tell; arguments as `risk_coverage`.
 
     Returns:
-        The lowest level at which the held-out answers keep to it; infinite if none does.
+        Pairs of a level and the risk at it, from the surest on: the points of the curve after which the risk is never
+        as low again. The last level is that at which all are answered.
     """
-    sure, right = np.asarray(held_out, np.float64).T
-    curve = risk_coverage(sure, right)
-    kept = curve.sureness[curve.risk <= risk]
-    return float(kept[-1]) if len(kept) else float("inf")
+    curve = risk_coverage(sureness, right)
+    lowest_later = np.append(np.minimum.accumulate(curve.risk[::-1])[::-1][1:], np.inf)
+    pairs: list[list[float]] = np.stack((curve.sureness, curve.risk), axis=1)[curve.risk < lowest_later].tolist()
+    return pairs
+
+
+def level_for(levels: Sequence[Sequence[float]], risk: float) -> float:
+    """The lowest of `abstention_levels` that keeps to `risk`, in 0..1; infinite if none does."""
+    return min((level for level, at_level in levels if at_level <= risk), default=float("inf"))

@@ -35,7 +35,7 @@ from hicmae_core.training.loop import Run, Task, train
 from hicmae_core.training.seeding import generator_for, seed_everything
 from hicmae_core.training.sharded_checkpoint import checkpoint_store
 from hicmae_core.training.tracker import Tracker
-from hicmae_core.training.validation import held_out_answers, temperature_names, validate
+from hicmae_core.training.validation import held_out_levels, temperature_names, validate
 
 
 def finetuning_inputs(
@@ -246,8 +246,8 @@ def _held_out(
     kept.load_state_dict(weights)
     kept.to(model.head.weight.device)
     workers = params.compute.num_workers
-    answers = held_out_answers(kept, clips, dataset, params.finetune, temperatures[0], workers)
-    return {"temperatures": temperatures, "held_out": answers}
+    levels = held_out_levels(kept, clips, dataset, params.finetune, temperatures[0], workers)
+    return {"temperatures": temperatures, "abstention_levels": levels}
 
 
 def _pretraining(path: Path) -> dict[str, object]:

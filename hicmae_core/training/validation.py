@@ -12,6 +12,7 @@ from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.batches import test_batches
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.data.units import Units
+from hicmae_core.model.abstention import abstention_levels
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.segments import average_segments
 from hicmae_core.model.temperature import fit_temperature
@@ -55,7 +56,7 @@ def validate(
 
 
 @torch.no_grad()
-def held_out_answers(
+def held_out_levels(
     model: Classifier,
     clips: ClipDataset,
     dataset: DatasetParams,
@@ -63,16 +64,15 @@ def held_out_answers(
     temperature: float,
     num_workers: int,
 ) -> list[list[float]]:
-    """How sure a classifier is of clips it is not trained on, by its calibrated probabilities, and 1 where it is right.
+    """The `abstention_levels` of a classifier's calibrated probabilities of clips it is not trained on.
 
-    What `hicmae_core.model.abstention.level_for` wants, a pair per clip. This process reads all clips.
+    This process reads all clips.
     """
     model.eval()
     batches = test_batches(clips, _batch_size(settings), NUM_SEGMENTS, num_workers)
     outputs = torch.cat([_clip_outputs(model, batch.frames, batch.audio, len(dataset.classes)) for batch in batches])
     sureness, answers = (outputs.double().cpu() / temperature).softmax(dim=-1).max(dim=-1)
-    right = answers == torch.tensor(clips.labels)
-    return torch.stack((sureness, right.double()), dim=-1).tolist()
+    return abstention_levels(sureness.numpy(), (answers == torch.tensor(clips.labels)).numpy())
 
 
 def _batch_size(settings: FinetuneParams) -> int:

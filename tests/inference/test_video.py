@@ -11,6 +11,7 @@ import torch
 from hicmae_core.config import FacesParams
 from hicmae_core.inference.explanation import explain
 from hicmae_core.inference.video import open_video_reader
+from hicmae_core.model.abstention import abstention_levels
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.sizes import classifier
 from tests.disagreeing import LOGITS, PROBABILITIES, logits_of, save_disagreeing, write_changing_film
@@ -211,20 +212,20 @@ def test_a_model_of_one_modality_cannot_do_without_it(parts, tmp_path):
     assert reader_of(tmp_path, 3, "video", classes=["a", "b", "c"]).answer(parts["video"]).reason == ""
 
 
-def test_a_model_abstains_where_held_out_speakers_were_told_wrongly(film, tmp_path):
+def test_a_model_abstains_below_a_level_of_held_out_speakers(film, tmp_path):
     about = {"classes": ["sad", "glad"]}
     sure = max(reader_of(tmp_path, 2, **about).answer(film).values.values())
-    told = [[1.0, 1], [sure - 0.01, 0]]  # as sure as here, half of the answers are wrong
-    reader = reader_of(tmp_path, 2, **about, held_out=told)
+    levels = abstention_levels([1.0, sure - 0.01], [1, 0])  # as sure as here, half of the predictions are wrong
+    reader = reader_of(tmp_path, 2, **about, abstention_levels=levels)
     assert reader.abstaining(0.5).answer(film) == reader.answer(film)
     unsure = reader.abstaining(0.4).answer(film)
     assert (unsure.status, unsure.values, unsure.used) == ("unsure", {}, "")
     assert unsure.reason == f"the likeliest class has a probability of {sure:.2f}, below 1.00"
     with pytest.raises(ValueError, match="however sure, more than 20% of its answers"):
-        replace(reader, metadata={"held_out": [[0.9, 0], [0.5, 1]]}).abstaining(0.2)
+        replace(reader, metadata={"abstention_levels": abstention_levels([0.9, 0.5], [0, 1])}).abstaining(0.2)
     with pytest.raises(ValueError, match=r"with finetune\.selection: validation"):
         reader_of(tmp_path, 2, **about).abstaining(0.2)
-    values = reader_of(tmp_path, 2, targets=["arousal", "valence"], held_out=told)
+    values = reader_of(tmp_path, 2, targets=["arousal", "valence"], abstention_levels=levels)
     with pytest.raises(ValueError, match="can abstain; this one has other outputs"):
         values.abstaining(0.2)
     assert values.answer(film).values  # below 0 perhaps, and no probability

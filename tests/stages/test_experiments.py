@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from stages.experiments import Finished, dvc, finished, finished_here, git, params_of, queue, stage_graph, start_queue
+from stages.experiments import (
+    Finished,
+    add_graph_to_index,
+    dvc,
+    finished,
+    finished_here,
+    git,
+    params_of,
+    queue,
+    start_queue,
+)
 from tests.conftest import ROOT
 
 IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.org")
@@ -80,7 +90,7 @@ def test_a_new_dataset_whose_clips_dvc_does_not_keep_can_be_experimented_on(proj
     )
     target = "folds/mine/dvc.yaml:finetune"
     subprocess.run(dvc("repro", "-q", target), cwd=project, check=True)
-    stage_graph(project)
+    add_graph_to_index(project)
     staged = git(project, "diff", "--cached", "--name-only").split()
     assert staged == ["dvc.lock", "folds/mine/dvc.lock", "folds/mine/dvc.yaml"]
     queue(project, "other", ["++seed=7"], [target])

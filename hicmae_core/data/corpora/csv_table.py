@@ -167,5 +167,5 @@ CSV = Corpus(
     read=table_reader(TABLE, TABLE_COLUMNS),
 )
 """Without ``audio`` the video file holds the audio; without ``subject`` speakers are unknown; without ``unit`` each
-clip is scored by itself; results are told apart by ``group``, such as the speaker's sex; ``fold`` is the fold in which
-a clip is tested, empty for never; ``fps`` is the rate of face frames, if no video file tells it."""
+clip is scored by itself; results are also reported by ``group``, such as the speaker's sex; ``fold`` is the fold in
+which a clip is tested, empty for never; ``fps`` is the rate of face frames, if no video file tells it."""

@@ -52,10 +52,10 @@ def test_a_temperature_is_fitted_on_held_out_speakers_and_reported(study, hicmae
     temperatures = [read_metadata(path)["temperatures"][0] for path in paths]
     history = pd.read_csv(paths[0].with_name("history.csv"))
     assert temperatures[0] == pytest.approx(history["validation_temperature"][read_metadata(paths[0])["epoch"]])
-    held_out = read_metadata(paths[0])["held_out"]
+    levels = read_metadata(paths[0])["abstention_levels"]
     war = history["validation_war"][read_metadata(paths[0])["epoch"]]
-    assert sum(right for _, right in held_out) / len(held_out) == pytest.approx(war)
-    assert all(1 / 3 <= sure <= 1 for sure, _ in held_out)
+    assert levels[-1][1] == pytest.approx(1 - war)
+    assert all(1 / 3 <= level <= 1 for level, _ in levels)
     record = json.loads((project / "reports/toy/calibration.json").read_text())
     assert record["classes"]["temperature_by_fold"] == {"1": temperatures[0], "2": temperatures[1]}
 
