@@ -223,6 +223,9 @@ class DatasetParams(_Section):
     ``drawn``, for which no detector runs. Results with drawn faces say so wherever they are printed."""
     face_policy: FacePolicy = "single"
     """One main face per clip, the best face of each shot, or each face of 2 s or more as a sample of its own."""
+    modality: Modality = "both"
+    """What is taken of each clip: the face and the voice; or, of unlabelled datasets, the voice alone (``audio``: sound
+    files, or the sound of videos) or the face alone (``video``: silent videos, too)."""
 
     @model_validator(mode="after")
     def _check(self) -> DatasetParams:
@@ -236,6 +239,13 @@ class DatasetParams(_Section):
             )
         if self.face_policy == "all" and self.task != "unlabelled":
             raise ValueError("`face_policy: all` makes several samples of one clip, for unlabelled datasets only")
+        if self.modality != "both" and self.task != "unlabelled":
+            raise ValueError(
+                f"`modality: {self.modality}` is for unlabelled datasets; a labelled one needs both, and "
+                "`finetune.modality` chooses what is trained on"
+            )
+        if self.modality == "audio" and self.face_policy != "single":
+            raise ValueError(f"`face_policy: {self.face_policy}` has no meaning where `modality` is audio; remove it")
         if self.task != "unlabelled" and self.num_folds < 1:
             raise ValueError("a labelled dataset needs `num_folds` >= 1")
         if len(set(self.classes)) != len(self.classes) or len(set(self.targets)) != len(self.targets):
@@ -416,8 +426,9 @@ class PretrainParams(_Optimisation):
     """Self-supervised pre-training (paper section 3)."""
 
     dataset: OneOrMoreNames = ("voxceleb2",)
-    """Dataset whose clips are used, or a list of several; their labels are not. After a change from or to a list run
-    `python -m stages.datasets`."""
+    """Dataset whose clips are used, or a list of several; their labels are not. At least one has face and voice; of
+    the others' single modality the reconstruction learns. After a change from or to a list run `python -m
+    stages.datasets`."""
     dataset_weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """Of a list, how often each dataset is drawn, in proportion; empty reads each of all clips once an epoch."""
     video_mask_ratio: float = Field(default=0.9, gt=0, lt=1)
@@ -595,6 +606,14 @@ class Params(_Section):
             for name in names:
                 if name not in self.dataset:
                     problems.append(f"{key} names `{name}`, which is not under `dataset`")
+        modalities = {self.dataset[name].modality for name in self.pretrain.dataset if name in self.dataset}
+        if modalities and "both" not in modalities:
+            problems.append("pretrain.dataset names no dataset with face and voice, which contrast and fusion need")
+        elif self.pretrain.gather_negatives and len(modalities) > 1:
+            problems.append(
+                "pretrain.gather_negatives contrasts equally many clips of each process; with datasets of one modality "
+                "set it to false"
+            )
         for name, folds in self.folds.items():
             dataset = self.dataset.get(name)
             if dataset is None:

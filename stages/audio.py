@@ -1,7 +1,7 @@
 """Stage `audio`: log-mel features of every clip."""
 
 from hicmae_core.config import load_params
-from hicmae_core.data.manifest import read_manifest
+from hicmae_core.data.manifest import prepared_of, read_manifest
 from hicmae_core.data.preparation import prepare_audio
 from hicmae_core.files import write_json
 from stages import layout
@@ -14,7 +14,7 @@ def main() -> None:
     name = dataset_parser("Compute the log-mel features of every clip of a dataset.", "audio").parse_args().dataset
     params = load_params()
     summary = prepare_audio(
-        read_manifest(layout.manifest_file(name)),
+        prepared_of(read_manifest(layout.manifest_file(name)), params.dataset[name], "audio"),
         layout.raw_folder(name),
         layout.audio_folder(name),
         layout.preparation_cache("audio", name),

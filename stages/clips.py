@@ -21,7 +21,8 @@ class PreparedDataset:
         dataset: How it is read and what is predicted.
         files: Small files that change when its prepared clips do.
         manifest: A row per sample with a usable face and sound, whichever modality is trained on, so that modalities
-            are compared on the same clips. A sample is a clip, or one of several faces of a clip (`face_policy`);
+            are compared on the same clips; of a dataset of one modality, with that. A sample is a clip, or one of
+            several faces of a clip (`face_policy`);
             ``clip_id`` is its id in the store of faces.
 
     Raises:
@@ -37,13 +38,17 @@ class PreparedDataset:
         self._faces = ClipStore(layout.faces_folder(name))
         self._audio = ClipStore(layout.audio_folder(name))
         manifest = read_manifest(layout.manifest_file(name))
-        manifest = manifest[among(manifest["clip_id"], self._audio.clip_ids)]
-        samples = self._faces.index.loc[self._faces.index["status"].isin(USABLE), ["clip_id", "source"]]
-        by_clip = manifest.rename(columns={"clip_id": "source"}).merge(samples, on="source")
-        self.manifest: pd.DataFrame = by_clip[list(manifest.columns)]
+        if self.dataset.modality != "video":
+            manifest = manifest[among(manifest["clip_id"], self._audio.clip_ids)]
+        if self.dataset.modality != "audio":
+            samples = self._faces.index.loc[self._faces.index["status"].isin(USABLE), ["clip_id", "source"]]
+            by_clip = manifest.rename(columns={"clip_id": "source"}).merge(samples, on="source")
+            manifest = by_clip[list(manifest.columns)]
+        self.manifest: pd.DataFrame = manifest
 
     def clips(self, clip_ids: Sequence[str], modality: Modality = "both") -> ClipDataset:
-        """These clips, with their labels; of the modality that is not wanted nothing is read."""
+        """These clips, with their labels; of the modality that is not wanted, or that they lack, nothing is read."""
+        modality = modality if self.dataset.modality == "both" else self.dataset.modality
         return ClipDataset.from_manifest(
             self.manifest, clip_ids, self._faces, self._audio, self.dataset, self._model, modality
         )

@@ -1,7 +1,7 @@
 """Stage `faces`: find, follow and crop the face of every clip."""
 
 from hicmae_core.config import load_params
-from hicmae_core.data.manifest import read_manifest
+from hicmae_core.data.manifest import prepared_of, read_manifest
 from hicmae_core.data.preparation import prepare_faces
 from hicmae_core.files import write_json
 from stages import layout
@@ -14,7 +14,7 @@ def main() -> None:
     name = dataset_parser("Find, follow and crop the face of every clip of a dataset.", "faces").parse_args().dataset
     params = load_params()
     summary = prepare_faces(
-        read_manifest(layout.manifest_file(name)),
+        prepared_of(read_manifest(layout.manifest_file(name)), params.dataset[name], "video"),
         layout.raw_folder(name),
         layout.faces_folder(name),
         layout.preparation_cache("faces", name),

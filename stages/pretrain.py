@@ -37,7 +37,8 @@ def main() -> None:
     prepared = [PreparedDataset(params, name) for name in params.pretrain.dataset]
     files = [path for dataset in prepared for path in dataset.files]
     parts = tuple(dataset.clips(list(dataset.manifest["clip_id"])) for dataset in prepared)
-    clips = parts[0] if len(parts) == 1 else JoinedClips(parts)
+    clips = parts[0] if len(parts) == 1 and parts[0].modality == "both" else JoinedClips(parts)
+    paired = clips.paired if isinstance(clips, JoinedClips) else clips
     mark = pretraining_fingerprint(params, files)
     checkpoints = layout.CHECKPOINTS / f"pretrain-{mark}"
     with placed(params) as params, track("pretrain", params, fingerprint=mark) as tracker:
@@ -46,7 +47,7 @@ def main() -> None:
         if distributed.rank() != 0:
             return
         before, after = (
-            reconstruct_sample(model, parts[0], params, num_clips=1)
+            reconstruct_sample(model, paired, params, num_clips=1)
             for model in (untrained_model(params).eval(), load_model(layout.PRETRAINED_MODEL)[0])
         )
         clip = {name: values[0] for name, values in after._asdict().items()}

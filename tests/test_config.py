@@ -75,6 +75,22 @@ def test_all_problems_are_reported_together_each_under_its_key(values):
         (lambda v: v["compute"].update(cluster="tcp://head:8786"), "`cluster` is for `engine: dask`"),
         (lambda v: v["dataset"]["demo"].update(targets=["valence"]), "`targets` to regression"),
         (lambda v: v["dataset"]["demo"].update(face_policy="all"), "for unlabelled datasets only"),
+        (lambda v: v["dataset"]["demo"].update(modality="audio"), "`modality: audio` is for unlabelled datasets"),
+        (
+            lambda v: v["dataset"]["demo_unlabelled"].update(modality="video"),
+            "names no dataset with face and voice, which contrast and fusion need",
+        ),
+        (
+            lambda v: v["dataset"]["demo_unlabelled"].update(modality="audio", face_policy="all"),
+            "`face_policy: all` has no meaning where `modality` is audio; remove it",
+        ),
+        (
+            lambda v: (
+                v["dataset"]["demo_unlabelled"].update(modality="audio"),
+                v["pretrain"].update(dataset=["demo", "demo_unlabelled"], gather_negatives=True),
+            ),
+            "with datasets of one modality set it to false",
+        ),
     ],
 )
 def test_contradictions_are_refused_with_the_mend(values, change, message):

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from hicmae_core.data.clips import Batch, ClipDataset
-from hicmae_core.data.joined import Clips
+from hicmae_core.data.joined import Clips, JoinedClips
 from hicmae_core.data.workers import read_in_order
 
 
@@ -103,14 +103,15 @@ class _TrainingBatches:
 
     @cached_property
     def _orders(self) -> _Orders:
-        return _Orders(len(self.dataset), self.seed, self.weights)
+        kinds = self.dataset.kinds if isinstance(self.dataset, JoinedClips) else None
+        return _Orders(len(self.dataset), self.seed, self.weights, kinds)
 
 
 class _Orders:
     """The clip at each place of an epoch; of one epoch at a time."""
 
-    def __init__(self, num_clips: int, seed: int, weights: np.ndarray | None) -> None:
-        self._num_clips, self._seed = num_clips, seed
+    def __init__(self, num_clips: int, seed: int, weights: np.ndarray | None, kinds: np.ndarray | None) -> None:
+        self._num_clips, self._seed, self._kinds = num_clips, seed, kinds
         self._weights = None if weights is None else weights / weights.sum()
         self._epoch: int | None = None
 
@@ -119,11 +120,22 @@ class _Orders:
         if epoch != self._epoch:
             generator = np.random.default_rng([self._seed, epoch, 0])
             if self._weights is None:
-                self._order = generator.permutation(self._num_clips)
+                self._order = _evenly_mixed(generator.permutation(self._num_clips), self._kinds)
             else:
                 self._order = generator.choice(self._num_clips, self._num_clips, p=self._weights)
             self._epoch = epoch
         return self._order
+
+
+def _evenly_mixed(order: np.ndarray, kinds: np.ndarray | None) -> np.ndarray:
+    """An order of clips in which each kind is spread evenly, so that every batch has its share of all of them."""
+    if kinds is None:
+        return order
+    places = np.empty(len(order))
+    for kind in np.unique(kinds):
+        own = np.flatnonzero(kinds[order] == kind)
+        places[own] = (np.arange(len(own)) + 0.5) / len(own)
+    return order[np.argsort(places, kind="stable")]
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def build_manifest(
     _check_counts(manifest, dataset, name, tell)
     if probe_fn is not None:
         clip_paths = rows.get("clip_path", pd.Series(None, rows.index, dtype="object"))
-        manifest = probed(manifest, clip_paths, root, probe_fn, num_processes, name)
+        manifest = probed(manifest, clip_paths, root, probe_fn, num_processes, name, dataset.modality)
     check_rejects(manifest, max_reject_fraction, f"manifest of {name}", ("missing",) * dataset.allow_incomplete)
     if dataset.task != "unlabelled":
         check_folds(manifest[manifest["status"] == "ok"], dataset)

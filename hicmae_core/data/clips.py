@@ -41,16 +41,23 @@ class Batch(NamedTuple):
     """``[B, 1, time, mel]`` float32 normalised log-mel."""
     labels: Tensor | None
     """Rows of `ClipDataset.labels`; None for unlabelled clips."""
+    modalities: Sequence[Modality] | None = None
+    """What each clip has, where some have one modality, whose frames or log-mel are zeros; None if all have both."""
 
     def parts(self, number: int) -> list[Batch]:
         """Equally many clips each, in order; `number` must divide the clips."""
         size = len(self.clip_ids) // number
         assert size * number == len(self.clip_ids)
         cuts = [slice(first, first + size) for first in range(0, len(self.clip_ids), size)]
-        labels = [None if self.labels is None else self.labels[cut] for cut in cuts]
         return [
-            Batch(self.clip_ids[cut], self.frames[cut], self.audio[cut], some)
-            for cut, some in zip(cuts, labels, strict=True)
+            Batch(
+                self.clip_ids[cut],
+                self.frames[cut],
+                self.audio[cut],
+                None if self.labels is None else self.labels[cut],
+                None if self.modalities is None else self.modalities[cut],
+            )
+            for cut in cuts
         ]
 
 
@@ -59,9 +66,10 @@ class ClipDataset:
     """Clips with their labels.
 
     Attributes:
-        faces: Store of face crops.
+        faces: Store of face crops; an empty one of voices alone, whose windows are placed as if there were frames at
+            the usual rate. The modality is then ``audio``.
         audio: Store of log-mel features.
-        clip_ids: The samples, each in `faces`, with its sound in `audio`.
+        clip_ids: The samples, each in `faces`, with its sound in `audio`; of voices, the latter's.
         labels: ``[N]`` or ``[N, targets]``, int64 class ids or float32 values, in the order of `clip_ids`; None if
             unlabelled.
         model: The model's input geometry.
@@ -86,10 +94,12 @@ class ClipDataset:
     groups: Sequence[str | None] | None = None
 
     def __post_init__(self) -> None:
-        _check_stored(self.faces, pd.Series(self.clip_ids, dtype="str"))
+        ids = pd.Series(self.clip_ids, dtype="str")
+        if self.has_faces:
+            _check_stored(self.faces, ids)
         if self.modality != "video":
             sources = self.faces.index.set_index("clip_id")["source"]
-            _check_stored(self.audio, sources.loc[list(self.clip_ids)])
+            _check_stored(self.audio, sources.loc[list(self.clip_ids)] if self.has_faces else ids)
 
     @classmethod
     def from_manifest(
@@ -116,6 +126,11 @@ class ClipDataset:
 
     def __len__(self) -> int:
         return len(self.clip_ids)
+
+    @property
+    def has_faces(self) -> bool:
+        """Whether the clips have faces, read or not, and are not voices alone."""
+        return self.modality != "audio" or len(self.faces) > 0
 
     @cached_property
     def stride(self) -> FrameStride:
@@ -150,6 +165,10 @@ class ClipDataset:
         return Batch([self.clip_ids[index] for index in indices], frames, audio, labels)
 
     def _open(self, index: int) -> _Clip:
+        if not self.has_faces:
+            audio = self.audio[self.clip_ids[index]]
+            frames = range(max(round(audio["num_samples"] / SAMPLE_RATE_HZ * USUAL_FPS), 1))  # that there could be
+            return _Clip({"frames": frames, "fps": USUAL_FPS}, audio, 0, audio["num_samples"])
         faces = self.faces[self.clip_ids[index]]
         if self.modality == "video":
             return _Clip(faces, None, 0, 0)

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from hicmae_core.config import NUM_MEL_BINS
 from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.data.sampling import FrameStride
 from hicmae_core.data.views import shrink
@@ -19,7 +20,8 @@ class JoinedClips:
     """Clips of several datasets, one after the other, without their labels.
 
     Attributes:
-        parts: The datasets. Each keeps its usual frame rate; crops are resized to the largest usual size among them.
+        parts: The datasets, of which one at least has both modalities. Each keeps its usual frame rate; crops are
+            resized to the largest usual size among them.
     """
 
     parts: tuple[ClipDataset, ...]
@@ -28,27 +30,46 @@ class JoinedClips:
         return int(self._ends[-1])
 
     @property
+    def paired(self) -> ClipDataset:
+        """The first dataset with both modalities."""
+        return next(part for part in self.parts if part.modality == "both")
+
+    @property
     def stride(self) -> FrameStride:
-        """That of the first dataset, which a model's file notes."""
-        return self.parts[0].stride
+        """That of the first dataset with both modalities, which a model's file notes."""
+        return self.paired.stride
+
+    @cached_property
+    def kinds(self) -> np.ndarray | None:
+        """A number for each clip, ``[N]``, alike where clips have the same modalities; None if all have both."""
+        modalities = [part.modality for part in self.parts]
+        if set(modalities) == {"both"}:
+            return None
+        numbers = {modality: number for number, modality in enumerate(dict.fromkeys(modalities))}
+        return np.concatenate([np.full(len(part), numbers[part.modality]) for part in self.parts])
 
     def training_batch(self, indices: Sequence[int], generators: Sequence[np.random.Generator]) -> Batch:
-        """As `ClipDataset.training_batch`, without labels."""
+        """As `ClipDataset.training_batch`, without labels; what a clip lacks are zeros."""
         owners = np.searchsorted(self._ends, indices, side="right")
         starts = np.concatenate([[0], self._ends])
-        batches, places = [], []
+        model, size = self.paired.model, self._crop_size
+        frames = torch.zeros(len(indices), model.num_frames, size, size, 3, dtype=torch.uint8)
+        audio = torch.zeros(len(indices), 1, model.num_audio_frames, NUM_MEL_BINS)
+        ids = [""] * len(indices)
         for number in np.unique(owners).tolist():
             own = np.flatnonzero(owners == number).tolist()
             part = self.parts[number]
             batch = part.training_batch(
                 [indices[place] - int(starts[number]) for place in own], [generators[place] for place in own]
             )
-            batches.append(batch._replace(frames=shrink(batch.frames, self._crop_size)))
-            places += own
-        order = np.argsort(places).tolist()
-        ids = [clip_id for batch in batches for clip_id in batch.clip_ids]
-        frames, audio = (torch.cat([batch[field] for batch in batches])[order] for field in (1, 2))
-        return Batch([ids[place] for place in order], frames, audio, None)
+            if part.modality != "audio":
+                frames[own] = shrink(batch.frames, size)
+            if part.modality != "video":
+                audio[own] = batch.audio
+            for place, clip_id in zip(own, batch.clip_ids, strict=True):
+                ids[place] = clip_id
+        modalities = None if self.kinds is None else [self.parts[owner].modality for owner in owners.tolist()]
+        return Batch(ids, frames, audio, None, modalities)
 
     def weights(self, by_dataset: Sequence[float]) -> np.ndarray | None:
         """How often to draw each clip, ``[N]``, so that datasets are drawn in these proportions; None of none."""
@@ -63,7 +84,7 @@ class JoinedClips:
 
     @cached_property
     def _crop_size(self) -> int:
-        return max(part.crop_size for part in self.parts)
+        return max(part.crop_size for part in self.parts if part.modality != "audio")
 
 
 Clips = ClipDataset | JoinedClips

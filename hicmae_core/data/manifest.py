@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hicmae_core.config import DatasetParams, Modality
 from hicmae_core.files import atomic_path
 
 COLUMN_TYPES = {
@@ -67,6 +68,11 @@ def read_manifest(path: Path) -> pd.DataFrame:
     if missing:
         raise ValueError(f"{path}: no column {', '.join(missing)}; make it again with `python -m stages.prepare`")
     return manifest.assign(unit=manifest["unit"].fillna(manifest["clip_id"]))
+
+
+def prepared_of(manifest: pd.DataFrame, dataset: DatasetParams, modality: Modality) -> pd.DataFrame:
+    """The rows of which faces (``video``) or sound (``audio``) are prepared: none where the dataset takes the other."""
+    return manifest if dataset.modality in ("both", modality) else manifest.iloc[:0]
 
 
 def counts_by_status(rows: pd.DataFrame) -> dict[str, int]:

@@ -48,7 +48,7 @@ def prepare_faces(
     device: str = "cpu",
     run: RunClips | None = None,
 ) -> dict[str, Any]:
-    """Find, follow and crop the faces of every clip of a manifest whose status is ``ok``.
+    """Find, follow and crop the faces of every clip of a manifest whose status is ``ok``; of an empty one, of none.
 
     Writes a `ClipStore` of `FACES_SCHEMA`, and ``rejects.csv`` (``clip_id, status, reason``).
 
@@ -139,7 +139,7 @@ def _prepare(
         index = cache.publish(out_dir)
     summary = {"num_clips": len(clips), "num_rejected": len(rejects)}
     if "num_frames" in index.column_names:
-        summary["num_frames"] = pc.sum(index["num_frames"]).as_py()
+        summary["num_frames"] = pc.sum(index["num_frames"]).as_py() or 0
     statuses = {count["values"]: count["counts"] for count in pc.value_counts(index["status"]).to_pylist()}
     return {**summary, "num_reused": num_reused, "num_prepared": len(todo), **dict(sorted(statuses.items()))}
 

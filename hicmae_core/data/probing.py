@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from hicmae_core.config import Modality
 from hicmae_core.data.manifest import COLUMN_TYPES
 from hicmae_core.files import sha256_of
 from hicmae_core.media.decoding import MediaInfo
@@ -22,7 +23,13 @@ _FACTS = ("fps", "num_frames", "duration_seconds", "sha256", "audio_sha256", "st
 
 
 def probed(
-    manifest: pd.DataFrame, clip_paths: pd.Series, root: Path, probe_fn: ProbeFn, num_processes: int, name: str
+    manifest: pd.DataFrame,
+    clip_paths: pd.Series,
+    root: Path,
+    probe_fn: ProbeFn,
+    num_processes: int,
+    name: str,
+    modality: Modality = "both",
 ) -> pd.DataFrame:
     """Open the files of the clips with the status ``ok``.
 
@@ -33,13 +40,14 @@ def probed(
         probe_fn: As of `building.build_manifest`.
         num_processes: Files opened at the same time; 0 means one per CPU core.
         name: The dataset's name, for the progress bar.
+        modality: What is taken of each clip; a file may lack the other.
 
     Returns:
         The manifest. Whatever is wrong with a clip's files is in its status and reason.
     """
     there = manifest.index[manifest["status"] == "ok"]
     columns = manifest["video_path"], manifest["audio_path"], clip_paths, manifest["fps"]
-    clips = [_Files(root, *cells) for cells in zip(*(column[there] for column in columns), strict=True)]
+    clips = [_Files(root, modality, *cells) for cells in zip(*(column[there] for column in columns), strict=True)]
     with ThreadPool(num_processes or os.cpu_count()) as pool:
         found = pool.imap(lambda clip: _inspect(clip, probe_fn), clips, chunksize=8)
         facts = list(progress_bar(found, total=len(clips), desc=f"manifest of {name}", unit="clip"))
@@ -53,6 +61,7 @@ class _Files(NamedTuple):
     """A clip's files below `root`, and what was declared about them."""
 
     root: Path
+    modality: Modality
     video_path: str
     audio_path: str
     clip_path: str | float | None
@@ -69,7 +78,7 @@ def _inspect(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
 
 
 def _facts(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
-    root, video_path, audio_path, *_ = clip
+    root, modality, video_path, audio_path, *_ = clip
     facts: dict[str, Any] = dict.fromkeys(_FACTS)
     if os.path.isdir(root / video_path):
         return _facts_of_frames(clip, probe_fn)
@@ -84,9 +93,9 @@ def _facts(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
     except ValueError as error:
         return facts | _problem(error)
     facts |= {"fps": video.fps, "num_frames": video.num_frames, "duration_seconds": video.duration_seconds}
-    if not video.has_video:
+    if not video.has_video and modality != "audio":
         return facts | {"status": "no_video", "reason": f"{video_path}: has no video stream"}
-    if not audio.has_audio:
+    if not audio.has_audio and modality != "video":
         return facts | {"status": "no_sound", "reason": f"{audio_path}: has no sound stream"}
     return facts | {"status": "ok", "reason": ""}
 

@@ -32,10 +32,10 @@ def wanted_clips(manifest: pd.DataFrame, root: Path, settings: str, path: str, d
         file with the audio, where the manifest has none.
 
     Raises:
-        ValueError: If a clip id comes twice, or there is no clip.
+        ValueError: If a clip id comes twice, or no clip of the manifest is ``ok``.
     """
     clips = manifest[manifest["status"] == "ok"].sort_values("clip_id", ignore_index=True)
-    if clips.empty:
+    if clips.empty and len(manifest):
         raise ValueError("nothing to prepare: the manifest has no clip with status ok")
     twice = clips["clip_id"][clips["clip_id"].duplicated()]
     if len(twice):
@@ -43,7 +43,7 @@ def wanted_clips(manifest: pd.DataFrame, root: Path, settings: str, path: str, d
     clips["audio_path"] = clips["audio_path"].fillna(clips["video_path"])
     rates = clips["fps"] if "fps" in clips else pd.Series(float("nan"), clips.index)
     cells = zip(clips[path], clips[digest], rates, clips["audio_path"], strict=True)
-    keys = [_key(settings, _content(root, *row)) for row in cells]
+    keys = pd.Series([_key(settings, _content(root, *row)) for row in cells], clips.index, dtype="str")
     columns = clips[["clip_id", "video_path", "audio_path"]]
     return pd.DataFrame({**columns, "path": clips[path], "fps": rates, "key": keys})
 

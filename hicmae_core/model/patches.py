@@ -26,7 +26,7 @@ def patchify(x: Tensor, patch_size: tuple[int, ...]) -> Tensor:
     grid_axes = [2 + 2 * axis for axis in range(num_axes)]
     patch_axes = [3 + 2 * axis for axis in range(num_axes)]
     cut = x.reshape(*x.shape[:2], *split).permute(0, *grid_axes, 1, *patch_axes)
-    return cut.reshape(x.shape[0], -1, x.shape[1], *patch_size)
+    return cut.reshape(x.shape[0], math.prod(split[::2]), x.shape[1], *patch_size)
 
 
 def sinusoid_positions(num_tokens: int, dim: int) -> Tensor:

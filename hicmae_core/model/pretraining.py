@@ -25,7 +25,7 @@ class PretrainingOutput(NamedTuple):
         video: Predictions of the masked video patches, ``[B, masked, 3 * pixels]``, 1536 wide as published.
         audio: Predictions of the masked audio patches, ``[B, masked, values]``, 256 wide as published.
         contrastive_logits: Per level, shallow to deep, ``[B, B]``: video rows, audio columns, divided by tau.
-            B counts the clips of all processes when negatives are gathered.
+            B counts the clips of all processes when negatives are gathered, and with `pairs` those alone.
     """
 
     video: Tensor
@@ -77,9 +77,16 @@ class PretrainingModel(nn.Module):
         return self.encoder_audio.patch_embed.grid
 
     def forward(
-        self, video: Tensor, video_mask: Tensor | TokenSplit, audio: Tensor, audio_mask: Tensor | TokenSplit
+        self,
+        video: Tensor,
+        video_mask: Tensor | TokenSplit,
+        audio: Tensor,
+        audio_mask: Tensor | TokenSplit,
+        pairs: Tensor | None = None,
     ) -> PretrainingOutput:
         """Reconstruct the masked patches and contrast the modalities.
+
+        A face without a voice, or the reverse, goes from its encoder to its decoder past fusion, and is not contrasted.
 
         Args:
             video: ImageNet-normalised clips ``[B, 3, T, H, W]``.
@@ -87,6 +94,7 @@ class PretrainingModel(nn.Module):
                 for which nothing waits for the device.
             audio: Normalised log-mel spectrograms ``[B, 1, time, mel]``.
             audio_mask: ``[B, audio tokens]``, likewise.
+            pairs: ``[2, P]``, the rows of `video` and of `audio` that are of one clip; None if all are, in order.
 
         Raises:
             ValueError: If an input or a mask does not have the shape the model was built for, or the rows of
@@ -98,8 +106,16 @@ class PretrainingModel(nn.Module):
         visible_audio, masked_audio = split_tokens(audio_mask)
         tokens, levels = self.encoder(video, self.architecture.levels, visible)
         tokens_audio, levels_audio = self.encoder_audio(audio, self.architecture.levels, visible_audio)
-        logits = [self._contrast(*pair) for pair in zip(levels, levels_audio, strict=True)]
-        tokens, tokens_audio = self.encoder_fusion(tokens, tokens_audio)
+        if pairs is None:
+            contrasted, contrasted_audio = levels, levels_audio
+            tokens, tokens_audio = self.encoder_fusion(tokens, tokens_audio)
+        else:
+            rows, rows_audio = pairs
+            contrasted, contrasted_audio = ([x[rows] for x in levels], [x[rows_audio] for x in levels_audio])
+            fused, fused_audio = self.encoder_fusion(tokens[rows], tokens_audio[rows_audio])
+            tokens = tokens.index_copy(0, rows, fused.to(tokens.dtype))
+            tokens_audio = tokens_audio.index_copy(0, rows_audio, fused_audio.to(tokens_audio.dtype))
+        logits = [self._contrast(*pair) for pair in zip(contrasted, contrasted_audio, strict=True)]
         project, project_audio = self.encoder_to_decoder, self.encoder_to_decoder_audio
         if not self.architecture.skips:
             levels, levels_audio = [], []

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from hicmae_core.config import SAMPLE_RATE_HZ
+from hicmae_core.config import SAMPLE_RATE_HZ, Modality
 from hicmae_core.data.manifest import among
 from hicmae_core.quality.outcome import fold_names, outcome_of
 
@@ -24,7 +24,9 @@ _MIN_SECONDS = 0.5
 _MIN_FRAMES = round(25 * _MIN_SECONDS)
 
 
-def find_duplicates(manifest: pd.DataFrame, faces_index: pd.DataFrame, audio_index: pd.DataFrame) -> pd.DataFrame:
+def find_duplicates(
+    manifest: pd.DataFrame, faces_index: pd.DataFrame, audio_index: pd.DataFrame, modality: Modality = "both"
+) -> pd.DataFrame:
     """Find usable clips with the same content under several ids.
 
     Three things are compared, each exactly: the video file's bytes (``sha256`` of the manifest), the sound as decoded
@@ -35,6 +37,7 @@ def find_duplicates(manifest: pd.DataFrame, faces_index: pd.DataFrame, audio_ind
         manifest: All clips.
         faces_index: Index of the faces store: ``clip_id, source, status, reason, num_frames, digest``.
         audio_index: Index of the audio store: ``clip_id, status, reason, num_samples, digest``.
+        modality: What the dataset takes of its clips.
 
     Returns:
         A row per clip of each group of copies: ``group`` (1 is the worst), ``match`` (what is the same: ``file``,
@@ -42,8 +45,8 @@ def find_duplicates(manifest: pd.DataFrame, faces_index: pd.DataFrame, audio_ind
         the booleans of `FINDINGS`, which concern the group. A clip without a test fold is always trained on, which
         counts as a fold of its own.
     """
-    outcome = outcome_of(manifest, faces_index, audio_index)
-    audio = outcome.steps["audio"]
+    outcome = outcome_of(manifest, faces_index, audio_index, modality)
+    audio = outcome.steps.get("audio", audio_index)
     content = {
         "file": outcome.usable.rename(columns={"sha256": "digest"}),
         "sound": _audible(audio[among(audio["clip_id"], outcome.usable["clip_id"])]),

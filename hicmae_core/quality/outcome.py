@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from hicmae_core.config import SAMPLE_RATE_HZ, DatasetParams
+from hicmae_core.config import SAMPLE_RATE_HZ, DatasetParams, Modality
 from hicmae_core.data.manifest import USABLE, among, counts_by_status
 
 STAGES = ("manifest", "faces", "audio")
-"""The steps of preparation, in order."""
+"""The steps of preparation, in order; faces or audio are left out where a dataset takes the other alone."""
 
 TRAIN_ONLY = "train only"
 """What the clips that no fold tests have for a fold."""
@@ -22,10 +22,12 @@ class Outcome:
     """A manifest and its two stores, side by side.
 
     Attributes:
-        steps: For each of `STAGES` its rows, with at least ``clip_id, status, reason``. Faces and audio have rows for
+        steps: For each of `STAGES` its rows, with at least ``clip_id, status, reason``. A step that the dataset does
+            without is not there. Faces and audio have rows for
             the clips that passed the manifest; ``clip_id`` is the manifest's also for faces, where a clip has several
             rows if each of its faces is a sample (then ``sample_id`` tells them apart).
-        usable: The manifest's rows of the clips that have a face and sound, with ``seconds`` of sound.
+        usable: The manifest's rows of the clips that have what the dataset takes, with ``seconds`` of sound, or of
+            faces where it takes these alone.
         faces: The faces rows of the usable clips.
         rejects: ``clip_id, stage, status, reason, video_path`` of all that was rejected, in the order of `STAGES`.
     """
@@ -38,36 +40,40 @@ class Outcome:
     @property
     def funnel(self) -> dict[str, int]:
         """How many clips are left after each step."""
-        passed = {stage: rows.loc[rows["status"].isin(USABLE), "clip_id"] for stage, rows in self.steps.items()}
-        return {
-            "listed": len(self.steps["manifest"]),
-            "file and label good": len(passed["manifest"]),
-            "face found": passed["faces"].nunique(),
-            "sound good": len(passed["audio"]),
-            "usable": len(self.usable),
+        names = {"manifest": "file and label good", "faces": "face found", "audio": "sound good"}
+        passed = {
+            names[stage]: rows.loc[rows["status"].isin(USABLE), "clip_id"].nunique()
+            for stage, rows in self.steps.items()
         }
+        return {"listed": len(self.steps["manifest"]), **passed, "usable": len(self.usable)}
 
 
-def outcome_of(manifest: pd.DataFrame, faces_index: pd.DataFrame, audio_index: pd.DataFrame) -> Outcome:
-    """Join a manifest with the indices of its faces and audio stores.
+def outcome_of(
+    manifest: pd.DataFrame, faces_index: pd.DataFrame, audio_index: pd.DataFrame, modality: Modality = "both"
+) -> Outcome:
+    """Join a manifest with the indices of its faces and audio stores, of which one is empty with one `modality`.
 
     A clip of the manifest that a store does not know gets the status ``not_prepared``: the store is older.
     """
     passed = manifest.loc[manifest["status"].isin(USABLE), "clip_id"]
     faces = faces_index.rename(columns={"clip_id": "sample_id", "source": "clip_id"})
-    steps = {"manifest": manifest, "faces": _step(passed, faces), "audio": _step(passed, audio_index)}
-    with_face, with_sound = (
-        rows[rows["status"].isin(USABLE)].drop_duplicates("clip_id") for rows in (steps["faces"], steps["audio"])
-    )
-    usable = manifest[
-        among(manifest["clip_id"], with_face["clip_id"]) & among(manifest["clip_id"], with_sound["clip_id"])
-    ]
-    num_samples = usable["clip_id"].map(with_sound.set_index("clip_id")["num_samples"]).astype("float64")
-    faces = steps["faces"]
+    stores = {"faces": (faces, "video"), "audio": (audio_index, "audio")}
+    steps = {stage: _step(passed, rows) for stage, (rows, own) in stores.items() if modality in ("both", own)}
+    good = {stage: rows[rows["status"].isin(USABLE)] for stage, rows in steps.items()}
+    usable = manifest
+    for rows in good.values():
+        usable = usable[among(usable["clip_id"], rows["clip_id"])]
+    faces = good.get("faces", faces.iloc[:0])
+    if modality == "video":
+        timed = faces.assign(seconds=faces["num_frames"] / faces["fps"])
+    else:
+        timed = good["audio"].assign(seconds=good["audio"]["num_samples"] / SAMPLE_RATE_HZ)
+    seconds = timed.drop_duplicates("clip_id").set_index("clip_id")["seconds"]
+    steps = {"manifest": manifest, **steps}
     return Outcome(
         steps,
-        usable.assign(seconds=num_samples / SAMPLE_RATE_HZ),
-        faces[among(faces["clip_id"], usable["clip_id"]) & faces["status"].isin(USABLE)],
+        usable.assign(seconds=usable["clip_id"].map(seconds).astype("float64")),
+        faces[among(faces["clip_id"], usable["clip_id"])],
         _rejects(steps),
     )
 

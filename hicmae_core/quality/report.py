@@ -47,10 +47,11 @@ def write_quality_report(
     Raises:
         ValueError: If no clip is usable.
     """
-    outcome = outcome_of(manifest, faces.index, audio.index)
+    outcome = outcome_of(manifest, faces.index, audio.index, dataset.modality)
     if outcome.usable.empty:
-        raise ValueError(f"{name}: no clip has both a face and sound, so there is nothing to report on")
-    duplicates = find_duplicates(manifest, faces.index, audio.index)
+        wanted = {"both": "both a face and sound", "video": "a face", "audio": "sound"}[dataset.modality]
+        raise ValueError(f"{name}: no clip has {wanted}, so there is nothing to report on")
+    duplicates = find_duplicates(manifest, faces.index, audio.index, dataset.modality)
     speakers = speakers_in_several_folds(outcome.usable)
     summary = numbers(outcome, duplicates, speakers)
     line = sections.verdict(name, outcome, duplicates, speakers)

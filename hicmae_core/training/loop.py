@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hicmae_core.config import ComputeParams, FinetuneParams, PretrainParams
 from hicmae_core.data.batches import num_batches, training_batches
 from hicmae_core.data.clips import Batch
-from hicmae_core.data.joined import Clips
+from hicmae_core.data.joined import Clips, JoinedClips
 from hicmae_core.progress import progress_bar, tell
 from hicmae_core.training import distributed
 from hicmae_core.training.checkpoint import CheckpointStore
@@ -123,7 +123,8 @@ class _Training:
         self._objective = distributed.replicate(task.objective, task.model, run.device, run.compute.parallel)
         self._forward: Callable[..., dict[str, Tensor]] = self._objective
         if run.compute.compile:
-            self._forward = torch.compile(self._objective, dynamic=False)
+            mixed = isinstance(task.clips, JoinedClips) and task.clips.kinds is not None
+            self._forward = torch.compile(self._objective, dynamic=None if mixed else False)  # then sizes vary
         self.learner = Learner(task.model, params, task.layer_decay)
         state = run.checkpoints.latest(self.learner.state())
         if state is not None:

@@ -65,10 +65,12 @@ def contrastive_loss(logits: Tensor | Sequence[Tensor]) -> Tensor:
     """Symmetric InfoNCE of matching rows and columns; for several levels, their sum.
 
     Args:
-        logits: ``[B, B]``, already divided by the temperature, or one such matrix per level.
+        logits: ``[B, B]``, already divided by the temperature, or one such matrix per level. Of no clip it is 0.
     """
     if not isinstance(logits, Tensor):
         return torch.stack([contrastive_loss(level) for level in logits]).sum()
+    if not len(logits):
+        return logits.sum()
     matches = torch.arange(len(logits), device=logits.device)
     return 0.5 * (F.cross_entropy(logits, matches) + F.cross_entropy(logits.T, matches))
 
@@ -107,4 +109,4 @@ def _standardise(values: Tensor) -> Tensor:
 
 
 def _mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    return F.mse_loss(prediction.to(target.dtype), target)
+    return F.mse_loss(prediction.to(target.dtype), target, reduction="mean" if len(target) else "sum")  # 0 of none

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hicmae_core.config import Params, PretrainParams
+from hicmae_core.config import Modality, Params, PretrainParams
 from hicmae_core.data.augmentation import audio_gain, multi_scale_corner_crop
 from hicmae_core.data.clips import Batch
 from hicmae_core.data.joined import Clips, JoinedClips
@@ -127,14 +127,30 @@ def _inputs(params: Params, grids: tuple[Grid, Grid], batch: Batch, step: int, p
     """
     settings = params.pretrain
     generator = generator_for(params.seed, "pre-training augmentation", step, distributed.rank(), part)
-    video = multi_scale_corner_crop(batch.frames, settings.crop_scales, params.model.image_size, generator)
-    audio = audio_gain(batch.audio, generator) if settings.audio_gain else batch.audio
-    start = (distributed.rank() * settings.accumulation_steps + part) * len(video)
+    frames, audio, device = batch.frames, batch.audio, batch.frames.device
+    start = (distributed.rank() * settings.accumulation_steps + part) * len(frames)
     video_scores, audio_scores = (
-        scores[start : start + len(video)].to(video.device, non_blocking=True)
-        for scores in draw_scores(*grids, settings.batch_size, params.seed, step)
+        scores[start : start + len(frames)] for scores in draw_scores(*grids, settings.batch_size, params.seed, step)
     )
-    return video, video_scores, audio, audio_scores
+    pairs: tuple[Tensor, ...] = ()
+    if batch.modalities is not None:
+        faces, voices, places = _present(batch.modalities)
+        video_scores, audio_scores = video_scores[faces], audio_scores[voices]
+        frames, audio, pairs = frames[faces.to(device)], audio[voices.to(device)], (places.to(device),)
+    video = multi_scale_corner_crop(frames, settings.crop_scales, params.model.image_size, generator)
+    audio = audio_gain(audio, generator) if settings.audio_gain else audio
+    video_scores, audio_scores = (scores.to(device, non_blocking=True) for scores in (video_scores, audio_scores))
+    return video, video_scores, audio, audio_scores, *pairs
+
+
+def _present(modalities: Sequence[Modality]) -> tuple[Tensor, Tensor, Tensor]:
+    """Which clips have a face, which a voice, and where, among these, those are that have both, ``[2, P]``."""
+    faces, voices = (
+        torch.tensor([row for row, own in enumerate(modalities) if own in ("both", kind)], dtype=torch.int64)
+        for kind in ("video", "audio")
+    )
+    both = torch.tensor([own == "both" for own in modalities])
+    return faces, voices, torch.stack([both[rows].nonzero().flatten() for rows in (faces, voices)])
 
 
 def draw_scores(video_grid: Grid, audio_grid: Grid, batch_size: int, *keys: Key) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,9 @@ class PretrainingObjective(nn.Module):
         self.num_masked_video = num_hidden(settings.video_mask_ratio, math.prod(space))
         self.num_masked_audio = num_hidden(settings.audio_mask_ratio, math.prod(model.audio_grid))
 
-    def forward(self, video: Tensor, video_scores: Tensor, audio: Tensor, audio_scores: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, video: Tensor, video_scores: Tensor, audio: Tensor, audio_scores: Tensor, pairs: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """The losses of a batch.
 
         Args:
@@ -38,6 +40,7 @@ class PretrainingObjective(nn.Module):
             video_scores: Uniform, ``[B, spatial positions]``: the lowest are hidden, at every time step.
             audio: Normalised log-mel spectrograms ``[B, 1, time, mel]``.
             audio_scores: Uniform, ``[B, audio tokens]``: the lowest are hidden.
+            pairs: As `PretrainingModel.forward` takes it.
 
         Returns:
             Scalars: `total`, and its parts `video`, `audio` and `contrastive` (`losses.pretraining_loss`).
@@ -45,7 +48,7 @@ class PretrainingObjective(nn.Module):
         video_split = tube_split(video_scores, self.num_time, self.num_masked_video)
         audio_split = random_split(audio_scores, self.num_masked_audio)
         return pretraining_loss(
-            self.model(video, video_split, audio, audio_split),
+            self.model(video, video_split, audio, audio_split, pairs),
             video,
             video_split,
             audio,

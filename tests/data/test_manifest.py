@@ -123,6 +123,31 @@ def test_sound_in_a_file_of_its_own(tmp_path):
     assert "a/s2_angry.wav" in manifest["reason"][3]
 
 
+def test_voices_alone_and_silent_videos_are_taken_where_the_dataset_says_so(tmp_path):
+    """The former as a column `audio` without a column `video`."""
+    silent = corpus(tmp_path / "silent")
+    for row in TWO_BY_TWO:
+        film(silent / row["video"], sound=False)
+    voices = corpus(tmp_path / "voices")
+    for row in TWO_BY_TWO:
+        film(voices / row["video"], picture=False)
+    table = pd.read_csv(voices / "manifest.csv").rename(columns={"video": "audio"})
+    table.to_csv(voices / "manifest.csv", index=False)
+    for root, modality in ((silent, "video"), (voices, "audio")):
+        dataset = DatasetParams(corpus="csv", task="unlabelled", modality=modality)
+        manifest = build_manifest("mine", dataset, root, probe, 1, 0.0)
+        assert manifest["status"].tolist() == ["ok"] * 4
+        assert manifest["video_path"].tolist() == [row["video"] for row in TWO_BY_TWO]
+        assert manifest["audio_path"].tolist() == manifest["video_path"].tolist()
+    (voices / TWO_BY_TWO[0]["video"]).unlink()
+    film(voices / TWO_BY_TWO[0]["video"], sound=False)
+    manifest = build_manifest("mine", dataset, voices, probe, 1, 1.0)
+    assert manifest["status"].tolist() == ["no_sound", "ok", "ok", "ok"]
+    both = DatasetParams(corpus="csv", task="unlabelled")
+    with pytest.raises(ValueError, match=r"no column video; there are: .*audio"):
+        build_manifest("mine", both, voices, probe, 1, 1.0)
+
+
 def test_each_clip_is_its_own_unit_unless_the_table_says_otherwise(tmp_path):
     plain = built(corpus(tmp_path / "plain"))
     assert plain["unit"].tolist() == plain["clip_id"].tolist()

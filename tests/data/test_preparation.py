@@ -42,6 +42,16 @@ def settings(num_shards=2, max_reject_fraction=0.5, **values) -> PreparationPara
     return PreparationParams(num_shards=num_shards, max_reject_fraction=max_reject_fraction, **values)
 
 
+def test_of_no_clips_there_is_an_empty_store(raw, tmp_path):
+    nothing = manifest_of("good0").iloc[:0]
+    faces, audio = tmp_path / "faces", tmp_path / "audio"
+    found = prepare_faces(nothing, raw, faces, tmp_path / "cache1", FACES, "single", settings())
+    heard = prepare_audio(nothing, raw, audio, tmp_path / "cache2", settings())
+    assert found == {"num_clips": 0, "num_rejected": 0, "num_frames": 0, "num_reused": 0, "num_prepared": 0}
+    assert heard == {"num_clips": 0, "num_rejected": 0, "num_reused": 0, "num_prepared": 0}
+    assert len(ClipStore(faces)) == len(ClipStore(audio)) == 0
+
+
 def test_faces_of_good_and_bad_clips(raw, tmp_path):
     names = ("good0", "zero", "good1", "faceless", "good2")
     out = tmp_path / "faces"

@@ -60,6 +60,48 @@ def scores_that_hide(mask: Tensor) -> Tensor:
     return torch.rand(mask.shape, generator=seeded()) - mask.float()
 
 
+def test_pairs_in_order_are_as_none() -> None:
+    objective, inputs = pretraining()
+    plain, paired = objective(*inputs), objective(*inputs, torch.arange(4).repeat(2, 1))
+    assert {name: loss.item() for name, loss in paired.items()} == pytest.approx(
+        {name: loss.item() for name, loss in plain.items()}
+    )
+
+
+def test_a_clip_of_one_modality_is_reconstructed_but_neither_contrasted_nor_fused() -> None:
+    """Faces of the clips 0, 1, 2, voices of 1, 2, 3."""
+    objective, (video, video_scores, audio, audio_scores) = pretraining()
+    faces, voices, pairs = slice(0, 3), slice(1, 4), torch.tensor([[1, 2], [0, 1]])
+    inputs = [video[faces], video_scores[faces], audio[voices], audio_scores[voices]]
+    losses = objective(*inputs, pairs)
+    alone = objective(*(x[1:3] for x in (video, video_scores, audio, audio_scores)))
+    torch.testing.assert_close(losses["contrastive"], alone["contrastive"])
+
+    inputs[2] = inputs[2].clone()
+    inputs[2][2] += torch.randn(audio[0].shape, generator=seeded())  # the voice without a face
+    others = objective(*inputs, pairs)
+    assert others["video"] == losses["video"]
+    assert others["contrastive"] == losses["contrastive"]
+    assert others["audio"] != losses["audio"]
+
+
+@pytest.mark.parametrize("lacking", ["video", "audio"])
+def test_a_batch_without_one_modality_moves_the_weights_of_the_other_alone(lacking: str) -> None:
+    objective, (video, video_scores, audio, audio_scores) = pretraining()
+    if lacking == "video":
+        video, video_scores = video[:0], video_scores[:0]
+    else:
+        audio, audio_scores = audio[:0], audio_scores[:0]
+    losses = objective(video, video_scores, audio, audio_scores, torch.empty(2, 0, dtype=torch.int64))
+    losses["total"].backward()
+    assert losses[lacking] == losses["contrastive"] == 0
+    moved = {name: parameter.grad for name, parameter in objective.model.named_parameters()}
+    assert all(grad is not None and grad.isfinite().all() for grad in moved.values()), "as DDP demands"
+    own, other = ("encoder_audio.", "encoder.") if lacking == "video" else ("encoder.", "encoder_audio.")
+    assert all(grad.any() for name, grad in moved.items() if name.startswith(own) and name.endswith("weight"))
+    assert not any(grad.any() for name, grad in moved.items() if name.startswith(other))
+
+
 def test_pretraining_losses_and_gradients_are_the_authors(golden: Path) -> None:
     facts: dict[str, Any] = json.loads((golden / "pretrain.json").read_text())
     io = load_file(golden / "pretrain.io.safetensors")

@@ -9,6 +9,9 @@ import torch
 
 from hicmae_core.config import Params
 from hicmae_core.data.clips import ClipDataset
+from hicmae_core.data.joined import JoinedClips
+from hicmae_core.data.shards import FACES_SCHEMA, ClipStore
+from hicmae_core.data.writing import write_shards
 from hicmae_core.model.artifact import load_model
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import pretraining_model
@@ -16,6 +19,7 @@ from hicmae_core.training.pretrain import draw_masks, pretraining_fingerprint, r
 from hicmae_core.training.pretraining_objective import PretrainingObjective
 from hicmae_core.training.tracker import NullTracker
 
+from .conftest import CLIP_IDS
 from .trackers import Breaker, Broken, Recorder
 
 
@@ -69,6 +73,30 @@ def test_resumed_equals_uninterrupted(params: Callable[..., Params], unlabelled:
     assert set(told) == set(whole.series["step/total"]), (
         "a step whose checkpoint was not yet written is told again, alike"
     )
+
+
+def test_clips_of_one_modality_are_learned_from_and_resumed(
+    params: Callable[..., Params], unlabelled: ClipDataset, tmp_path: Path
+) -> None:
+    """Eight clips with both, eight faces and eight voices alone."""
+    write_shards(tmp_path / "none", [], FACES_SCHEMA, num_shards=1)
+    voices = replace(unlabelled, faces=ClipStore(tmp_path / "none"), modality="audio", clip_ids=CLIP_IDS[:8])
+    faces = replace(unlabelled, modality="video", clip_ids=CLIP_IDS[8:16])
+    clips = JoinedClips((voices, faces, replace(unlabelled, clip_ids=CLIP_IDS[16:])))
+    chosen = params(
+        compute={"checkpoint_every_minutes": 0}, pretrain={"epochs": 12, "batch_size": 12, "accumulation_steps": 2}
+    )
+    whole, parts, rest = Recorder(), Breaker(5), Recorder()
+    summary = run_pretraining(chosen, clips, tmp_path / "whole", tmp_path / "checkpoints1", whole)
+    with pytest.raises(Broken):
+        run_pretraining(chosen, clips, tmp_path / "parts", tmp_path / "checkpoints2", parts)
+    run_pretraining(chosen, clips, tmp_path / "parts", tmp_path / "checkpoints2", rest)
+    files = [tmp_path / name / "model.safetensors" for name in ("whole", "parts")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    history = pd.read_csv(tmp_path / "whole" / "history.csv")
+    assert history["audio"].iloc[-1] < 0.9 * history["audio"].iloc[0]
+    assert history["video"].iloc[-1] < 0.98 * history["video"].iloc[0]
+    assert summary["num_clips"] == 24
 
 
 def test_parts_of_a_batch_give_the_gradients_of_the_whole(

@@ -52,6 +52,8 @@ def table_reader(file: str, columns: Mapping[str, str]) -> ReadFn:
     def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
         path = folder.root / file
         needed = [columns.get(column, column) for column in _NEEDED[dataset.task]] + list(dataset.targets)
+        if dataset.modality == "audio":  # a speech corpus has no videos
+            needed[needed.index(columns["video_path"])] = columns["audio_path"]
         cells, unused = _read(path, needed, columns)
         if unused:
             folder.notes.append(f"{file}: columns that are not used: {', '.join(unused)}")
@@ -59,6 +61,8 @@ def table_reader(file: str, columns: Mapping[str, str]) -> ReadFn:
         for name in dataset.targets:
             rows[f"target_{name}"] = cells[name].str.strip()
         rows = rows.reindex(columns=[*dict.fromkeys(["audio_path", "subject", "label_name", "test_fold", *rows])])
+        if dataset.modality == "audio":
+            rows["video_path"] = rows["audio_path"]
         rows["audio_path"] = rows["audio_path"].astype("str").fillna(rows["video_path"])
         return rows
 
