@@ -511,6 +511,9 @@ class FinetuneParams(_Optimisation):
     modality_dropout: float = Field(default=0, ge=0, lt=1)
     """Probability, per clip and step, that the face or the voice is hidden, each as often, by what `evaluate.modality`
     and predictions of silent or faceless videos put in its place; so one model answers with either."""
+    adaptive_epochs: int = Field(default=0, ge=0, le=10_000)
+    """Epochs of pre-training on the fold's own training clips, without their labels, between the weights of `init` and
+    fine-tuning; all else is as the section `pretrain` says. 0 does without."""
     layer_decay: float = Field(default=0.75, gt=0, le=1)
     """Factor of the learning rate from each layer to the one below."""
     drop_path: float = Field(default=0.1, ge=0, lt=1)

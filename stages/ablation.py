@@ -32,6 +32,8 @@ python -m stages.ablation show
 python -m stages.ablation run --arms scratch full --protocols probe --seeds 0
 python -m stages.ablation run --what study
 python -m stages.ablation run --what study --seeds 0 1 2
+python -m stages.ablation run --what study --arms pretrained pretrained-indomain
+python -m stages.ablation run --what study --protocols dropout
 python -m stages.ablation show --what study
 """
 _PREPARED = ("faces", "audio")
@@ -44,7 +46,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended like Ctrl-C, the queue is stopped, too
     root = project_root()
     params = load_params(root / "params.yaml")
-    comparison = _part(COMPARISONS[chosen.what], chosen.arms, chosen.protocols)
+    comparison = _part(COMPARISONS[chosen.what], chosen.arms, chosen.protocols, chosen.action == "show")
     comparison.check(params)
     values = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     name = params.evaluated[0]
@@ -61,9 +63,11 @@ def _show(root: Path, comparison: Comparison, wanted: Sequence[Experiment], valu
     fitting = [(experiment, _fitting(root, experiment, values, finished)) for experiment in wanted]
     found = [(experiment, done) for experiment, done in fitting if done is not None]
     print(write_report(comparison, found, root))
-    if len(found) < len(wanted):
+    ran = {experiment.name for experiment, _ in found}
+    missing = [one for one in wanted if one.name not in ran and not (one.arm.on_demand or one.protocol.on_demand)]
+    if missing:
         again = f"python -m stages.ablation run --what {comparison.name}"
-        print(f"{len(wanted) - len(found)} experiments are missing: `{again}` runs them")
+        print(f"{len(missing)} experiments are missing: `{again}` runs them")
 
 
 def _run(root: Path, wanted: Sequence[Experiment], values: Mapping[str, Any], num_jobs: int, dry: bool) -> None:
@@ -93,8 +97,10 @@ def _arguments() -> argparse.Namespace:
     arguments.add_argument(
         "--what", choices=COMPARISONS, default="ablation", help="which comparison; default: ablation"
     )
-    arguments.add_argument("--arms", nargs="+", metavar="ARM", help=f"default: all, {_choices('arms')}")
-    arguments.add_argument("--protocols", nargs="+", metavar="NAME", help=f"default: all, {_choices('protocols')}")
+    arguments.add_argument("--arms", nargs="+", metavar="ARM", help=f"default: all without *, {_choices('arms')}")
+    arguments.add_argument(
+        "--protocols", nargs="+", metavar="NAME", help=f"default: all without *, {_choices('protocols')}"
+    )
     arguments.add_argument("--seeds", nargs="+", type=int, help="of training; default: 0 1 2, of the study 0")
     arguments.add_argument("--folds", nargs="+", type=int, help="test folds; default: 1 2, of the study all")
     arguments.add_argument("--jobs", type=int, default=2, help="experiments at a time; default: 2")
@@ -104,25 +110,27 @@ def _arguments() -> argparse.Namespace:
 
 def _choices(field: str) -> str:
     return "; of the ".join(
-        f"{name} {', '.join(variation.name for variation in getattr(comparison, field))}"
+        f"{name} {', '.join(variation.name + '*' * variation.on_demand for variation in getattr(comparison, field))}"
         for name, comparison in COMPARISONS.items()
     )
 
 
-def _part(comparison: Comparison, arms: Sequence[str] | None, protocols: Sequence[str] | None) -> Comparison:
-    """The arms and protocols of these names alone."""
+def _part(
+    comparison: Comparison, arms: Sequence[str] | None, protocols: Sequence[str] | None, everything: bool
+) -> Comparison:
+    """The arms and protocols of these names alone; unnamed, all that do not wait to be, or `everything`."""
     return replace(
         comparison,
-        arms=_named(comparison, "arm", comparison.arms, arms),
-        protocols=_named(comparison, "protocol", comparison.protocols, protocols),
+        arms=_named(comparison, "arm", comparison.arms, arms, everything),
+        protocols=_named(comparison, "protocol", comparison.protocols, protocols, everything),
     )
 
 
 def _named(
-    comparison: Comparison, kind: str, variations: tuple[Variation, ...], names: Sequence[str] | None
+    comparison: Comparison, kind: str, variations: tuple[Variation, ...], names: Sequence[str] | None, everything: bool
 ) -> tuple[Variation, ...]:
     if names is None:
-        return variations
+        return tuple(variation for variation in variations if everything or not variation.on_demand)
     known = {variation.name: variation for variation in variations}
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -26,6 +26,8 @@ class Variation:
     """For reports."""
     settings: Settings
     """What it changes."""
+    on_demand: bool = False
+    """Runs only where it is named."""
 
 
 _SKIPS: Settings = {"pretrain.skips": False}
@@ -106,11 +108,23 @@ STUDY = Comparison(
     (
         Variation("scratch", "no pre-training", {"finetune.init": "scratch"}),
         Variation("pretrained", "pre-trained", {}),
+        Variation(
+            "pretrained-indomain",
+            "pre-trained, then on the training speakers",
+            {"finetune.adaptive_epochs": 40},
+            on_demand=True,
+        ),
     ),
     (
         Variation("both", "face and voice", {}),
         Variation("audio", "voice", {"finetune.modality": "audio"}),
         Variation("video", "face", {"finetune.modality": "video"}),
+        Variation(
+            "dropout",
+            "face and voice, either hidden at times",
+            {"finetune.modality_dropout": 0.3},
+            on_demand=True,
+        ),
     ),
     seeds=(0,),
     folds=None,

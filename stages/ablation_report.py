@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,13 +17,13 @@ from hicmae_core.data.folds import test_clips
 from hicmae_core.evaluation.ablation import compare_arms
 from hicmae_core.evaluation.ablation_report import ablation_markdown, plot_ablation
 from hicmae_core.evaluation.embedding import Layout, features_of, lay_out, plot_layouts
-from hicmae_core.evaluation.fold_results import read_predictions
+from hicmae_core.evaluation.fold_results import read_alone, read_predictions
 from hicmae_core.evaluation.summary import HEADLINES
 from hicmae_core.evaluation.units import unit_in_words
 from hicmae_core.files import atomic_path, write_text
 from hicmae_core.model.artifact import load_classifier
 from stages import experiments, layout
-from stages.ablation_plan import Comparison, Experiment
+from stages.ablation_plan import Comparison, Experiment, Variation
 from stages.clips import PreparedDataset
 from stages.experiments import Finished
 
@@ -57,6 +58,7 @@ def write_report(comparison: Comparison, found: Found, root: Path) -> str:
     name = params.evaluated[0]
     metric = HEADLINES[params.dataset[name].task][0]
     predictions = _predictions(found, root, name)
+    comparison = replace(comparison, protocols=(*comparison.protocols, *_shown_alone(comparison.protocols)))
     table = _table(comparison, predictions, params, name, metric)
     unit = unit_in_words(next(iter(predictions.values())), params.dataset[name])
     report = root / layout.REPORTS / comparison.name
@@ -79,7 +81,8 @@ def _every_prediction(predictions: Predictions, params: Params, name: str) -> pd
     """A row per protocol, arm, seed and clip; classes by name."""
     tables = []
     for (protocol, arm, seed), rows in predictions.items():
-        about = {"dataset": name, "arm": arm, "protocol": protocol, "modality": rows["modality"], "seed": seed}
+        arm = f"{arm}-dropout" if protocol.startswith("dropout") else arm
+        about = {"dataset": name, "arm": arm, "protocol": protocol, "modality": rows["shown"], "seed": seed}
         names = dict(enumerate(params.dataset[name].classes))
         words = {column: rows[column].map(names) for column in ("label", "prediction") if column in rows and names}
         tables.append(rows.assign(**about, **words))
@@ -88,13 +91,22 @@ def _every_prediction(predictions: Predictions, params: Params, name: str) -> pd
 
 def _predictions(found: Found, root: Path, name: str) -> Predictions:
     with ThreadPoolExecutor() as pool:
-        return dict(
-            zip(
-                [(experiment.protocol.name, experiment.arm.name, experiment.seed) for experiment, _ in found],
-                pool.map(lambda pair: _of_all_folds(*pair, root, name), found),
-                strict=True,
-            )
-        )
+        parts = list(pool.map(lambda pair: _of_all_folds(*pair, root, name), found))
+    return {
+        (protocol, experiment.arm.name, experiment.seed): rows
+        for (experiment, _), part in zip(found, parts, strict=True)
+        for protocol, rows in part.items()
+    }
+
+
+def _shown_alone(protocols: Sequence[Variation]) -> list[Variation]:
+    """Further rows of models that learned to do without a modality: what they are worth with the other alone."""
+    return [
+        Variation(f"{protocol.name}-{shown}", f"{protocol.title}; {word} shown", protocol.settings)
+        for protocol in protocols
+        if "finetune.modality_dropout" in protocol.settings
+        for shown, word in (("audio", "voice"), ("video", "face"))
+    ]
 
 
 def _table(comparison: Comparison, predictions: Predictions, params: Params, name: str, metric: str) -> pd.DataFrame:
@@ -118,10 +130,18 @@ def _table(comparison: Comparison, predictions: Predictions, params: Params, nam
     return pd.concat(compared, ignore_index=True)
 
 
-def _of_all_folds(experiment: Experiment, done: Finished, root: Path, name: str) -> pd.DataFrame:
+def _of_all_folds(experiment: Experiment, done: Finished, root: Path, name: str) -> dict[str, pd.DataFrame]:
+    """By protocol: that of the experiment, and those of `_shown_alone`."""
     folder = experiments.fetch(root, done, Path("results") / name, root / _CACHE)
-    by_fold = [read_predictions(folder / str(fold)).assign(fold=fold) for fold in experiment.folds]
-    return pd.concat(by_fold, ignore_index=True)
+    protocol = experiment.protocol.name
+    by_fold = [{protocol: read_predictions(folder / str(fold))} for fold in experiment.folds]
+    if _shown_alone([experiment.protocol]):
+        for tables, fold in zip(by_fold, experiment.folds, strict=True):
+            tables |= {f"{protocol}-{shown}": rows for shown, rows in read_alone(folder / str(fold)).items()}
+    return {
+        key: pd.concat([tables[key].assign(fold=fold) for tables, fold in zip(by_fold, experiment.folds, strict=True)])
+        for key in by_fold[0]
+    }
 
 
 def _notes(found: Found, params: Params, name: str, unit: str) -> list[str]:

@@ -5,6 +5,7 @@ from hicmae_core.data.folds import training_parts
 from hicmae_core.evaluation.training_figures import plot_history
 from hicmae_core.training import distributed
 from hicmae_core.training.finetune import finetuning_fingerprint, finetuning_inputs, run_finetuning
+from hicmae_core.training.pretrain import adapt
 from stages import layout, resuming
 from stages.clips import PreparedDataset
 from stages.command import fold_parser, run
@@ -34,6 +35,9 @@ def main() -> None:
     checkpoints = layout.CHECKPOINTS / f"finetune-{name}-{fold}-{mark}"
     with placed(params) as params, track("finetune", params, name, fold, mark) as tracker:
         resuming.begin(checkpoints, finetuning_inputs(params, name, fold, prepared.files, pretrained))
+        if settings.adaptive_epochs:
+            pretrained = adapt(params, prepared.clips(parts.train), pretrained, checkpoints)
+            tracker.log_artifact(pretrained.with_name("history.csv"), "adaptation")
         run_finetuning(
             params,
             name,

@@ -65,11 +65,14 @@ def cross_validation(params: Params, dataset: str) -> Study:
     if source is not None:
         settings |= {"pretrain": source.settings["pretrain"], "pretrain_dataset": source.settings["dataset"]}
     chosen = params.finetune
+    if chosen.adaptive_epochs:
+        settings |= {"pretrain": params.pretrain.model_dump(mode="json")}
     name = " ".join(filter(None, (dataset, params.dataset[dataset].labels, chosen.modality, chosen.init)))
     name += params.dataset[dataset].face_note(chosen.modality)
     name += ", linear probe" if chosen.trainable == "head" else ""
     name += f", {100 * chosen.label_fraction:g} % of the labels" if chosen.label_fraction < 1 else ""
     name += ", last layer" if chosen.fusion == "last" else ""
+    name += ", adapted" if chosen.adaptive_epochs else ""
     name += ", statistics" if chosen.pooling == "statistics" else ""
     if params.evaluate.modality not in ("both", params.finetune.modality):
         name += f", {params.evaluate.modality} shown"

@@ -59,6 +59,7 @@ def finetuning_inputs(
         "model": params.model,
         "finetune": params.finetune,
         "data": data,
+        "pretrain": params.pretrain if params.finetune.adaptive_epochs else None,
         "pre-trained weights": pretrained,
         "code": TRAINING_CODE,
     }

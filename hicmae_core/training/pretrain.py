@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hicmae_core.config import Modality, Params, PretrainParams
 from hicmae_core.data.augmentation import audio_gain, multi_scale_corner_crop
-from hicmae_core.data.clips import Batch
+from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.data.joined import Clips, JoinedClips
 from hicmae_core.files import fingerprint
 from hicmae_core.model.artifact import save_model
@@ -22,14 +22,16 @@ from hicmae_core.model.layers import checkpoint_blocks
 from hicmae_core.model.masking import random_mask, tube_mask
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import pretraining_model
+from hicmae_core.model.weights import load_weights
 from hicmae_core.training import distributed
 from hicmae_core.training.checkpoint import TRAINING_CODE
 from hicmae_core.training.history import summarise, write_history
+from hicmae_core.training.initialisation import load_pretrained
 from hicmae_core.training.loop import Run, Task, train
 from hicmae_core.training.pretraining_objective import PretrainingObjective
 from hicmae_core.training.seeding import Key, generator_for, seed_everything
 from hicmae_core.training.sharded_checkpoint import checkpoint_store
-from hicmae_core.training.tracker import Tracker
+from hicmae_core.training.tracker import NullTracker, Tracker
 
 Grid = tuple[int, ...]
 """Tokens along each axis."""
@@ -58,7 +60,7 @@ def pretraining_fingerprint(params: Params, data: Sequence[Path]) -> str:
 
 
 def run_pretraining(
-    params: Params, clips: Clips, out_dir: Path, checkpoint_dir: Path, tracker: Tracker
+    params: Params, clips: Clips, out_dir: Path, checkpoint_dir: Path, tracker: Tracker, start: Path | None = None
 ) -> dict[str, float]:
     """Pre-train, resuming where a killed run of the same fingerprint stopped.
 
@@ -68,6 +70,7 @@ def run_pretraining(
         out_dir: Gets ``model.safetensors`` and ``history.csv``.
         checkpoint_dir: Named by `pretraining_fingerprint`; deleted at the end.
         tracker: Told of every step and epoch.
+        start: Pre-trained weights to go on from (`load_pretrained`); None starts from random ones.
 
     Returns:
         The last epoch's row (`total`, `video`, `audio`, `contrastive`, ...), with `samples_per_second` over
@@ -80,7 +83,11 @@ def run_pretraining(
     settings = params.pretrain
     device = distributed.training_device(params.compute.device)
     with distributed.process_group(device):
-        model = untrained_model(params).to(device)
+        model = untrained_model(params)
+        if start is not None:
+            given = load_pretrained(start, params.model.size).state_dict()
+            load_weights(model, given, f"{start}: these pre-trained weights do not fit the model of params.yaml")
+        model.to(device)
         if params.compute.activation_checkpointing:
             checkpoint_blocks(model)
         inputs_of = partial(_inputs, params, (model.video_grid, model.audio_grid))
@@ -102,6 +109,30 @@ def run_pretraining(
             store.clear()
         distributed.wait_for_all()
     return summarise(learner, len(clips)) | {"seconds": time.perf_counter() - started}
+
+
+def adapt(params: Params, clips: ClipDataset, start: Path | None, folder: Path) -> Path:
+    """Pre-train for `finetune.adaptive_epochs` on a fold's training clips, before they are fine-tuned on.
+
+    Args:
+        params: All parameters; those of pre-training count, but for its epochs.
+        clips: The fold's training clips, read for both modalities; their labels are not looked at.
+        start: Pre-trained weights to go on from; None starts from random ones.
+        folder: Of the fold's checkpoints, where the weights stay until the fold is done.
+
+    Returns:
+        The weights, with ``history.csv`` beside them; those that are there already, if an interrupted fold goes on.
+
+    Raises:
+        ValueError: As `run_pretraining`, or if `start` does not fit.
+    """
+    path = folder / "adapted" / "model.safetensors"
+    if not path.is_file():
+        epochs = params.finetune.adaptive_epochs
+        changed = {"epochs": epochs, "warmup_epochs": min(params.pretrain.warmup_epochs, epochs - 1)}
+        chosen = params.model_copy(update={"pretrain": params.pretrain.model_copy(update=changed)})
+        run_pretraining(chosen, clips, path.parent, folder / "adapting", NullTracker(), start)
+    return path
 
 
 def untrained_model(params: Params) -> PretrainingModel:

@@ -76,6 +76,8 @@ def test_the_study_compares_pretraining_in_each_modality() -> None:
         (params.finetune.init, params.finetune.modality)
         for params in (experiment.params(VALUES) for experiment in plan(STUDY, [0], "demo", [1, 2, 3, 4]))
     }
+    further = {experiment.name for experiment in plan(STUDY, [0], "demo", [1])}
+    assert {"study-dropout-scratch-0", "study-audio-pretrained-indomain-0"} <= further
     assert trained == {(init, shown) for init in ("scratch", "pretrained") for shown in ("both", "audio", "video")}
     with pytest.raises(
         ValueError, match=r"the study starts from the whole method; set in params\.yaml: finetune\.moda"

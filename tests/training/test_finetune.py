@@ -205,6 +205,9 @@ def test_the_fingerprint_follows_fold_and_weights(params: Callable[..., Params],
     }
     assert len(prints) == 4
     assert finetuning_fingerprint(params(pretrain={"epochs": 9}), "toy", 1, [weights], weights) in prints
+    adaptive = {"finetune": {"adaptive_epochs": 2}}
+    longer = finetuning_fingerprint(params(**adaptive, pretrain={"batch_size": 4}), "toy", 1, [weights], weights)
+    assert finetuning_fingerprint(params(**adaptive), "toy", 1, [weights], weights) not in {*prints, longer}
 
 
 def test_a_linear_probe_learns_and_leaves_the_pretrained_features_alone(

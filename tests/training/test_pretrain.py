@@ -15,7 +15,7 @@ from hicmae_core.data.writing import write_shards
 from hicmae_core.model.artifact import load_model
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import pretraining_model
-from hicmae_core.training.pretrain import draw_masks, pretraining_fingerprint, run_pretraining
+from hicmae_core.training.pretrain import adapt, draw_masks, pretraining_fingerprint, run_pretraining
 from hicmae_core.training.pretraining_objective import PretrainingObjective
 from hicmae_core.training.tracker import NullTracker
 
@@ -97,6 +97,35 @@ def test_clips_of_one_modality_are_learned_from_and_resumed(
     assert history["audio"].iloc[-1] < 0.9 * history["audio"].iloc[0]
     assert history["video"].iloc[-1] < 0.98 * history["video"].iloc[0]
     assert summary["num_clips"] == 24
+
+
+def test_a_fold_s_own_clips_are_adapted_to(
+    params: Callable[..., Params], labelled: ClipDataset, unlabelled: ClipDataset, tmp_path: Path
+) -> None:
+    """From weights or from random ones, without labels, once."""
+    run_pretraining(params(), unlabelled, tmp_path / "first", tmp_path / "checkpoints", NullTracker())
+    start = tmp_path / "first" / "model.safetensors"
+    chosen = params(finetune={"adaptive_epochs": 4})
+    own = replace(labelled, clip_ids=CLIP_IDS[:16], labels=None)
+    adapted = adapt(chosen, own, start, tmp_path / "fold")
+    assert len(pd.read_csv(adapted.with_name("history.csv"))) == 4
+    before, after = (pd.read_csv(path.with_name("history.csv"))["total"] for path in (start, adapted))
+    assert after.iloc[0] < before.iloc[0], "it goes on"
+    written = adapted.stat().st_mtime_ns
+    assert adapt(chosen, own, start, tmp_path / "fold") == adapted
+    assert adapted.stat().st_mtime_ns == written
+    from_random = adapt(chosen, own, None, tmp_path / "other")
+    assert from_random.read_bytes() != adapted.read_bytes()
+    assert pd.read_csv(from_random.with_name("history.csv"))["total"].iloc[0] > after.iloc[0]
+    classes = adapt(chosen, replace(labelled, clip_ids=CLIP_IDS[:16]), start, tmp_path / "labelled")
+    assert classes.read_bytes() == adapted.read_bytes()
+    with pytest.raises(ValueError, match=r"do not fit the model of params\.yaml"):
+        adapt(
+            params(finetune={"adaptive_epochs": 4}, model={"num_frames": 4, "video_patch": [2, 8, 8]}),
+            own,
+            start,
+            tmp_path / "wrong",
+        )
 
 
 def test_parts_of_a_batch_give_the_gradients_of_the_whole(
