@@ -16,9 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from hicmae_core.config import DatasetParams, SummariseParams, load_params
 from hicmae_core.evaluation.ablation import compare_arms
+from hicmae_core.evaluation.ablation_report import plot_ablation
+from hicmae_core.evaluation.drawing import save_figure
 from hicmae_core.evaluation.fold_results import read_predictions
 from hicmae_core.files import atomic_path, write_text
 from stages import layout
@@ -26,11 +29,14 @@ from stages.command import parser, run
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/evidence"
+IMAGES = ROOT / "docs/images"
 MODALITIES = {"both": "face and voice", "audio": "voice", "video": "face"}
 _BASELINE = "baseline-"
 """How the arms begin that know no chance."""
 _DRAWN = "_drawn"
 """How a dataset whose faces are drawn ends."""
+_SHARE = r"(.+)-labels(\d+)$"
+"""How the arms end that were trained on a share of the labels, in percent."""
 _KEYS = ["arm", "modality", "seed"]
 _COLUMNS = ["dataset", *_KEYS, "fold", "clip_id", "subject", "label", "prediction"]
 _REFERENCE = "scratch"
@@ -40,6 +46,7 @@ EXAMPLES = """
 python -m benchmarks.evidence                     the tables of all datasets
 python -m benchmarks.evidence --write             the same into the pages that show them
 python -m benchmarks.evidence --check             fail where a page shows another table
+python -m benchmarks.evidence --draw              the same as figures, docs/images/evidence-*.png
 python -m benchmarks.evidence --collect PROJECT --arm pretrained
                                                   put the test predictions of a project that has run into the files
 python -m benchmarks.evidence --study PROJECT/reports/study.parquet
@@ -118,31 +125,65 @@ def table(name: str, folder: Path = FOLDER, speakers: Sequence[str] = ()) -> str
     Raises:
         ValueError: If two trained arms of a modality share no seed.
     """
-    rows = pd.read_parquet(folder / f"{name}.parquet")
-    rows = rows[rows["subject"].isin(speakers)] if speakers else rows
-    dataset = DatasetParams(corpus="csv", classes=tuple(sorted(rows["label"].unique())), num_folds=1)
-    class_ids = {label: number for number, label in enumerate(dataset.classes)}
-    rows = rows.assign(**{key: rows[key].map(class_ids) for key in ("label", "prediction")}, unit=rows["clip_id"])
+    rows = _read(name, folder, speakers)
     cells: dict[str, dict[str, str]] = {}
-    drawn = {"both", "video"} if name.endswith(_DRAWN) else set()
-    titles = {one: f"{title} (drawn faces)" if one in drawn else title for one, title in MODALITIES.items()}
-    for modality, title in titles.items():
-        arms = _by_seed(rows[rows["modality"] == modality])
-        for row in _compared(arms, dataset).itertuples():
-            cells.setdefault(row.arm, {})[title] = _cell(row)
+    titles = _titles(name)
+    for row in _compared(rows, name).itertuples():
+        cells.setdefault(row.arm, {})[row.protocol] = _cell(row)
     lines = [f"| arm | {' | '.join(titles.values())} |", f"|---|{'---:|' * len(titles)}"]
     lines += [
         f"| {arm} | {' | '.join(found.get(title, '') for title in titles.values())} |"
         for arm, found in sorted(cells.items())
     ]
+    guessing = 100 / rows["label"].nunique()
     seeds, speakers, clips = (rows[column].nunique() for column in ("seed", "subject", "clip_id"))
     note = (
         f"UAR in %, pooled over {rows['fold'].nunique()} folds: {clips} clips of {speakers} speakers, none of whom was "
-        f"trained on, {seeds} training seed{'s' * (seeds > 1)}; guessing {100 / len(class_ids):.1f}. In brackets the "
+        f"trained on, {seeds} training seed{'s' * (seeds > 1)}; guessing {guessing:.1f}. In brackets the "
         "95 % interval over speakers and seeds"
     )
     note += f"; after it the difference to {_REFERENCE}, on the same ones" if _REFERENCE in cells else ""
     return "\n".join([*lines, "", f"{note}."]) + "\n"
+
+
+def draw(name: str, folder: Path = FOLDER, images: Path = IMAGES) -> None:
+    """Draw a dataset's table, and where arms were trained on shares of the labels, what these bring."""
+    rows = _read(name, folder, ())
+    found = _compared(rows, name)
+    shares = found["arm"].str.extract(_SHARE)
+    whole = found[shares[0].isna()]
+    plot_ablation(whole, "uar", images / f"evidence-{name}.png")
+    if shares[0].notna().any():
+        named = found.assign(arm=shares[0].fillna(found["arm"]), share=shares[1].fillna("100").astype(int))
+        curved = named[named["arm"].isin(shares[0]) & named["protocol"].isin(found["protocol"][shares[0].notna()])]
+        _plot_shares(curved, images / f"evidence-{name}-labels.png")
+
+
+def _plot_shares(table: pd.DataFrame, path: Path) -> None:
+    figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for (arm, modality), rows in table.sort_values("share").groupby(["arm", "protocol"]):
+        ends = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
+        axes.errorbar(
+            rows["share"], 100 * rows["value"], yerr=[100 * end for end in ends], marker="o", capsize=4,
+            label=f"{arm}, {modality}",
+        )  # fmt: skip
+    axes.set_xlabel("training clips used, %")
+    axes.set_ylabel("UAR, %")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+
+
+def _titles(name: str) -> dict[str, str]:
+    """Of the modalities; those that show drawn faces say so."""
+    drawn = {"both", "video"} if name.endswith(_DRAWN) else set()
+    return {one: f"{title} (drawn faces)" if one in drawn else title for one, title in MODALITIES.items()}
+
+
+def _read(name: str, folder: Path, speakers: Sequence[str]) -> pd.DataFrame:
+    rows = pd.read_parquet(folder / f"{name}.parquet")
+    return rows[rows["subject"].isin(speakers)] if speakers else rows
 
 
 def _by_seed(rows: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
@@ -160,8 +201,18 @@ def _by_seed(rows: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
     return tables
 
 
-def _compared(arms: dict[str, list[pd.DataFrame]], dataset: DatasetParams) -> pd.DataFrame:
-    return compare_arms(arms, _REFERENCE, "uar", dataset, SummariseParams(), seed=0) if arms else pd.DataFrame()
+def _compared(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A row per arm and modality, ``protocol``, as `compare_arms` gives them."""
+    dataset = DatasetParams(corpus="csv", classes=tuple(sorted(rows["label"].unique())), num_folds=1)
+    class_ids = {label: number for number, label in enumerate(dataset.classes)}
+    rows = rows.assign(**{key: rows[key].map(class_ids) for key in ("label", "prediction")}, unit=rows["clip_id"])
+    tables = []
+    for modality, title in _titles(name).items():
+        arms = _by_seed(rows[rows["modality"] == modality])
+        if arms:
+            found = compare_arms(arms, _REFERENCE, "uar", dataset, SummariseParams(), seed=0)
+            tables.append(found.assign(protocol=title))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _cell(row: object) -> str:
@@ -187,6 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print, write or check the tables."""
     options = parser("Tables of what was measured, from its predictions.", EXAMPLES)
     options.add_argument("--write", action="store_true", help="put the tables into the pages")
+    options.add_argument("--draw", action="store_true", help="draw the tables")
     options.add_argument("--check", action="store_true", help="fail where a page shows another table")
     options.add_argument("--collect", type=Path, metavar="PROJECT", help="root of a project that has run")
     options.add_argument("--study", type=Path, metavar="FILE", help="what `make study` wrote: reports/study.parquet")
@@ -199,6 +251,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             add(rows, FOLDER)
     if chosen.study:
         add(_read_study(chosen.study), FOLDER)
+    if chosen.draw:
+        for path in sorted(FOLDER.glob("*.parquet")):
+            draw(path.stem)
+        return 0
     if not (chosen.write or chosen.check):
         for path in sorted(FOLDER.glob("*.parquet")):
             print(f"{path.stem}\n\n{table(path.stem)}")
