@@ -36,6 +36,15 @@ def test_pretraining_and_finetuning_recipes_combine_to_the_paper_s():
     assert params.finetune.augmentation.mixup == 0.8
 
 
+@pytest.mark.parametrize("name", [name for name in preset_names() if name.startswith("finetune_")])
+def test_a_recipe_does_not_depend_on_the_one_before(name):
+    alone = parse_params(yaml.safe_load(apply_presets(DEMO, [name])), name)
+    for before in ("finetune_javanese", "finetune_ravdess_drawn", "finetune_crema_d"):
+        after = parse_params(yaml.safe_load(apply_presets(DEMO, [before, name])), name)
+        assert after.finetune == alone.finetune
+        assert after.model == alone.model
+
+
 @pytest.mark.parametrize("name", ["mafw", "mafw_43", "dfew", "mer2023"])
 def test_corpora_of_mixed_frame_rates_count_frames_as_published(name):
     mixed = parse_params(yaml.safe_load(apply_presets(DEMO, [f"finetune_{name}"])), "test")
