@@ -112,9 +112,9 @@ class CorpusParams(_Section):
 
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of the speakers and of what they do; apart from the seed of training, so that one corpus serves several."""
-    num_speakers: int = Field(default=12, ge=4, le=99)
+    num_speakers: int = Field(default=24, ge=4, le=99)
     """Speakers with labelled clips."""
-    num_takes: int = Field(default=4, ge=1, le=99)
+    num_takes: int = Field(default=2, ge=1, le=99)
     """Labelled clips of each speaker in each of the 4 emotions."""
     num_unlabelled_speakers: int = Field(default=24, ge=1, le=999)
     """Further speakers, for pre-training only."""
