@@ -46,25 +46,30 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended like Ctrl-C, the queue is stopped, too
     root = project_root()
     params = load_params(root / "params.yaml")
-    comparison = _part(COMPARISONS[chosen.what], chosen.arms, chosen.protocols, chosen.action == "show")
+    comparison, everything = (
+        _part(COMPARISONS[chosen.what], chosen.arms, chosen.protocols, on_demand) for on_demand in (False, True)
+    )
     comparison.check(params)
     values = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     name = params.evaluated[0]
     folds = chosen.folds or comparison.folds or params.folds[name]
-    wanted = plan(comparison, chosen.seeds or comparison.seeds, name, folds)
+    seeds = chosen.seeds or comparison.seeds
+    wanted = plan(comparison, seeds, name, folds)
     if chosen.action == "show":
-        _show(root, comparison, wanted, values)
+        _show(root, everything, plan(everything, seeds, name, folds), {one.name for one in wanted}, values)
     else:
         _run(root, wanted, values, chosen.jobs, chosen.dry_run)
 
 
-def _show(root: Path, comparison: Comparison, wanted: Sequence[Experiment], values: Mapping[str, Any]) -> None:
+def _show(
+    root: Path, comparison: Comparison, known: Sequence[Experiment], wanted: set[str], values: Mapping[str, Any]
+) -> None:
+    """Report on what has run of the `known` ones, and say how many of the `wanted` ones have not."""
     finished = experiments.finished(root)
-    fitting = [(experiment, _fitting(root, experiment, values, finished)) for experiment in wanted]
+    fitting = [(experiment, _fitting(root, experiment, values, finished)) for experiment in known]
     found = [(experiment, done) for experiment, done in fitting if done is not None]
     print(write_report(comparison, found, root))
-    ran = {experiment.name for experiment, _ in found}
-    missing = [one for one in wanted if one.name not in ran and not (one.arm.on_demand or one.protocol.on_demand)]
+    missing = wanted - {experiment.name for experiment, _ in found}
     if missing:
         again = f"python -m stages.ablation run --what {comparison.name}"
         print(f"{len(missing)} experiments are missing: `{again}` runs them")

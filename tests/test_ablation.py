@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 PART = ("--arms", "scratch", "full", "--protocols", "probe", "--seeds", "0", "--folds", "1")
@@ -30,3 +31,20 @@ def test_an_ablation_runs_what_is_missing_and_reports(finished_project):
         assert (folder / "reports" / name).stat().st_size > 5000
     more = finished_project.run("python", "-m", "stages.ablation", "show", *PART, "--protocols", "probe", "few").stdout
     assert "2 experiments are missing" in more
+
+
+def test_a_study_adapts_to_the_training_speakers_and_shows_one_modality_alone(finished_project):
+    folder = finished_project.folder
+    part = ("--what", "study", "--arms", "pretrained-indomain", "--protocols", "dropout", "--folds", "1")
+    finished_project.run("python", "-m", "stages.ablation", "run", *part)
+    report = finished_project.run("python", "-m", "stages.ablation", "show", *part).stdout
+    assert "either hidden at times; voice shown" in report
+    rows = pd.read_parquet(folder / "reports/study.parquet")
+    assert set(rows["arm"]) == {"pretrained-indomain-dropout"}
+    assert rows.groupby("modality").size().nunique() == 1
+    assert set(rows["modality"]) == {"both", "audio", "video"}
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("demo").experiment_id])
+    (study,) = (run for run in runs if "adapted" in run.data.tags["mlflow.runName"])
+    (fold,) = (run for run in runs if run.data.tags.get("mlflow.parentRunId") == study.info.run_id)
+    assert [file.path for file in client.list_artifacts(fold.info.run_id, "adaptation")] == ["adaptation/history.csv"]
