@@ -139,6 +139,12 @@ def test_voices_alone_and_silent_videos_are_taken_where_the_dataset_says_so(tmp_
         assert manifest["status"].tolist() == ["ok"] * 4
         assert manifest["video_path"].tolist() == [row["video"] for row in TWO_BY_TWO]
         assert manifest["audio_path"].tolist() == manifest["video_path"].tolist()
+    table[["clip_id"]].to_csv(voices / "manifest.csv", index=False)
+    with pytest.raises(ValueError, match="no column audio, which names the files with the voices"):
+        build_manifest("mine", dataset, voices, probe, 1, 0.0)
+    table.rename(columns={"audio": "video"}).to_csv(voices / "manifest.csv", index=False)
+    assert build_manifest("mine", dataset, voices, probe, 1, 0.0)["status"].tolist() == ["ok"] * 4
+    table.to_csv(voices / "manifest.csv", index=False)
     (voices / TWO_BY_TWO[0]["video"]).unlink()
     film(voices / TWO_BY_TWO[0]["video"], sound=False)
     manifest = build_manifest("mine", dataset, voices, probe, 1, 1.0)

@@ -53,16 +53,16 @@ def table_reader(file: str, columns: Mapping[str, str]) -> ReadFn:
         path = folder.root / file
         needed = [columns.get(column, column) for column in _NEEDED[dataset.task]] + list(dataset.targets)
         if dataset.modality == "audio":  # a speech corpus has no videos
-            needed[needed.index(columns["video_path"])] = columns["audio_path"]
+            needed.remove(columns["video_path"])
         cells, unused = _read(path, needed, columns)
         if unused:
             folder.notes.append(f"{file}: columns that are not used: {', '.join(unused)}")
         rows = _manifest_columns(cells, columns, path, folder)
         for name in dataset.targets:
             rows[f"target_{name}"] = cells[name].str.strip()
-        rows = rows.reindex(columns=[*dict.fromkeys(["audio_path", "subject", "label_name", "test_fold", *rows])])
         if dataset.modality == "audio":
-            rows["video_path"] = rows["audio_path"]
+            rows["video_path"] = _sounds(rows, path)
+        rows = rows.reindex(columns=[*dict.fromkeys(["audio_path", "subject", "label_name", "test_fold", *rows])])
         rows["audio_path"] = rows["audio_path"].astype("str").fillna(rows["video_path"])
         return rows
 
@@ -134,6 +134,14 @@ def _plain(path: str, folder: Folder) -> str:
         return path
     path = path.rstrip("/") or path
     return path if folder.num_images(path) is not None else path.strip().rstrip("/") or path
+
+
+def _sounds(rows: pd.DataFrame, path: Path) -> pd.Series:
+    """The files with the voices: sound files, or videos where there are none."""
+    columns = [rows[column] for column in ("audio_path", "video_path") if column in rows]
+    if not columns:
+        raise ValueError(f"{path}: no column audio, which names the files with the voices that the dataset takes")
+    return columns[0].fillna(columns[-1])
 
 
 def _one_spelling(name: str) -> str:
