@@ -3,6 +3,7 @@
 The features are what the head of a fresh classifier is given of the middle of a clip, of random weights and of
 a pre-trained model's; a linear support vector machine on standardised features is trained with one speaker left out at
 a time. No learning rate or number of epochs has a say, so the rows tell what the pooling and the weights are worth.
+With ``--curve`` the machines are also trained on fewer speakers: what more of them would bring.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import recall_score
@@ -19,6 +21,7 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 
 from benchmarks.baselines import svm
 from hicmae_core.config import Params, load_params
+from hicmae_core.evaluation.drawing import save_figure
 from hicmae_core.evaluation.embedding import features_of
 from hicmae_core.model.classifier import Classifier, initialise_from_pretraining
 from hicmae_core.model.sizes import classifier
@@ -28,9 +31,12 @@ from stages.clips import PreparedDataset
 from stages.command import parser, run
 
 PENALTIES = (1e-4, 1e-3, 1e-2)
+_MIDDLE = PENALTIES[1]
+_NUM_DRAWS = 5
 EXAMPLES = """
 python -m benchmarks.readout javanese
 python -m benchmarks.readout javanese --speakers 01 02 03 04 05 06 --weights models/pretrain/model.safetensors
+python -m benchmarks.readout javanese --weights models/pretrain/model.safetensors --curve curve.png
 """
 
 
@@ -51,12 +57,48 @@ def recalls(features: NDArray[np.float32], labels: Sequence[int], speakers: Sequ
     return [float(recall_score(labels, predicted, average="macro")) for predicted in predictions]
 
 
+def by_number_of_speakers(
+    features: NDArray[np.float32], labels: Sequence[int], speakers: Sequence[str], seed: int
+) -> dict[int, float]:
+    """UAR by the number of speakers that a machine is trained on, of all but the tested one; the mean of some draws."""
+    x, y, owners = features, np.asarray(labels), np.asarray(speakers)
+    names = np.unique(owners)
+    rng = np.random.default_rng(seed)
+    found = {}
+    for number in range(2, len(names)):
+        values = []
+        for _ in range(_NUM_DRAWS if number < len(names) - 1 else 1):
+            predicted = np.empty_like(y)
+            for tested in names:
+                trained = np.isin(owners, rng.choice(names[names != tested], number, replace=False))
+                predicted[owners == tested] = svm(_MIDDLE)().fit(x[trained], y[trained]).predict(x[owners == tested])
+            values.append(recall_score(y, predicted, average="macro"))
+        found[number] = float(np.mean(values))
+    return found
+
+
+def _plot_curves(curves: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    for axes, (modality, by_weights) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
+        for name, found in by_weights.items():
+            axes.plot([*found], [100 * value for value in found.values()], "o-", label=name)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks([2, 4, 8], ["2", "4", "8"])
+        axes.set_title({"audio": "voice", "video": "face"}[modality], fontsize=11)
+        axes.set_xlabel("training speakers")
+        axes.set_ylabel("UAR, %")
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+
+
 def main() -> None:
     """Print a row per modality, pooling and weights."""
     arguments = parser("What a linear classifier reads off encoders that are not fine-tuned.", EXAMPLES)
     arguments.add_argument("dataset", help="a prepared dataset of params.yaml")
     arguments.add_argument("--speakers", nargs="+", help="those that are used; default: all")
     arguments.add_argument("--weights", type=Path, help="a pre-trained model to compare with random weights")
+    arguments.add_argument("--curve", type=Path, metavar="PNG", help="also train on fewer speakers, and draw that")
     chosen = arguments.parse_args()
     params = load_params()
     prepared = PreparedDataset(params, chosen.dataset)
@@ -69,13 +111,24 @@ def main() -> None:
         f"| modality | weights | pooling | {' | '.join(f'C {c:g}' for c in PENALTIES)} |\n|---|---|---|---:|---:|---:|"
     )
     warnings.simplefilter("ignore", ConvergenceWarning)
+    curves: dict[str, dict[str, dict[int, float]]] = {}
     for modality in ("audio", "video"):
         clips = prepared.clips(rows["clip_id"].tolist(), modality)
         for name, weights in {"random": None, **({"pre-trained": chosen.weights} if chosen.weights else {})}.items():
             for pooling in ("mean", "statistics"):
-                found = recalls(features_of(model_of(params, modality, pooling, weights), clips), labels, speakers)
+                features = features_of(model_of(params, modality, pooling, weights), clips)
+                found = recalls(features, labels, speakers)
+                if chosen.curve and pooling == "statistics":
+                    of_weights = by_number_of_speakers(features, labels, speakers, params.seed)
+                    curves.setdefault(modality, {})[f"{name} weights"] = of_weights
                 cells = " | ".join(f"{100 * value:.1f}" for value in found)
                 print(f"| {modality} | {name} | {pooling} | {cells} |", flush=True)
+    for modality, by_weights in curves.items():
+        for name, of_weights in by_weights.items():
+            shown = ", ".join(f"{number}: {100 * value:.1f}" for number, value in of_weights.items())
+            print(f"{modality}, {name}, statistics, by training speakers: {shown}")
+    if chosen.curve:
+        _plot_curves(curves, chosen.curve)
 
 
 if __name__ == "__main__":

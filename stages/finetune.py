@@ -33,7 +33,11 @@ def main() -> None:
     out_dir = layout.finetune_folder(name, fold)
     mark = finetuning_fingerprint(params, name, fold, prepared.files, pretrained)
     checkpoints = layout.CHECKPOINTS / f"finetune-{name}-{fold}-{mark}"
-    with placed(params) as params, track("finetune", params, name, fold, mark) as tracker:
+    with (
+        placed(params) as params,
+        track("finetune", params, name, fold, mark) as tracker,
+        distributed.process_group(distributed.training_device(params.compute.device)),
+    ):
         resuming.begin(checkpoints, finetuning_inputs(params, name, fold, prepared.files, pretrained))
         if settings.adaptive_epochs:
             pretrained = adapt(params, prepared.clips(parts.train), pretrained, checkpoints)

@@ -57,12 +57,12 @@ def training_device(name: str) -> torch.device:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Join the processes that torchrun started: nccl between GPUs, gloo between CPUs.
+    """Join the processes that torchrun started: nccl between GPUs, gloo between CPUs. Within another, stay in that.
 
     Raises:
         ValueError: If torchrun, set to start workers again on several machines, would let them meet dead ones.
     """
-    if world_size() == 1:
+    if world_size() == 1 or distributed.is_initialized():
         yield
         return
     if device.type == "cuda":

@@ -41,8 +41,16 @@ def history(num_processes: int, kind: str, clips: Path, out: Path, sections: Sec
         ("pretrain", 3, {"pretrain": PLAIN_PRETRAIN | {"gather_negatives": True}}),
         ("pretrain", 2, {"pretrain": PLAIN_PRETRAIN | {"contrastive_weight": 0, "accumulation_steps": 3}}),
         ("finetune", 2, {"finetune": PLAIN_FINETUNE}),
+        (
+            "finetune",
+            2,
+            {
+                "finetune": PLAIN_FINETUNE | {"adaptive_epochs": 2},
+                "pretrain": PLAIN_PRETRAIN | {"gather_negatives": True},
+            },
+        ),
     ],
-    ids=["gathered", "accumulated", "finetune"],
+    ids=["gathered", "accumulated", "finetune", "adapted"],
 )
 def test_several_processes_equal_one(
     clips_folder: Path, tmp_path: Path, kind: str, num_processes: int, sections: Sections

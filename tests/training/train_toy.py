@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hicmae_core.training.distributed import rank
+from hicmae_core.training.distributed import process_group, rank, training_device
 from hicmae_core.training.finetune import run_finetuning
-from hicmae_core.training.pretrain import run_pretraining
+from hicmae_core.training.pretrain import adapt, run_pretraining
 from stages.command import run
 
 from .conftest import make_params, open_clips
@@ -43,7 +43,9 @@ def train(kind: str, clips_folder: Path, out_dir: Path, sections: dict[str, dict
     else:
         validation = clips if params.finetune.selection == "validation" else None
         out_path = out_dir / "model.safetensors"
-        run_finetuning(params, "toy", 1, clips, validation, None, out_path, checkpoints, tracker)
+        with process_group(training_device(params.compute.device)):
+            start = adapt(params, clips, None, checkpoints) if params.finetune.adaptive_epochs else None
+            run_finetuning(params, "toy", 1, clips, validation, start, out_path, checkpoints, tracker)
     (out_dir / f"rank{rank()}.txt").touch()
 
 
