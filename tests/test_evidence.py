@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from benchmarks import baselines, evidence
+from benchmarks.readout import by_number_of_speakers, recalls
 from hicmae_core.config import parse_params
 from hicmae_core.evaluation.fold_results import write_fold_results
 from tests.conftest import ROOT
@@ -201,3 +202,20 @@ def test_what_a_study_found_is_added(tmp_path, monkeypatch):
         evidence.main(["--study", str(tmp_path / "none.parquet")])
     evidence.main(["--study", str(tmp_path / "study.parquet"), "--check"])
     assert "| pretrained | 75.0 (50.0 to 100.0), +25.0 " in evidence.table("toy", tmp_path / "evidence")
+
+
+def test_more_speakers_teach_more():
+    """Each speaker shifts the features; with few to learn from, that hides the class."""
+    rng = np.random.default_rng(0)
+    labels, speakers = np.tile([0, 1], 60), np.repeat([f"s{number}" for number in range(6)], 20)
+    shifts = np.repeat(rng.normal(size=(6, 8)), 20, axis=0)
+    features = (labels[:, None] * 0.5 + shifts + rng.normal(size=(120, 8))).astype(np.float32)
+    found = by_number_of_speakers(features, labels.tolist(), speakers.tolist(), seed=0)
+    assert [*found] == [2, 3, 4, 5]
+    assert found[5] > found[2] + 0.05
+    assert found[5] == pytest.approx(recalls(features, labels.tolist(), speakers.tolist())[1])
+
+
+def test_the_tables_are_drawn(tmp_path):
+    evidence.draw("javanese", images=tmp_path)
+    assert (tmp_path / "evidence-javanese.png").stat().st_size > 5000
