@@ -24,7 +24,7 @@ def assert_same(one, other):
     assert len(one) == len(other) > 0
     for a, b in zip(one, other, strict=True):
         assert a.clip_ids == b.clip_ids
-        for x, y in zip(a[1:], b[1:], strict=True):
+        for x, y in zip(a[1:4], b[1:4], strict=True):
             assert torch.equal(x, y)
 
 

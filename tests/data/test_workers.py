@@ -59,7 +59,7 @@ def test_killed_workers_cost_nothing(clips, seed, capfd):
     assert len(got) == len(expected) == 30
     for one, other in zip(expected, got, strict=True):
         assert one.clip_ids == other.clip_ids
-        assert all(torch.equal(x, y) for x, y in zip(one[1:], other[1:], strict=True))
+        assert all(torch.equal(x, y) for x, y in zip(one[1:4], other[1:4], strict=True))
     assert "a process that reads clips has died (killed: out of memory?); another one goes on" in capfd.readouterr().err
     assert not children()
 
