@@ -57,7 +57,7 @@ def test_mlflow_holds_one_tree_of_runs(finished_project):
     experiments = {experiment.name: experiment.experiment_id for experiment in client.search_experiments()}
     (pretraining,) = client.search_runs([experiments["pretraining"]])
     runs = client.search_runs([experiments["demo"]])
-    (parent,) = (run for run in runs if run.info.run_name == "demo both pretrained")
+    (parent,) = (run for run in runs if run.info.run_name == "demo both pretrained, statistics")
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert sorted(run.data.tags["fold"] for run in children) == ["1", "2"]
     assert parent.info.status == "FINISHED"
@@ -163,7 +163,7 @@ def test_numbers_predictions_and_models_lead_back_to_their_data(finished_project
     folder = finished_project.folder
     number = lineage("reports/demo/metrics.json:pooled.uar")
     assert number["value"] == json.loads((folder / "reports/demo/results.json").read_text())["pooled"]["uar"]
-    assert number["run"] == "demo both pretrained"
+    assert number["run"] == "demo both pretrained, statistics"
     locked = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     for path in ("results/demo/2/predictions.parquet", "models/finetune/demo/2/model.safetensors"):
         found = lineage(path)

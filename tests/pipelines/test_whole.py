@@ -64,7 +64,7 @@ def check_runs(site: Site, mlflow_address: str) -> None:
     experiments = {experiment.name: experiment.experiment_id for experiment in client.search_experiments()}
     (pretraining,) = client.search_runs([experiments["pretraining"]])
     runs = client.search_runs([experiments["demo"]])
-    assert sorted(run.info.run_name for run in runs) == ["demo both pretrained", "fold 1", "fold 2"]
+    assert sorted(run.info.run_name for run in runs) == ["demo both pretrained, statistics", "fold 1", "fold 2"]
     assert {run.info.status for run in [pretraining, *runs]} == {"FINISHED"}
     steps = [metric.step for metric in client.get_metric_history(pretraining.info.run_id, "step/total")]
     assert sorted(steps) == list(range(len(steps))), "each step once, those before the cancellation included"

@@ -18,7 +18,7 @@ from tests.stages.tracked import PARAMS
 def study(
     project: Path,
     share_right: float,
-    epochs: int = 16,
+    epochs: int = PARAMS.finetune.epochs,
     dataset: DatasetParams | None = None,
     predictions: Mapping[int, pd.DataFrame] | None = None,
 ) -> Params:

@@ -172,7 +172,7 @@ def test_two_clicks_lead_to_the_folds_side_by_side(
     click(browser, "assistant.chat_panel.close")
     browser.find_element(By.LINK_TEXT, "demo").click()  # the first click
     click(browser, "detect_issues.guidance.got_it")  # a hint of MLflow's, which a browser sees once
-    follow(browser, "folds of demo both pretrained")  # the second
+    follow(browser, "folds of demo both pretrained, statistics")  # the second
     wait_for(lambda: shows(browser, *FOLDS, "train_loss", "gradient_norm", "test_uar", "Parallel Coordinates"))
     wait_for(lambda: num_curves(browser) == len(FOLDS))
     assert shows(browser, "4 matching runs"), "the study is no line among its folds"
@@ -200,7 +200,7 @@ def test_a_study_s_page_has_its_results_and_ways_on(
     assert headings(browser)[:3] == ["Run Name", "Created", "Duration"]
     assert headings(browser)[3:7] == ["pooled_uar", "pooled_war", "test_uar", "test_war"]
     click(browser, "saved_views.trigger")
-    wait_for(lambda: shows(browser, "Folds of demo both pretrained", "Studies"))
+    wait_for(lambda: shows(browser, "Folds of demo both pretrained, statistics", "Studies"))
 
     browser.get(f"{server}/#/experiments/{identity}/runs/{study.info.run_id}")
     uar = 100 * study.data.metrics["pooled_uar"]

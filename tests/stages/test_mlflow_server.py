@@ -69,8 +69,8 @@ def test_a_study_is_in_the_database_and_its_models_in_the_bucket(
         tracker.log_metrics({"pooled_uar": 0.5}, step=0)
 
     runs = runs_of(server.uri)
-    assert set(runs) == {"demo both pretrained", "fold 1", "fold 2", "fold 3"}
-    parent = runs["demo both pretrained"]
+    assert set(runs) == {"demo both pretrained, statistics", "fold 1", "fold 2", "fold 3"}
+    parent = runs["demo both pretrained, statistics"]
     (pretraining,) = runs_of(server.uri, "pretraining").values()
     for run in runs.values():
         assert run.info.status == "FINISHED"

@@ -21,12 +21,12 @@ def test_stages_lead_to_their_runs_under_the_present_parameters(project: Path, m
     runs = runs_of(project)
     links = run_links(project, STAGES)
     ids = {stage: link.address.rpartition("/")[2] for stage, link in links.items()}
-    fold, parent = runs["fold 1"].info.run_id, runs["demo both pretrained"].info.run_id
+    fold, parent = runs["fold 1"].info.run_id, runs["demo both pretrained, statistics"].info.run_id
     assert ids == {
         "pretrain": pretraining.info.run_id, "finetune@demo-1": fold, "evaluate@demo-1": fold, "summarise@demo": parent
     }  # fmt: skip
     assert links["finetune@demo-1"].address.startswith("http://127.0.0.1:5000/#/experiments/")
-    assert links["summarise@demo"].name == "demo both pretrained"
+    assert links["summarise@demo"].name == "demo both pretrained, statistics"
 
     values["finetune"]["epochs"] += 1
     (project / "params.yaml").write_text(yaml.safe_dump(values))

@@ -3,7 +3,8 @@ from pathlib import Path
 from hicmae_core.config import Params, load_params
 from stages.studies import cross_validation, pretraining
 
-PARAMS = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
+DEMO = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
+PARAMS = DEMO.model_copy(update={"finetune": DEMO.finetune.model_copy(update={"pooling": "mean"})})
 
 
 def changed(**sections: dict[str, object]) -> Params:
@@ -16,7 +17,9 @@ def test_a_name_tells_labels_and_what_was_shown() -> None:
     labelled = PARAMS.model_copy(update={"dataset": {**PARAMS.dataset, "demo": perceived}})
     drawn = {**PARAMS.dataset, "demo": PARAMS.dataset["demo"].model_copy(update={"faces": "drawn"})}
     named = {
+        "demo both pretrained, statistics": DEMO,
         "demo both pretrained": PARAMS,
+        "demo both pretrained, adapted": changed(finetune={"adaptive_epochs": 5}),
         "demo both pretrained (drawn faces)": PARAMS.model_copy(update={"dataset": drawn}),
         "demo audio pretrained": changed(finetune={"modality": "audio"}).model_copy(update={"dataset": drawn}),
         "demo perceived both pretrained": labelled,

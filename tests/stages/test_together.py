@@ -55,7 +55,7 @@ def test_eight_folds_that_log_at_once_lose_nothing_and_log_nothing_twice(bare_pr
     assert "cannot be reached" not in done.stderr
 
     runs = runs_of(bare_project)
-    parent = runs.pop("demo both pretrained")
+    parent = runs.pop("demo both pretrained, statistics")
     assert set(runs) == {f"fold {fold}" for fold in range(1, NUM_FOLDS + 1)}
     assert parent.info.status == "FINISHED"
     client = client_of(bare_project)

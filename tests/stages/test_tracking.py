@@ -124,12 +124,12 @@ def test_a_study_describes_itself_and_shows_its_folds_side_by_side(project: Path
         with track("evaluate", PARAMS, "demo", fold) as tracker:
             tracker.log_image(project / "confusion.png")
     runs = runs_of(project)
-    parent = runs["demo both pretrained"]
+    parent = runs["demo both pretrained, statistics"]
     for link in ("viewStateShareKey", "compare-runs", before.run_id):
         assert link in parent.data.tags["mlflow.note.content"], "before it is summarised"
     with track("summarise", PARAMS, "demo") as tracker:
         tracker.describe("| pooled | 50.0 |\n")
-    note = runs_of(project)["demo both pretrained"].data.tags["mlflow.note.content"]
+    note = runs_of(project)["demo both pretrained, statistics"].data.tags["mlflow.note.content"]
     assert note.startswith("[folds side by side](")
     assert note.endswith("\n\n| pooled | 50.0 |")
     for fold in ("fold 1", "fold 2"):
@@ -145,7 +145,7 @@ def test_a_study_describes_itself_and_shows_its_folds_side_by_side(project: Path
         for tag, value in client.get_experiment_by_name(name).tags.items()
         if tag.startswith("mlflow.sharedViewState.")
     ]
-    assert sorted(views) == ["Folds of demo both pretrained", "Pre-trainings", "Studies"]
+    assert sorted(views) == ["Folds of demo both pretrained, statistics", "Pre-trainings", "Studies"]
     assert parent.info.run_id in client.get_experiment_by_name("demo").tags["mlflow.note.content"]
 
 
@@ -165,8 +165,8 @@ def test_a_study_collects_all_its_stages_and_links_the_pretraining(project: Path
         tracker.log_metrics({"test/war_mean": 0.75}, step=0)
 
     runs = runs_of(project)
-    assert set(runs) == {"demo both pretrained", "fold 1"}
-    fold, parent = runs["fold 1"], runs["demo both pretrained"]
+    assert set(runs) == {"demo both pretrained, statistics", "fold 1"}
+    fold, parent = runs["fold 1"], runs["demo both pretrained, statistics"]
     assert fold.data.tags["stage"] == "finetune, evaluate"
     assert fold.data.metrics["test/war"] == 0.75
     assert (project / "mlartifacts" / fold.info.run_id / "artifacts" / "figures" / "confusion.png").is_file()
@@ -222,7 +222,7 @@ def test_a_model_comes_back_from_its_run(project: Path) -> None:
 
 def test_only_what_determines_the_result_makes_another_study() -> None:
     key = studies.cross_validation(PARAMS, "demo").key
-    assert key != studies.cross_validation(changed("finetune", epochs=30), "demo").key
+    assert key != studies.cross_validation(changed("finetune", epochs=31), "demo").key
     assert key != studies.cross_validation(changed("pretrain", epochs=77), "demo").key
     assert key == studies.cross_validation(changed("compute", device="cpu"), "demo").key
     assert key == studies.cross_validation(PARAMS.model_copy(update={"folds": {"demo": (1,)}}), "demo").key
