@@ -25,7 +25,7 @@ def test_the_batches_are_those_of_the_reader(labelled):
 
     for fed, read in zip(Feed(batches(), CPU), batches(), strict=True):
         assert fed.clip_ids == read.clip_ids
-        assert all(torch.equal(one, other) for one, other in zip(fed[1:], read[1:4], strict=True))
+        assert all(torch.equal(one, other) for one, other in zip(fed[1:4], read[1:4], strict=True))
 
 
 def test_waiting_is_what_reading_takes_longer_than_the_work():
