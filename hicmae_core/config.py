@@ -224,8 +224,8 @@ class DatasetParams(_Section):
     face_policy: FacePolicy = "single"
     """One main face per clip, the best face of each shot, or each face of 2 s or more as a sample of its own."""
     modality: Modality = "both"
-    """What is taken of each clip: the face and the voice; or, of unlabelled datasets, the voice alone (``audio``: sound
-    files, or the sound of videos) or the face alone (``video``: silent videos, too)."""
+    """What is taken of each clip: the face and the voice; or, of unlabelled datasets, the voice alone (``audio``: audio
+    files, or the audio of videos) or the face alone (``video``: silent videos, too)."""
 
     @model_validator(mode="after")
     def _check(self) -> DatasetParams:
