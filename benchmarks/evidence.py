@@ -16,12 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from hicmae_core.config import DatasetParams, SummariseParams, load_params
 from hicmae_core.evaluation.ablation import compare_arms
 from hicmae_core.evaluation.ablation_report import plot_ablation
-from hicmae_core.evaluation.drawing import save_figure
 from hicmae_core.evaluation.fold_results import read_predictions
 from hicmae_core.files import atomic_path, write_text
 from stages import layout
@@ -35,8 +33,6 @@ _BASELINE = "baseline-"
 """How the arms begin that know no chance."""
 _DRAWN = "_drawn"
 """How a dataset whose faces are drawn ends."""
-_SHARE = r"(.+)-labels(\d+)$"
-"""How the arms end that were trained on a share of the labels, in percent."""
 _KEYS = ["arm", "modality", "seed"]
 _COLUMNS = ["dataset", *_KEYS, "fold", "clip_id", "subject", "label", "prediction"]
 _REFERENCE = "scratch"
@@ -147,32 +143,8 @@ def table(name: str, folder: Path = FOLDER, speakers: Sequence[str] = ()) -> str
 
 
 def draw(name: str, folder: Path = FOLDER, images: Path = IMAGES) -> None:
-    """Draw a dataset's table, and where arms were trained on shares of the labels, what these bring."""
-    rows = _read(name, folder, ())
-    found = _compared(rows, name)
-    shares = found["arm"].str.extract(_SHARE)
-    whole = found[shares[0].isna()]
-    plot_ablation(whole, "uar", images / f"evidence-{name}.png")
-    if shares[0].notna().any():
-        named = found.assign(arm=shares[0].fillna(found["arm"]), share=shares[1].fillna("100").astype(int))
-        curved = named[named["arm"].isin(shares[0]) & named["protocol"].isin(found["protocol"][shares[0].notna()])]
-        _plot_shares(curved, images / f"evidence-{name}-labels.png")
-
-
-def _plot_shares(table: pd.DataFrame, path: Path) -> None:
-    figure = Figure(figsize=(5.6, 3.4), layout="constrained")
-    axes = figure.subplots()
-    for (arm, modality), rows in table.sort_values("share").groupby(["arm", "protocol"]):
-        ends = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
-        axes.errorbar(
-            rows["share"], 100 * rows["value"], yerr=[100 * end for end in ends], marker="o", capsize=4,
-            label=f"{arm}, {modality}",
-        )  # fmt: skip
-    axes.set_xlabel("training clips used, %")
-    axes.set_ylabel("UAR, %")
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, path)
+    """Draw a dataset's table, as ``evidence-NAME.png``."""
+    plot_ablation(_compared(_read(name, folder, ()), name), "uar", images / f"evidence-{name}.png")
 
 
 def _titles(name: str) -> dict[str, str]:

@@ -33,26 +33,23 @@ def main() -> None:
     out_dir = layout.finetune_folder(name, fold)
     mark = finetuning_fingerprint(params, name, fold, prepared.files, pretrained)
     checkpoints = layout.CHECKPOINTS / f"finetune-{name}-{fold}-{mark}"
-    with (
-        placed(params) as params,
-        track("finetune", params, name, fold, mark) as tracker,
-        distributed.process_group(distributed.training_device(params.compute.device)),
-    ):
+    with placed(params) as params, track("finetune", params, name, fold, mark) as tracker:
         resuming.begin(checkpoints, finetuning_inputs(params, name, fold, prepared.files, pretrained))
-        if settings.adaptive_epochs:
-            pretrained = adapt(params, prepared.clips(parts.train), pretrained, checkpoints)
-            tracker.log_artifact(pretrained.with_name("history.csv"), "adaptation")
-        run_finetuning(
-            params,
-            name,
-            fold,
-            clips=prepared.clips(parts.train, settings.modality),
-            validation=None if parts.validation is None else prepared.clips(parts.validation, settings.modality),
-            pretrained=pretrained,
-            out_path=out_dir / "model.safetensors",
-            checkpoint_dir=checkpoints,
-            tracker=tracker,
-        )
+        with distributed.process_group(distributed.training_device(params.compute.device)):  # one for both trainings
+            if settings.adaptive_epochs:
+                pretrained = adapt(params, prepared.clips(parts.train), pretrained, checkpoints)
+                tracker.log_artifact(pretrained.with_name("history.csv"), "adaptation")
+            run_finetuning(
+                params,
+                name,
+                fold,
+                clips=prepared.clips(parts.train, settings.modality),
+                validation=None if parts.validation is None else prepared.clips(parts.validation, settings.modality),
+                pretrained=pretrained,
+                out_path=out_dir / "model.safetensors",
+                checkpoint_dir=checkpoints,
+                tracker=tracker,
+            )
         if distributed.rank() == 0:
             plot_history(out_dir / "history.csv", out_dir / "history.png")
             for name in ("model.safetensors", "history.csv", "history.png"):

@@ -37,7 +37,7 @@ def main() -> None:
     prepared = [PreparedDataset(params, name) for name in params.pretrain.dataset]
     files = [path for dataset in prepared for path in dataset.files]
     parts = tuple(dataset.clips(list(dataset.manifest["clip_id"])) for dataset in prepared)
-    clips = parts[0] if len(parts) == 1 and parts[0].modality == "both" else JoinedClips(parts)
+    clips = parts[0] if len(parts) == 1 else JoinedClips(parts)
     paired = clips.paired if isinstance(clips, JoinedClips) else clips
     mark = pretraining_fingerprint(params, files)
     checkpoints = layout.CHECKPOINTS / f"pretrain-{mark}"

@@ -126,6 +126,11 @@ def adapt(params: Params, clips: ClipDataset, start: Path | None, folder: Path) 
     Raises:
         ValueError: As `run_pretraining`, or if `start` does not fit.
     """
+    if len(clips) < params.pretrain.batch_size:
+        raise ValueError(
+            f"finetune.adaptive_epochs: pretrain.batch_size {params.pretrain.batch_size} is more than the fold's "
+            f"{len(clips)} training clips; lower it"
+        )
     path = folder / "adapted" / "model.safetensors"
     if not path.is_file():
         epochs = params.finetune.adaptive_epochs

@@ -119,6 +119,8 @@ def test_a_fold_s_own_clips_are_adapted_to(
     assert pd.read_csv(from_random.with_name("history.csv"))["total"].iloc[0] > after.iloc[0]
     classes = adapt(chosen, replace(labelled, clip_ids=CLIP_IDS[:16]), start, tmp_path / "labelled")
     assert classes.read_bytes() == adapted.read_bytes()
+    with pytest.raises(ValueError, match=r"pretrain\.batch_size 8 is more than the fold's 7 training clips; lower it"):
+        adapt(chosen, replace(own, clip_ids=CLIP_IDS[:7]), start, tmp_path / "few")
     with pytest.raises(ValueError, match=r"do not fit the model of params\.yaml"):
         adapt(
             params(finetune={"adaptive_epochs": 4}, model={"num_frames": 4, "video_patch": [2, 8, 8]}),
