@@ -43,7 +43,8 @@ demo: $(READY) ## the whole graph on the embedded demo corpus
 	@$(BIN)/python -m stages.show
 
 compare: export MLFLOW_TRACKING_URI := sqlite:///$(CURDIR)/mlflow.db
-compare: $(READY) ## the demo without pre-training, on sound alone and on video alone: 3 DVC experiments
+compare: $(READY) ## the demo without pre-training, on the voice alone and on the face alone: 3 DVC experiments
+	@$(BIN)/python -m dvc repro faces audio pretrain
 	@$(BIN)/python -m dvc exp run --queue --name no-pretraining --set-param finetune.init=scratch
 	@$(BIN)/python -m dvc exp run --queue --name audio-only --set-param finetune.modality=audio
 	@$(BIN)/python -m dvc exp run --queue --name video-only --set-param finetune.modality=video

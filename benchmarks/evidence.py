@@ -115,30 +115,26 @@ def table(name: str, folder: Path = FOLDER, speakers: Sequence[str] = ()) -> str
         speakers: Those that count; all if none are named.
 
     The intervals are those of the ablation: speakers and seeds are drawn with replacement, and all arms share the
-    draws. Trained arms count with the seeds that all of them have; a baseline, which knows no chance, has the same
-    predictions with every seed.
+    draws. A trained arm counts with the seeds that it shares with the reference; a baseline, which knows no chance, has
+    the same predictions with every seed.
 
     Raises:
-        ValueError: If two trained arms of a modality share no seed.
+        ValueError: If a trained arm and the reference share no seed.
     """
     rows = _read(name, folder, speakers)
-    cells: dict[str, dict[str, str]] = {}
     titles = _titles(name)
-    for row in _compared(rows, name).itertuples():
-        cells.setdefault(row.arm, {})[row.protocol] = _cell(row)
-    lines = [f"| arm | {' | '.join(titles.values())} |", f"|---|{'---:|' * len(titles)}"]
-    lines += [
-        f"| {arm} | {' | '.join(found.get(title, '') for title in titles.values())} |"
-        for arm, found in sorted(cells.items())
-    ]
+    lines = [f"| arm | seeds | {' | '.join(titles.values())} |", f"|---|---:|{'---:|' * len(titles)}"]
+    for arm, found in _compared(rows, name).groupby("arm"):
+        cells = {row.protocol: _cell(row) for row in found.itertuples()}
+        seeds = ", ".join(str(number) for number in sorted(set(found["seeds"])) if number)
+        lines.append(f"| {arm} | {seeds} | {' | '.join(cells.get(title, '') for title in titles.values())} |")
     guessing = 100 / rows["label"].nunique()
-    seeds, speakers, clips = (rows[column].nunique() for column in ("seed", "subject", "clip_id"))
+    speakers, clips = (rows[column].nunique() for column in ("subject", "clip_id"))
     note = (
         f"UAR in %, pooled over {rows['fold'].nunique()} folds: {clips} clips of {speakers} speakers, none of whom was "
-        f"trained on, {seeds} training seed{'s' * (seeds > 1)}; guessing {guessing:.1f}. In brackets the "
-        "95 % interval over speakers and seeds"
+        f"trained on; guessing {guessing:.1f}. In brackets the 95 % interval over speakers and seeds of training"
     )
-    note += f"; after it the difference to {_REFERENCE}, on the same ones" if _REFERENCE in cells else ""
+    note += f"; after it the difference to {_REFERENCE}, with the same ones" if _REFERENCE in set(rows["arm"]) else ""
     return "\n".join([*lines, "", f"{note}."]) + "\n"
 
 
@@ -158,32 +154,36 @@ def _read(name: str, folder: Path, speakers: Sequence[str]) -> pd.DataFrame:
     return rows[rows["subject"].isin(speakers)] if speakers else rows
 
 
-def _by_seed(rows: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
-    """The predictions of each arm, a table per seed."""
-    seeds = {str(arm): set(some["seed"]) for arm, some in rows.groupby("arm")}
-    trained = [own for arm, own in seeds.items() if not arm.startswith(_BASELINE)]
-    shared = sorted(set.intersection(*trained)) if trained else [0]
+def _by_seed(rows: pd.DataFrame) -> dict[str, dict[int, pd.DataFrame]]:
+    """The predictions of each arm, by seed."""
+    return {str(arm): dict(list(own.groupby("seed"))) for arm, own in rows.groupby("arm")}
+
+
+def _beside_reference(arms: dict[str, dict[int, pd.DataFrame]], arm: str) -> dict[str, list[pd.DataFrame]]:
+    """The predictions of an arm and of the reference, a table for each seed that both have."""
+    own, reference = arms[arm], arms.get(_REFERENCE, arms[arm])
+    if arm.startswith(_BASELINE):
+        own = dict.fromkeys(reference, own[min(own)])
+    shared = sorted(own.keys() & reference.keys())
     if not shared:
-        raise ValueError(f"no seed is shared by all trained arms: {seeds}; collect the missing ones")
-    tables = {}
-    for arm, own in seeds.items():
-        of_arm = rows[rows["arm"] == arm]
-        chosen = [min(own)] * len(shared) if arm.startswith(_BASELINE) else shared
-        tables[arm] = [of_arm[of_arm["seed"] == seed] for seed in chosen]
-    return tables
+        raise ValueError(f"{arm} and {_REFERENCE} share no seed: {[*own]} and {[*reference]}; collect the missing ones")
+    beside = {_REFERENCE: reference} if _REFERENCE in arms else {}
+    return {name: [of[seed] for seed in shared] for name, of in (beside | {arm: own}).items()}
 
 
 def _compared(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """A row per arm and modality, ``protocol``, as `compare_arms` gives them."""
+    """A row per arm and modality, ``protocol``, as `compare_arms` gives them, with the number of ``seeds``."""
     dataset = DatasetParams(corpus="csv", classes=tuple(sorted(rows["label"].unique())), num_folds=1)
     class_ids = {label: number for number, label in enumerate(dataset.classes)}
     rows = rows.assign(**{key: rows[key].map(class_ids) for key in ("label", "prediction")}, unit=rows["clip_id"])
     tables = []
     for modality, title in _titles(name).items():
         arms = _by_seed(rows[rows["modality"] == modality])
-        if arms:
-            found = compare_arms(arms, _REFERENCE, "uar", dataset, SummariseParams(), seed=0)
-            tables.append(found.assign(protocol=title))
+        for arm in arms:
+            beside = _beside_reference(arms, arm)
+            found = compare_arms(beside, _REFERENCE, "uar", dataset, SummariseParams(), seed=0)
+            seeds = 0 if arm.startswith(_BASELINE) else len(beside[arm])
+            tables.append(found[found["arm"] == arm].assign(protocol=title, seeds=seeds))
     return pd.concat(tables, ignore_index=True)
 
 

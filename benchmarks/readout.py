@@ -3,7 +3,8 @@
 The features are what the head of a fresh classifier is given of the middle of a clip, of random weights and of
 a pre-trained model's; a linear support vector machine on standardised features is trained with one speaker left out at
 a time. No learning rate or number of epochs has a say, so the rows tell what the pooling and the weights are worth.
-With ``--curve`` the machines are also trained on fewer speakers: what more of them would bring.
+With ``--curve`` the machines are also trained on fewer speakers: what more of them would bring. ``--map`` draws the
+statistics in the plane, by class and by speaker.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import recall_score
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+from sklearn.preprocessing import StandardScaler
 
 from benchmarks.baselines import svm
 from hicmae_core.config import Params, load_params
 from hicmae_core.evaluation.drawing import save_figure
-from hicmae_core.evaluation.embedding import features_of
+from hicmae_core.evaluation.embedding import Layout, features_of, lay_out, plot_layouts
 from hicmae_core.model.classifier import Classifier, initialise_from_pretraining
 from hicmae_core.model.sizes import classifier
 from hicmae_core.training.initialisation import load_pretrained
@@ -33,10 +35,11 @@ from stages.command import parser, run
 PENALTIES = (1e-4, 1e-3, 1e-2)
 _MIDDLE = PENALTIES[1]
 _NUM_DRAWS = 5
+_TITLES = {"audio": "voice", "video": "face"}
 EXAMPLES = """
 python -m benchmarks.readout javanese
 python -m benchmarks.readout javanese --speakers 01 02 03 04 05 06 --weights models/pretrain/model.safetensors
-python -m benchmarks.readout javanese --weights models/pretrain/model.safetensors --curve curve.png
+python -m benchmarks.readout javanese --weights models/pretrain/model.safetensors --curve curve.png --map map.png
 """
 
 
@@ -84,7 +87,7 @@ def _plot_curves(curves: dict[str, dict[str, dict[int, float]]], path: Path) -> 
             axes.plot([*found], [100 * value for value in found.values()], "o-", label=name)
         axes.set_xscale("log", base=2)
         axes.set_xticks([2, 4, 8], ["2", "4", "8"])
-        axes.set_title({"audio": "voice", "video": "face"}[modality], fontsize=11)
+        axes.set_title(_TITLES[modality], fontsize=11)
         axes.set_xlabel("training speakers")
         axes.set_ylabel("UAR, %")
         axes.legend(frameon=False)
@@ -99,6 +102,7 @@ def main() -> None:
     arguments.add_argument("--speakers", nargs="+", help="those that are used; default: all")
     arguments.add_argument("--weights", type=Path, help="a pre-trained model to compare with random weights")
     arguments.add_argument("--curve", type=Path, metavar="PNG", help="also train on fewer speakers, and draw that")
+    arguments.add_argument("--map", type=Path, metavar="PNG", help="also draw t-SNE of the statistics")
     chosen = arguments.parse_args()
     params = load_params()
     prepared = PreparedDataset(params, chosen.dataset)
@@ -112,6 +116,8 @@ def main() -> None:
     )
     warnings.simplefilter("ignore", ConvergenceWarning)
     curves: dict[str, dict[str, dict[int, float]]] = {}
+    layouts: dict[str, Layout] = {}
+    groups = {"emotion": [prepared.dataset.classes[label] for label in labels], "speaker": speakers}
     for modality in ("audio", "video"):
         clips = prepared.clips(rows["clip_id"].tolist(), modality)
         for name, weights in {"random": None, **({"pre-trained": chosen.weights} if chosen.weights else {})}.items():
@@ -121,6 +127,9 @@ def main() -> None:
                 if chosen.curve and pooling == "statistics":
                     of_weights = by_number_of_speakers(features, labels, speakers, params.seed)
                     curves.setdefault(modality, {})[f"{name} weights"] = of_weights
+                if chosen.map and pooling == "statistics":
+                    points = lay_out(StandardScaler().fit_transform(features))
+                    layouts[f"{_TITLES[modality]}, {name} weights"] = Layout(points, groups)
                 cells = " | ".join(f"{100 * value:.1f}" for value in found)
                 print(f"| {modality} | {name} | {pooling} | {cells} |", flush=True)
     for modality, by_weights in curves.items():
@@ -129,6 +138,8 @@ def main() -> None:
             print(f"{modality}, {name}, statistics, by training speakers: {shown}")
     if chosen.curve:
         _plot_curves(curves, chosen.curve)
+    if chosen.map:
+        plot_layouts(layouts, chosen.map)
 
 
 if __name__ == "__main__":

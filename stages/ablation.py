@@ -19,7 +19,7 @@ import yaml
 from hicmae_core.config import load_params
 from hicmae_core.progress import progress_bar
 from stages import experiments, layout
-from stages.ablation_plan import COMPARISONS, Comparison, Experiment, Variation, plan, same_results
+from stages.ablation_plan import COMPARISONS, Comparison, Experiment, Variation, in_turn, plan, same_results
 from stages.ablation_report import write_report
 from stages.command import parser, run
 from stages.experiments import Finished
@@ -83,17 +83,11 @@ def _run(root: Path, wanted: Sequence[Experiment], values: Mapping[str, Any], nu
         for experiment in missing:
             print(f"{experiment.name}: {', '.join(experiment.overrides)}")
     elif missing:
-        names = {experiment.name for experiment in missing}
-        outdated = names & {done.name for done in here}
-        _queue(root, missing, outdated)
-        log = layout.REPORTS / f"{missing[0].comparison}.log"
-        _work_off(root, names, num_jobs, log)
-        failed = names - {done.name for done in experiments.finished_here(root)}
-        if failed:
-            raise ValueError(
-                f"{len(failed)} experiments did not end well: {', '.join(sorted(failed))}; `dvc queue logs NAME` and "
-                f"{log} tell why, and the same command runs them again"
-            )
+        outdated = {experiment.name for experiment in missing} & {done.name for done in here}
+        _prepare(root, missing, outdated, values["seed"])
+        for part in in_turn(missing, values["seed"]):
+            if part:
+                _work_off(root, part, num_jobs)
 
 
 def _arguments() -> argparse.Namespace:
@@ -156,30 +150,42 @@ def _fitting(
     return None
 
 
-def _queue(root: Path, missing: Sequence[Experiment], outdated: set[str]) -> None:
-    """Prepare the clips, once for all, and queue what is not running.
+def _prepare(root: Path, missing: Sequence[Experiment], outdated: set[str], seed: int) -> None:
+    """Prepare the clips, and pre-train as params.yaml says where that is needed, once for all; clear the queue.
 
     What an earlier command has left in the queue is queued anew: it would run the code and parameters of that time.
     """
-    experiments.reproduce(root, _PREPARED)
+    as_here = any(experiment.pretraining == (seed,) for experiment in missing)
+    experiments.reproduce(root, (*_PREPARED, "pretrain") if as_here else _PREPARED)
     if outdated:
         experiments.remove(root, outdated)
     experiments.withdraw(root, [experiment.name for experiment in missing])
     experiments.add_graph_to_index(root)
+    (root / _log(missing)).unlink(missing_ok=True)
+
+
+def _log(part: Sequence[Experiment]) -> Path:
+    return layout.REPORTS / f"{part[0].comparison}.log"
+
+
+def _work_off(root: Path, part: Sequence[Experiment], num_jobs: int) -> None:
+    """Run experiments and count what is done; when this process is interrupted, the queue stops.
+
+    Raises:
+        ValueError: If one of them fails.
+    """
     running = experiments.tasks(root, "Running")
-    idle = [experiment for experiment in missing if experiment.name not in running]
+    idle = [experiment for experiment in part if experiment.name not in running]
     for experiment in progress_bar(idle, desc="queue", unit="experiment"):
         experiments.queue(root, experiment.name, experiment.overrides, [f"summarise@{experiment.dataset}"])
-
-
-def _work_off(root: Path, names: set[str], num_jobs: int, log: Path) -> None:
-    """Run the queue and count what is done; when this process is interrupted, the queue stops."""
     threads = max((os.cpu_count() or 1) // num_jobs, 1)
     environment = {
         "OMP_NUM_THREADS": str(threads),
         "MLFLOW_TRACKING_URI": f"sqlite:///{root.resolve()}/mlflow.db",
         **os.environ,
     }
+    names = {experiment.name for experiment in part}
+    log = _log(part)
     process = experiments.start_queue(root, num_jobs, root / log, environment)
     try:
         with progress_bar(total=len(names), desc=log.stem, unit="experiment") as bar:
@@ -189,6 +195,12 @@ def _work_off(root: Path, names: set[str], num_jobs: int, log: Path) -> None:
     except KeyboardInterrupt:
         experiments.stop_queue(root)
         raise
+    failed = names - {done.name for done in experiments.finished_here(root)}
+    if failed:
+        raise ValueError(
+            f"{len(failed)} experiments did not end well: {', '.join(sorted(failed))}; `dvc queue logs NAME` and "
+            f"{log} tell why, and the same command runs them again"
+        )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from stages.configure import set_key
 
 Settings = Mapping[str, Any]
 """Values by dotted key of params.yaml."""
+Pretraining = tuple[Any, ...]
+"""A seed, and what is changed of the section `pretrain`."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,11 @@ class Experiment:
         return {"seed": self.seed, **folds, **self.protocol.settings, **self.arm.settings}
 
     @property
+    def pretraining(self) -> Pretraining:
+        """What its pre-training differs from others' in."""
+        return self.seed, *(item for item in self.arm.settings.items() if item[0].startswith("pretrain."))
+
+    @property
     def overrides(self) -> list[str]:
         """The same as ``--set-param`` of DVC wants it."""
         return [
@@ -176,15 +183,28 @@ class Experiment:
 
 
 def plan(comparison: Comparison, seeds: Sequence[int], dataset: str, folds: Sequence[int]) -> list[Experiment]:
-    """All combinations, one of each pre-training first, so that the others find it in the run cache."""
-    pretrainings = set()
+    """All combinations."""
+    return [
+        Experiment(comparison.name, arm, protocol, seed, dataset, tuple(folds))
+        for seed, protocol, arm in itertools.product(seeds, comparison.protocols, comparison.arms)
+    ]
+
+
+def in_turn(experiments: Sequence[Experiment], seed: int) -> tuple[list[Experiment], list[Experiment]]:
+    """Those that are run first, and those that find their pre-training in DVC's run cache then.
+
+    First comes one experiment of each pre-training; two of one pre-training at the same time would both compute it.
+
+    Args:
+        experiments: What is to run.
+        seed: Of params.yaml, whose own pre-training is there already.
+    """
+    known: set[Pretraining] = {(seed,)}
     first, later = [], []
-    for seed, protocol, arm in itertools.product(seeds, comparison.protocols, comparison.arms):
-        pretraining = seed, *(item for item in arm.settings.items() if item[0].startswith("pretrain."))
-        known = pretraining in pretrainings
-        (later if known else first).append(Experiment(comparison.name, arm, protocol, seed, dataset, tuple(folds)))
-        pretrainings.add(pretraining)
-    return first + later
+    for experiment in experiments:
+        (later if experiment.pretraining in known else first).append(experiment)
+        known.add(experiment.pretraining)
+    return first, later
 
 
 def same_results(one: Params, other: Params) -> bool:

@@ -111,9 +111,9 @@ def remove(root: Path, names: Iterable[str]) -> None:
 
 
 def start_queue(root: Path, num_jobs: int, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Run all that is queued, `num_jobs` at a time; what the stages print goes to `log`."""
+    """Run all that is queued, `num_jobs` at a time; what the stages print is added to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as handle:
+    with log.open("ab") as handle:
         return subprocess.Popen(
             dvc("exp", "run", "--run-all", "--jobs", str(num_jobs)),
             cwd=root,

@@ -40,29 +40,37 @@ def test_the_table_is_pooled_over_seeds_and_differences_are_paired(tmp_path):
     evidence.add(rows("baseline-majority", [1, 0, 1, 0]), tmp_path)
     evidence.add(rows("scratch", [0, 0, 0, 0], modality="video"), tmp_path)
     lines = evidence.table("toy", tmp_path).splitlines()
-    assert lines[0] == "| arm | face and voice | voice | face |"
-    assert lines[2].startswith("| baseline-majority | 50.0 (50.0 to 50.0), +0.0 (-50.0 to +50.0) |")
-    assert lines[3] == "| pretrained | 75.0 (50.0 to 100.0), +25.0 (+0.0 to +50.0) |  |  |"
-    assert lines[4] == "| scratch | 50.0 (0.0 to 100.0) |  | 0.0 (0.0 to 0.0) |"
-    assert "4 clips of 2 speakers, none of whom was trained on, 2 training seeds; guessing 50.0" in lines[6]
+    assert lines[0] == "| arm | seeds | face and voice | voice | face |"
+    assert lines[2].startswith("| baseline-majority |  | 50.0 (50.0 to 50.0), +0.0 (-50.0 to +50.0) |")
+    assert lines[3] == "| pretrained | 2 | 75.0 (50.0 to 100.0), +25.0 (+0.0 to +50.0) |  |  |"
+    assert lines[4] == "| scratch | 1, 2 | 50.0 (0.0 to 100.0) |  | 0.0 (0.0 to 0.0) |"
+    assert "4 clips of 2 speakers, none of whom was trained on; guessing 50.0" in lines[6]
 
 
-def test_trained_arms_count_with_the_seeds_that_all_have(tmp_path):
+def test_a_trained_arm_counts_with_the_seeds_that_it_shares_with_scratch(tmp_path):
     for seed, right in {0: [1, 1, 0, 0], 1: [0, 0, 0, 0]}.items():
         evidence.add(rows("scratch", right, seed), tmp_path)
     evidence.add(rows("pretrained", [1, 1, 1, 0], 0), tmp_path)
+    evidence.add(rows("pretrained", [0, 0, 0, 0], 7), tmp_path)
     lines = evidence.table("toy", tmp_path).splitlines()
-    assert lines[2].startswith("| pretrained | 75.0 (50.0 to 100.0), +25.0 ")
-    assert lines[3].startswith("| scratch | 50.0 ")
+    assert lines[2].startswith("| pretrained | 1 | 75.0 (50.0 to 100.0), +25.0 ")
+    assert lines[3].startswith("| scratch | 2 | 25.0 ")
     evidence.add(rows("other", [1, 1, 1, 1], 5), tmp_path)
-    with pytest.raises(ValueError, match="no seed is shared by all trained arms"):
+    with pytest.raises(ValueError, match="other and scratch share no seed"):
         evidence.table("toy", tmp_path)
+
+
+def test_without_a_reference_there_are_no_differences(tmp_path):
+    evidence.add(rows("pretrained", [1, 1, 1, 0]), tmp_path)
+    table = evidence.table("toy", tmp_path)
+    assert "| pretrained | 1 | 75.0 (50.0 to 100.0) |" in table
+    assert "difference" not in table
 
 
 def test_drawn_faces_are_named_in_the_head_of_the_table(tmp_path):
     evidence.add(rows("scratch", [1, 1, 0, 0]).assign(dataset="toy_drawn"), tmp_path)
     head = evidence.table("toy_drawn", tmp_path).splitlines()[0]
-    assert head == "| arm | face and voice (drawn faces) | voice | face (drawn faces) |"
+    assert head == "| arm | seeds | face and voice (drawn faces) | voice | face (drawn faces) |"
 
 
 def test_predictions_of_an_arm_replace_its_earlier_ones(tmp_path):
@@ -105,11 +113,11 @@ def test_a_page_is_filled_between_its_marks_alone(tmp_path):
     filled = evidence.filled(page, tmp_path)
     assert filled == evidence.filled(filled, tmp_path)
     assert "old numbers" not in filled
-    assert "| scratch | 100.0" in filled
+    assert "| scratch | 1 | 100.0" in filled
     assert (filled.split("\n")[0], filled.split("\n")[-2]) == ("before", "after")
     evidence.add(rows("scratch", [1, 1, 0, 0]), tmp_path)
     some = evidence.filled(page.replace("toy", "toy speakers b"), tmp_path)
-    assert "| scratch | 0.0 " in some
+    assert "| scratch | 1 | 0.0 " in some
     assert "2 clips of 1 speakers" in some
 
 
@@ -201,7 +209,7 @@ def test_what_a_study_found_is_added(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"none.parquet: no such file; `make study` writes it"):
         evidence.main(["--study", str(tmp_path / "none.parquet")])
     evidence.main(["--study", str(tmp_path / "study.parquet"), "--check"])
-    assert "| pretrained | 75.0 (50.0 to 100.0), +25.0 " in evidence.table("toy", tmp_path / "evidence")
+    assert "| pretrained | 1 | 75.0 (50.0 to 100.0), +25.0 " in evidence.table("toy", tmp_path / "evidence")
 
 
 def test_more_speakers_teach_more():

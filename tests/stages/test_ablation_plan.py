@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from hicmae_core.config import load_params, parse_params
-from stages.ablation_plan import ABLATION, STUDY, plan, same_results
+from stages.ablation_plan import ABLATION, STUDY, in_turn, plan, same_results
 
 PARAMS_FILE = Path(__file__).resolve().parents[2] / "params.yaml"
 VALUES = yaml.safe_load(PARAMS_FILE.read_text())
@@ -41,12 +41,25 @@ def test_seeds_are_of_training_and_the_corpus_stays() -> None:
         assert params.corpus == load_params(PARAMS_FILE).corpus
 
 
-def test_four_pretrainings_of_each_seed_come_first() -> None:
-    keys = []
-    for experiment in EXPERIMENTS:
-        params = experiment.params(VALUES)
-        keys.append((params.seed, params.pretrain.model_dump_json()))
-    assert len(set(keys)) == len(set(keys[:12])) == 12
+def test_no_two_experiments_that_run_together_need_the_same_new_pretraining() -> None:
+    first, later = in_turn(EXPERIMENTS, seed=0)
+    needed = [_pretraining(experiment) for experiment in first]
+    assert len(set(needed)) == len(needed) == 4 * 3 - 1
+    assert {_pretraining(experiment) for experiment in later} <= {
+        *needed,
+        _pretraining_of(parse_params(VALUES, "test")),
+    }
+    assert sorted(first + later, key=EXPERIMENTS.index) == EXPERIMENTS
+    assert in_turn(plan(STUDY, [0], "demo", [1]), seed=0)[0] == []
+    assert len(in_turn(plan(STUDY, [0], "demo", [1]), seed=1)[0]) == 1
+
+
+def _pretraining(experiment) -> tuple[int, str]:
+    return _pretraining_of(experiment.params(VALUES))
+
+
+def _pretraining_of(params) -> tuple[int, str]:
+    return params.seed, params.pretrain.model_dump_json()
 
 
 def test_dvc_is_given_the_same_values() -> None:
