@@ -5,7 +5,8 @@ docs/evidence/<dataset>.parquet holds a row per arm, modality, seed and test cli
 ``label`` and ``prediction`` (class names), and the probabilities ``p_<class>``, missing for models that have none.
 Parquet, because numbers that repeat cost nothing in it. `python -m benchmarks.evidence` prints the tables; `--check`
 compares them with the pages that show them, between ``<!-- evidence: DATASET -->`` and ``<!-- end -->``, or, of some
-speakers alone, ``<!-- evidence: DATASET speakers 07 08 -->`` and the same end.
+speakers or arms alone, ``<!-- evidence: DATASET speakers 07 08 -->``, ``<!-- evidence: DATASET arms A B -->`` and the
+same end.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _KEYS = ["arm", "modality", "seed"]
 _COLUMNS = ["dataset", *_KEYS, "fold", "clip_id", "subject", "label", "prediction"]
 _REFERENCE = "scratch"
 """The arm to which differences are taken, where it is there."""
-_PLACE = re.compile(r"(<!-- evidence: (\w+)(?: speakers ([\w ]+?))? -->\n).*?(<!-- end -->)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- evidence: (\w+)(?: (speakers|arms) ([\w -]+?))? -->\n).*?(<!-- end -->)", re.DOTALL)
 EXAMPLES = """
 python -m benchmarks.evidence                     the tables of all datasets
 python -m benchmarks.evidence --write             the same into the pages that show them
@@ -106,13 +107,14 @@ def _read_study(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def table(name: str, folder: Path = FOLDER, speakers: Sequence[str] = ()) -> str:
+def table(name: str, folder: Path = FOLDER, speakers: Sequence[str] = (), arms: Sequence[str] = ()) -> str:
     """The results of a dataset as Markdown: UAR, pooled over the folds, in percent, with 95 % intervals.
 
     Args:
         name: The dataset.
         folder: Where the files are.
         speakers: Those that count; all if none are named.
+        arms: Those that are shown, in this order; all if none are named.
 
     The intervals are those of the ablation: speakers and seeds are drawn with replacement, and all arms share the
     draws. A trained arm counts with the seeds that it shares with the reference; a baseline, which knows no chance, has
@@ -124,7 +126,9 @@ def table(name: str, folder: Path = FOLDER, speakers: Sequence[str] = ()) -> str
     rows = _read(name, folder, speakers)
     titles = _titles(name)
     lines = [f"| arm | seeds | {' | '.join(titles.values())} |", f"|---|---:|{'---:|' * len(titles)}"]
-    for arm, found in _compared(rows, name).groupby("arm"):
+    compared = dict(list(_compared(rows, name).groupby("arm")))
+    for arm in arms or compared:
+        found = compared[arm]
         cells = {row.protocol: _cell(row) for row in found.itertuples()}
         seeds = ", ".join(str(number) for number in sorted(set(found["seeds"])) if number)
         lines.append(f"| {arm} | {seeds} | {' | '.join(cells.get(title, '') for title in titles.values())} |")
@@ -203,7 +207,10 @@ def pages(root: Path = ROOT) -> list[Path]:
 
 def filled(text: str, folder: Path = FOLDER) -> str:
     """A page's text with the tables as they follow from the files."""
-    return _PLACE.sub(lambda match: f"{match[1]}{table(match[2], folder, (match[3] or '').split())}{match[4]}", text)
+    return _PLACE.sub(
+        lambda match: f"{match[1]}{table(match[2], folder, **{match[3]: match[4].split()} if match[3] else {})}{match[5]}",
+        text,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

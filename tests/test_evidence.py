@@ -119,6 +119,10 @@ def test_a_page_is_filled_between_its_marks_alone(tmp_path):
     some = evidence.filled(page.replace("toy", "toy speakers b"), tmp_path)
     assert "| scratch | 1 | 0.0 " in some
     assert "2 clips of 1 speakers" in some
+    evidence.add(rows("pretrained", [1, 1, 1, 0]), tmp_path)
+    evidence.add(rows("baseline-svm", [1, 1, 1, 0]), tmp_path)
+    two = evidence.filled(page.replace("toy", "toy arms scratch baseline-svm"), tmp_path)
+    assert [line.split(" | ")[0] for line in two.splitlines()[4:7]] == ["| scratch", "| baseline-svm", ""]
 
 
 def test_readme_and_docs_show_what_follows_from_the_evidence():
