@@ -208,7 +208,9 @@ def pages(root: Path = ROOT) -> list[Path]:
 def filled(text: str, folder: Path = FOLDER) -> str:
     """A page's text with the tables as they follow from the files."""
     return _PLACE.sub(
-        lambda match: f"{match[1]}{table(match[2], folder, **{match[3]: match[4].split()} if match[3] else {})}{match[5]}",
+        lambda match: (
+            f"{match[1]}{table(match[2], folder, **{match[3]: match[4].split()} if match[3] else {})}{match[5]}"
+        ),
         text,
     )
 

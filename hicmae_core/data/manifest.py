@@ -60,13 +60,13 @@ def read_manifest(path: Path) -> pd.DataFrame:
         ValueError: If there is no such file or it is no manifest.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no manifest there; make it with `python -m stages.prepare`")
+        raise ValueError(f"{path}: no manifest there; make it with `python -m stages.manifest`")
     manifest = pd.read_parquet(path)
     if "group" not in manifest:
         manifest["group"] = pd.Series(None, manifest.index, dtype="str")
     missing = [column for column in MANIFEST_COLUMNS if column not in manifest]
     if missing:
-        raise ValueError(f"{path}: no column {', '.join(missing)}; make it again with `python -m stages.prepare`")
+        raise ValueError(f"{path}: no column {', '.join(missing)}; make it again with `python -m stages.manifest`")
     return manifest.assign(unit=manifest["unit"].fillna(manifest["clip_id"]))
 
 

@@ -433,7 +433,7 @@ def test_every_corpus_is_described():
 
 def prepare(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "stages.prepare", *arguments],
+        [sys.executable, "-m", "stages.manifest", *arguments],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -82,7 +82,7 @@ def test_the_command_takes_the_frames_and_says_so(mafw, tmp_path, options):
     out = tmp_path / "mafw.parquet"
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "stages.prepare", "--dataset", "mafw", "--root", str(mafw), "--out", str(out)),
+            *(sys.executable, "-m", "stages.manifest", "--dataset", "mafw", "--root", str(mafw), "--out", str(out)),
             *("--allow-incomplete", *options),
         ],
         cwd=ROOT,

@@ -22,7 +22,7 @@ _OURS = re.compile(r"127\.\d+\.\d+\.\d+|::1|::ffff:127\.\d+\.\d+\.\d+|0\.0\.0\.0
 COMMANDS = {
     "dvc": ["dvc", "repro"],
     "flow": ["pipelines.reproduce"],
-    "corpora": ["stages.prepare", "--list"],
+    "corpora": ["stages.manifest", "--list"],
     "metrics": ["stages.send_metrics"],
     "cli": ["stages.cli", "doctor"],
 }

@@ -41,7 +41,7 @@ def prepare(folder: Path, rows: list[dict] | None = None, dataset: str = "mine")
         for row in rows:
             (folder / "raw" / row["video"]).write_bytes(b"x")
         pd.DataFrame(rows).to_csv(folder / "raw" / "manifest.csv", index=False)
-    return command(folder, "stages.prepare", "--dataset", dataset, "--root", "raw", "--out", "out.parquet")
+    return command(folder, "stages.manifest", "--dataset", dataset, "--root", "raw", "--out", "out.parquet")
 
 
 def clips(**changes) -> list[dict]:
@@ -99,7 +99,7 @@ def test_a_table_that_cannot_be_used_is_refused_and_nothing_is_written(workplace
 
 def test_unknown_dataset_missing_folder_and_typo(workplace):
     expect_refusal(prepare(workplace, clips(), dataset="yours"), "no dataset `yours`", "mine")
-    missing = command(workplace, "stages.prepare", "--dataset", "mine", "--root", "nowhere", "--out", "out.parquet")
+    missing = command(workplace, "stages.manifest", "--dataset", "mine", "--root", "nowhere", "--out", "out.parquet")
     expect_refusal(missing, "nowhere: no such folder")
     text = (workplace / "params.yaml").read_text().replace("num_folds", "num_fold")
     (workplace / "params.yaml").write_text(text)
@@ -119,7 +119,7 @@ def test_a_model_that_is_none(workplace):
 
 
 STAGES_WITH_HELP = (
-    *("prepare", "faces", "audio", "quality", "pretrain", "finetune", "evaluate"),
+    *("manifest", "faces", "audio", "quality", "pretrain", "finetune", "evaluate"),
     *("configure", "send_metrics"),
 )
 

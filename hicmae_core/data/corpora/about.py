@@ -1,4 +1,4 @@
-"""How to get and use each corpus, as data; shown by ``python -m stages.prepare --list``."""
+"""How to get and use each corpus, as data; shown by ``python -m stages.manifest --list``."""
 
 from __future__ import annotations
 

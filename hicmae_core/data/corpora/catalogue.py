@@ -11,7 +11,7 @@ _OPENING = """# Corpora
 Put a corpus where you like, or link it to `data/raw/<dataset>`, and make its manifest:
 
 ```
-python -m stages.prepare --dataset ravdess --root /data/RAVDESS --out manifest.parquet
+python -m stages.manifest --dataset ravdess --root /data/RAVDESS --out manifest.parquet
 ```
 
 This reads names and label files; `--probe` also opens every media file. Files are found at any depth below the

@@ -15,10 +15,10 @@ from stages import layout
 from stages.command import parser, run
 
 EXAMPLES = """
-python -m stages.prepare --dataset demo --probe
-python -m stages.prepare --dataset mine --root /data/mine --out /tmp/mine.parquet
-python -m stages.prepare --dataset CREMA-D --root /data/CREMA-D --out crema_d.parquet --allow-incomplete
-python -m stages.prepare --list --dataset CREMA-D
+python -m stages.manifest --dataset demo --probe
+python -m stages.manifest --dataset mine --root /data/mine --out /tmp/mine.parquet
+python -m stages.manifest --dataset CREMA-D --root /data/CREMA-D --out crema_d.parquet --allow-incomplete
+python -m stages.manifest --list --dataset CREMA-D
 """
 
 
