@@ -87,8 +87,6 @@ class ComputeParams(_Section):
     """Only operations that give the same bits each time, on a GPU, too, where they are slower."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass instead of keeping them: less memory, more time."""
-    parallel: Literal["ddp", "fsdp"] = "ddp"
-    """What processes started by torchrun share: gradients alone, or weights and optimizer states, too (FSDP2)."""
     log_every_steps: int = Field(default=10, ge=1, le=10_000)
     """Optimizer steps between two looks at losses and gradient norms; each one waits for the device."""
     checkpoint_every_minutes: float = Field(default=5, ge=0, le=1440)

@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from hicmae_core.code import code_digest
+
 START_BYTES = 1024
 """By so many bytes at its start a file is known for what it is (`stand_in`, `archive_kind`)."""
 MAX_STAND_IN_BYTES = 65_536
@@ -133,8 +135,8 @@ def fingerprint(*parts: Any) -> str:
     """A name of 16 hexadecimal digits for everything that determines a result.
 
     Args:
-        parts: Parameter sections, plain values, and paths, which stand for their content: a file's
-            bytes, or every Python file below a folder. The order matters.
+        parts: Parameter sections, plain values, and paths, which stand for their content: the `code_digest` of a Python
+            file or of every one below a folder, another file's bytes. The order matters.
     """
     canonical = json.dumps([_plain(part) for part in parts], sort_keys=True, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
@@ -144,9 +146,9 @@ def _plain(part: Any) -> Any:
     if isinstance(part, BaseModel):
         return part.model_dump(mode="json")
     if isinstance(part, Path) and part.is_dir():
-        return {str(file.relative_to(part)): sha256_of(file) for file in sorted(part.rglob("*.py"))}
+        return {str(file.relative_to(part)): code_digest(file) for file in sorted(part.rglob("*.py"))}
     if isinstance(part, Path):
-        return sha256_of(part)
+        return code_digest(part) if part.suffix == ".py" else sha256_of(part)
     if isinstance(part, (list, tuple)):
         return [_plain(element) for element in part]
     return part

@@ -1,4 +1,4 @@
-"""One clip's files in, its rows of a shard out. The code here and in `hicmae_core.media` determines what is stored."""
+"""One clip's files in, its rows of a shard out. The code here and what it uses of `media` determine what is stored."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import scipy
 import torch
 import torchaudio
 
+from hicmae_core.code import code_of
 from hicmae_core.config import FacePolicy, FacesParams
 from hicmae_core.data.pool import ClipFailure, ClipFiles
 from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA
@@ -28,7 +29,7 @@ from hicmae_core.media.faces import extract_faces, frame_folder_face
 from hicmae_core.media.fbank import log_mel
 from hicmae_core.media.packets import Damage
 
-_CODE = [Path(__file__), Path(__file__).resolve().parent.parent / "media"]
+_CODE = Path(__file__)
 _VERSIONS = [av.__version__, cv2.__version__, np.__version__, scipy.__version__]
 
 
@@ -41,12 +42,14 @@ def faces_fingerprint(faces: FacesParams, policy: FacePolicy, max_seconds: float
     backend = [] if faces.weights is None else [importlib.metadata.version("face-alignment"), torch.__version__]
     weights = make_detector(faces).weights
     settings = faces.model_copy(update={"weights": None})
-    return fingerprint("faces", settings, weights, policy, max_seconds, _CODE, _VERSIONS, backend)
+    code = code_of("media.faces", "media.detection")
+    return fingerprint("faces", settings, weights, policy, max_seconds, _CODE, code, _VERSIONS, backend)
 
 
 def audio_fingerprint(max_seconds: float) -> str:
     """A name for all that `audio_batch` depends on but the clip's file, as `faces_fingerprint`."""
-    return fingerprint("audio", max_seconds, _CODE, _VERSIONS, torch.__version__, torchaudio.__version__)
+    code = code_of("media.decoding", "media.fbank")
+    return fingerprint("audio", max_seconds, _CODE, code, _VERSIONS, torch.__version__, torchaudio.__version__)
 
 
 def faces_batch(clip: ClipFiles, faces: FacesParams, policy: FacePolicy, max_seconds: float, device: str) -> bytes:

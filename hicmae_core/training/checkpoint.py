@@ -19,13 +19,8 @@ from hicmae_core.training import distributed
 from hicmae_core.training.best_weights import Best, BestWeights
 from hicmae_core.training.digested import NUM_DIGITS, read_digested, to_host, write_digested
 
-_LIBRARY = Path(__file__).resolve().parent.parent
-TRAINING_CODE = [_LIBRARY / room for room in ("data", "model", "training")]
-"""The code that determines what a training computes, for `files.fingerprint`."""
-FOLDERS = "[0-9]*-" + NUM_DIGITS * "[0-9a-f]"
-"""Names of checkpoints that several processes share (`ShardedCheckpointStore`)."""
-FILES = f"{FOLDERS}.pt"
-"""Names of the other checkpoints."""
+_FILES = f"[0-9]*-{NUM_DIGITS * '[0-9a-f]'}.pt"
+"""Names of checkpoints."""
 
 
 def library_versions() -> dict[str, str]:
@@ -39,17 +34,17 @@ class CheckpointStore:
     A checkpoint is called ``<step>-<digest>.pt``: a damaged one is noticed, and the one before it is used.
     """
 
-    def __init__(self, folder: Path, num_kept: int = 2, about: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, num_kept: int = 2) -> None:
         """Open a folder, which need not exist.
 
         Args:
-            folder: Nobody else's.
+            folder: Used by this run alone. Its name is kept in each checkpoint: on resuming from a checkpoint of
+                another folder, or written with other versions of the libraries, the change is reported.
             num_kept: Newest checkpoints to keep.
-            about: What is told on resuming if it has changed since, beside the libraries' versions.
         """
         self.folder = folder
         self.num_kept = num_kept
-        self.about = library_versions() | dict(about or {})
+        self.about = library_versions() | {"run": folder.name}
         self._best = BestWeights(folder)
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._newest_write: Future[bool] | None = None
@@ -75,19 +70,14 @@ class CheckpointStore:
         """Return once nothing is being written, and whether the newest write succeeded."""
         return self._newest_write is None or self._newest_write.result()
 
-    def latest(self, template: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-        """The newest undamaged state, on the CPU; None without one.
-
-        Args:
-            template: A state of the kind that is sought, for stores that need one; this one does not.
-        """
+    def latest(self) -> dict[str, Any] | None:
+        """The newest undamaged state, on the CPU; None without one."""
         for path in reversed(self._checkpoints()):
             content = read_digested(path)
             if content is not None:
                 self._tell_changes(content["about"], path)
                 return content["state"]
-            self._tell_damaged(path)
-        self._tell_others(FOLDERS, "fsdp")
+            _tell(f"{path} is damaged and passed over; the checkpoint before it is used, if there is one")
         return None
 
     def save_best(self, weights: Mapping[str, Tensor], epoch: int) -> None:
@@ -106,7 +96,7 @@ class CheckpointStore:
         """Delete the folder; the checkpoints before the best weights, without which they could not be used."""
         self.wait()
         for path in self._checkpoints():
-            self._delete(path)
+            path.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, content: dict[str, Any], step: int, best: Best | None) -> bool:
@@ -116,7 +106,10 @@ class CheckpointStore:
             written = write_digested(content, self.folder, f"{step:08d}")
             self._prune(written)
         except OSError as error:
-            self._tell_unwritten(step, error)
+            _tell(
+                f"the checkpoint after step {step} could not be written to {self.folder} ({error}): free space or mend "
+                "the disk; the training goes on, and the checkpoint before it is kept"
+            )
             return False
         return True
 
@@ -126,31 +119,12 @@ class CheckpointStore:
         kept = [*before, written][-self.num_kept :]
         for path in self._checkpoints():
             if path not in kept:
-                self._delete(path)
+                path.unlink(missing_ok=True)
         self._best.prune([_step(path) for path in kept])
 
     def _checkpoints(self) -> list[Path]:
         """Oldest first."""
-        return sorted(self.folder.glob(FILES))
-
-    def _delete(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
-
-    def _tell_damaged(self, path: Path) -> None:
-        _tell(f"{path} is damaged and passed over; the checkpoint before it is used, if there is one")
-
-    def _tell_others(self, pattern: str, parallel: str) -> None:
-        if any(self.folder.glob(pattern)):
-            _tell(
-                f"{self.folder} holds checkpoints of `compute.parallel: {parallel}`, which this training cannot read: "
-                "it starts afresh; set that again to go on from them"
-            )
-
-    def _tell_unwritten(self, step: int, error: OSError) -> None:
-        _tell(
-            f"the checkpoint after step {step} could not be written to {self.folder} ({error}): free space or mend the "
-            "disk; the training goes on, and the checkpoint before it is kept"
-        )
+        return sorted(self.folder.glob(_FILES))
 
     def _tell_changes(self, about: Mapping[str, str], path: Path) -> None:
         changes = [

@@ -1,29 +1,22 @@
 """Several processes, one training: ``torchrun -m stages.pretrain`` and the like.
 
 Without torchrun there is one process of rank 0 and every function here is a plain pass-through. In a training they
-come in this order: `process_group`, the model, `replicate`, and only then the optimizer, because a sharded model has
-other parameters than before.
+come in this order: `process_group`, the model, `wrap_ddp`, the optimizer.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from typing import Literal
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed import PrefixStore, Store
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from hicmae_core.devices import device_named
-from hicmae_core.model.layers import Block
 
 _TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others before it gives up."""
@@ -137,56 +130,29 @@ def check_same_step(step: int) -> None:
         )
 
 
-def replicate(
-    objective: nn.Module, model: nn.Module, device: torch.device, parallel: Literal["ddp", "fsdp"]
-) -> nn.Module:
+def wrap_ddp(objective: nn.Module, device: torch.device) -> nn.Module:
     """`objective`, with its gradients averaged over all processes during backward.
 
-    Under ``fsdp`` each process keeps its share of every weight, gradient and optimizer state: the parameters of
-    `model` are replaced by sharded ones, block by block. Build the optimizer afterwards, from them.
-
     Args:
-        objective: What is called in training; every trainable parameter must take part each time.
-        model: What it trains; also called on its own, for validation, by all processes alike.
-        device: Where both are.
-        parallel: ``ddp`` or ``fsdp``.
+        objective: What is called in training, on `device`; every trainable parameter must take part each time.
+        device: Where it is.
     """
     if world_size() == 1:
         return objective
-    if parallel == "ddp":
-        devices = [device] if device.type == "cuda" else None
-        return DistributedDataParallel(objective, device_ids=devices, gradient_as_bucket_view=True)
-    warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)  # views are returned, never changed in place
-    mesh = init_device_mesh(device.type, (world_size(),))
-    for module in [*(module for module in model.modules() if isinstance(module, Block)), model]:
-        fully_shard(module, mesh=mesh, reshard_after_forward=True)
-    return objective
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(objective, device_ids=devices, gradient_as_bucket_view=True)
 
 
 @contextmanager
-def accumulating(replica: nn.Module, is_last: bool) -> Iterator[None]:
-    """Run forward and backward of one part of a batch; only the last part's gradients are averaged over processes.
+def accumulating(objective: nn.Module, is_last: bool) -> Iterator[None]:
+    """Run forward and backward of one micro-batch; only the last one's gradients are averaged over processes.
 
     Args:
-        replica: From `replicate`, before it is compiled.
+        objective: From `wrap_ddp`, before it is compiled.
         is_last: Whether an optimizer step follows.
     """
-    for module in replica.modules():
-        if isinstance(module, FSDPModule):
-            module.set_requires_gradient_sync(is_last, recurse=False)
-    with replica.no_sync() if isinstance(replica, DistributedDataParallel) and not is_last else nullcontext():
+    with objective.no_sync() if isinstance(objective, DistributedDataParallel) and not is_last else nullcontext():
         yield
-
-
-def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """The norm of all gradients together, sharded ones included, as a scalar that stays on the device."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return _whole(nn.utils.get_total_norm(gradients))
-
-
-def full_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """All weights and buffers, whole and on the CPU; where they are sharded, every process must ask."""
-    return {name: _whole(value.detach()).to("cpu", copy=True) for name, value in model.state_dict().items()}
 
 
 def all_reduce_mean(values: Tensor) -> Tensor:
@@ -216,7 +182,3 @@ def wait_for_all() -> None:
     """Return once every process has come here."""
     if world_size() > 1:
         distributed.barrier()
-
-
-def _whole(value: Tensor) -> Tensor:
-    return value.full_tensor() if isinstance(value, DTensor) else value

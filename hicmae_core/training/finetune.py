@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hicmae_core.code import code_of
 from hicmae_core.config import DatasetParams, Params
 from hicmae_core.data.augmentation import audio_gain, finetuning_augmentation, hide_modalities
 from hicmae_core.data.clips import Batch, ClipDataset
@@ -26,14 +27,13 @@ from hicmae_core.model.sizes import classifier
 from hicmae_core.model.weights_file import own_header
 from hicmae_core.training import distributed
 from hicmae_core.training.balance import class_weights, sampling_weights
-from hicmae_core.training.checkpoint import TRAINING_CODE
+from hicmae_core.training.checkpoint import CheckpointStore
 from hicmae_core.training.finetuning_losses import smooth_one_hot
 from hicmae_core.training.finetuning_objective import FinetuningObjective
 from hicmae_core.training.history import summarise, write_history
 from hicmae_core.training.initialisation import load_pretrained
 from hicmae_core.training.loop import Run, Task, train
 from hicmae_core.training.seeding import generator_for, seed_everything
-from hicmae_core.training.sharded_checkpoint import checkpoint_store
 from hicmae_core.training.tracker import Tracker
 from hicmae_core.training.validation import held_out_levels, temperature_names, validate
 
@@ -61,7 +61,7 @@ def finetuning_inputs(
         "data": data,
         "pretrain": params.pretrain if params.finetune.adaptive_epochs else None,
         "pre-trained weights": pretrained,
-        "code": TRAINING_CODE,
+        "code": code_of("training.finetune", *(["training.pretrain"] if params.finetune.adaptive_epochs else [])),
     }
 
 
@@ -121,7 +121,7 @@ def run_finetuning(
             params.seed,
             device,
             params.compute,
-            checkpoint_store(checkpoint_dir, params.compute),
+            CheckpointStore(checkpoint_dir, params.compute.num_checkpoints),
             tracker,
         )
         learner = train(task, settings, run)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hicmae_core.config import FinetuneParams, PretrainParams
-from hicmae_core.training import distributed
 from hicmae_core.training.meter import Meter
 from hicmae_core.training.optim import adamw, parameter_groups, set_learning_rate
 from hicmae_core.training.random_state import random_state, restore_random_state
@@ -60,7 +59,7 @@ class Learner:
         """
         set_learning_rate(self.optimizer, learning_rate)
         self._scaler.unscale_(self.optimizer)
-        norm = distributed.gradient_norm(self._parameters)
+        norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         witness = next(iter(losses.values())).detach() if self._scaler.is_enabled() else norm
         bad = (~torch.isfinite(witness)).float()
         self._bad = torch.maximum(self._bad, bad) if self._stops else bad
@@ -98,9 +97,9 @@ class Learner:
             self._swap()
 
     def weights(self) -> dict[str, Tensor]:
-        """All weights, averaged where an average is kept, whole and on the CPU; every process must ask."""
+        """A copy of all weights on the CPU, averaged where an average is kept."""
         with self.averaged():
-            return distributed.full_state_dict(self.model)
+            return {name: value.detach().to("cpu", copy=True) for name, value in self.model.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs."""

@@ -120,13 +120,13 @@ class _Training:
         self.steps_per_epoch = num_batches(len(task.clips), params.batch_size, drop_last=True)
         self.schedule = _schedule(params, self.steps_per_epoch)
         self._task, self._params, self._run = task, params, run
-        self._objective = distributed.replicate(task.objective, task.model, run.device, run.compute.parallel)
+        self._objective = distributed.wrap_ddp(task.objective, run.device)
         self._forward: Callable[..., dict[str, Tensor]] = self._objective
         if run.compute.compile:
             mixed = isinstance(task.clips, JoinedClips) and task.clips.kinds is not None
             self._forward = torch.compile(self._objective, dynamic=None if mixed else False)  # then sizes vary
         self.learner = Learner(task.model, params, task.layer_decay)
-        state = run.checkpoints.latest(self.learner.state())
+        state = run.checkpoints.latest()
         if state is not None:
             self.learner.restore(state)
             self._tell(f"going on after step {self.learner.num_steps} of {len(self.schedule)}")
@@ -181,11 +181,10 @@ class _Training:
             with self.learner.averaged():
                 row |= self._task.validate()
             self._task.model.train()
-        if self.learner.end_epoch(row):
-            weights = self.learner.weights()
-            if self.is_main:
-                self._run.checkpoints.save_best(weights, epoch)
+        is_best = self.learner.end_epoch(row)
         if self.is_main:
+            if is_best:
+                self._run.checkpoints.save_best(self.learner.weights(), epoch)
             self._run.tracker.log_metrics({name: row[name] for name in row if name != "epoch"}, step=epoch)
         self._since = time.perf_counter(), self.learner.num_steps
 
@@ -197,7 +196,7 @@ class _Training:
     def save(self, wait: bool = False) -> None:
         """Keep a checkpoint of the state after the newest step."""
         self.look()
-        if self.is_main or self._run.compute.parallel == "fsdp":
+        if self.is_main:
             self._run.checkpoints.save(self.learner.state(), self.learner.num_steps, wait)
 
     def _pace(self) -> Row:

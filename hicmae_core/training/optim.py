@@ -63,15 +63,8 @@ def layer_ids(names: list[str]) -> dict[str, int]:
 
 
 def adamw(groups: list[dict[str, Any]], betas: tuple[float, float]) -> torch.optim.AdamW:
-    """AdamW over `groups`; its learning rate is set before every step by `set_learning_rate`.
-
-    Its moments are there from the start, not from the first step: a sharded checkpoint is read into them.
-    """
-    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=True)
-    for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
-        moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
-        optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
-    return optimizer
+    """AdamW over `groups`; its learning rate is set before every step by `set_learning_rate`."""
+    return torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

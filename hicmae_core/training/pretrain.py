@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hicmae_core.code import code_of
 from hicmae_core.config import Modality, Params, PretrainParams
 from hicmae_core.data.augmentation import audio_gain, multi_scale_corner_crop
 from hicmae_core.data.clips import Batch, ClipDataset
@@ -24,13 +25,12 @@ from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.model.weights import load_weights
 from hicmae_core.training import distributed
-from hicmae_core.training.checkpoint import TRAINING_CODE
+from hicmae_core.training.checkpoint import CheckpointStore
 from hicmae_core.training.history import summarise, write_history
 from hicmae_core.training.initialisation import load_pretrained
 from hicmae_core.training.loop import Run, Task, train
 from hicmae_core.training.pretraining_objective import PretrainingObjective
 from hicmae_core.training.seeding import Key, generator_for, seed_everything
-from hicmae_core.training.sharded_checkpoint import checkpoint_store
 from hicmae_core.training.tracker import NullTracker, Tracker
 
 Grid = tuple[int, ...]
@@ -50,7 +50,7 @@ def pretraining_inputs(params: Params, data: Sequence[Path]) -> dict[str, Any]:
         "model": params.model,
         "pretrain": params.pretrain,
         "data": data,
-        "code": TRAINING_CODE,
+        "code": code_of("training.pretrain"),
     }
 
 
@@ -93,7 +93,7 @@ def run_pretraining(
         inputs_of = partial(_inputs, params, (model.video_grid, model.audio_grid))
         by_clip = clips.weights(settings.dataset_weights) if isinstance(clips, JoinedClips) else None
         task = Task(model, PretrainingObjective(model, settings), clips, inputs_of, sampling_weights=by_clip)
-        store = checkpoint_store(checkpoint_dir, params.compute)
+        store = CheckpointStore(checkpoint_dir, params.compute.num_checkpoints)
         learner = train(task, settings, Run(params.seed, device, params.compute, store, tracker))
         weights = learner.weights()
         if distributed.rank() == 0:

@@ -37,20 +37,21 @@ def validate(
     """
     model.eval()
     batch_size = _batch_size(settings)
-    indices, num_own = shared_out(len(clips), batch_size)
+    indices = own_share(len(clips), batch_size)
     assert clips.labels is not None
-    own_clips = replace(
-        clips,
-        clip_ids=[clips.clip_ids[i] for i in indices],
-        labels=clips.labels[indices],
-        subjects=None,
-        units=None,
-        groups=None,
-    )
-    batches = test_batches(own_clips, batch_size, NUM_SEGMENTS, num_workers)
-    own = torch.cat([_clip_outputs(model, batch.frames, batch.audio, len(dataset.classes)) for batch in batches])
-    outputs = own.new_zeros(len(clips), dataset.num_outputs)
-    outputs[indices[:num_own]] = own[:num_own]
+    outputs = torch.zeros(len(clips), dataset.num_outputs, device=model.head.weight.device)
+    if indices:
+        own_clips = replace(
+            clips,
+            clip_ids=[clips.clip_ids[i] for i in indices],
+            labels=clips.labels[indices],
+            subjects=None,
+            units=None,
+            groups=None,
+        )
+        batches = test_batches(own_clips, batch_size, NUM_SEGMENTS, num_workers)
+        found = [_clip_outputs(model, batch.frames, batch.audio, len(dataset.classes)) for batch in batches]
+        outputs[indices] = torch.cat(found)
     outputs = distributed.all_reduce_sum(outputs).cpu()
     return scores(outputs, torch.tensor(clips.labels), dataset, settings, Units(clips.units or clips.clip_ids))
 
@@ -79,17 +80,11 @@ def _batch_size(settings: FinetuneParams) -> int:
     return max(1, settings.batch_size // NUM_SEGMENTS)
 
 
-def shared_out(num_clips: int, batch_size: int) -> tuple[list[int], int]:
-    """Clips that this process reads, and how many of them, the first ones, are its own.
-
-    The batches are those of one process, dealt out in turn. Every process reads equally many, because a sharded model
-    needs all of them each time: where they run short, the last one is read once more.
-    """
-    places = range(num_clips)
-    batches = [places[start : start + batch_size] for start in places[::batch_size]]
-    own = batches[distributed.rank() :: distributed.world_size()]
-    runs_short = len(own) < len(batches[:: distributed.world_size()])
-    return [index for batch in own + batches[-1:] * runs_short for index in batch], sum(map(len, own))
+def own_share(num_clips: int, batch_size: int) -> list[int]:
+    """Clips that this process reads: the batches are those of one process, dealt out in turn."""
+    indices = range(num_clips)
+    batches = [indices[start : start + batch_size] for start in indices[::batch_size]]
+    return [index for batch in batches[distributed.rank() :: distributed.world_size()] for index in batch]
 
 
 def _clip_outputs(model: Classifier, frames: Tensor, audio: Tensor, num_classes: int) -> Tensor:
