@@ -107,7 +107,7 @@ class CheckpointStore:
             self._prune(written)
         except OSError as error:
             _tell(
-                f"the checkpoint after step {step} could not be written to {self.folder} ({error}): free space or mend "
+                f"the checkpoint after step {step} could not be written to {self.folder} ({error}): free space or fix "
                 "the disk; the training goes on, and the checkpoint before it is kept"
             )
             return False
