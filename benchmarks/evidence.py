@@ -121,22 +121,26 @@ def table(name: str, folder: Path = FOLDER, speakers: Sequence[str] = (), arms: 
     the same predictions with every seed.
 
     Raises:
-        ValueError: If a trained arm and the reference share no seed.
+        ValueError: If a trained arm and the reference share no seed, or there is no such arm.
     """
     rows = _read(name, folder, speakers)
     titles = _titles(name)
     lines = [f"| arm | seeds | {' | '.join(titles.values())} |", f"|---|---:|{'---:|' * len(titles)}"]
     compared = dict(list(_compared(rows, name).groupby("arm")))
+    unknown = [arm for arm in arms if arm not in compared]
+    if unknown:
+        raise ValueError(f"the evidence of {name} has no arm {', '.join(unknown)}; there are: {', '.join(compared)}")
     for arm in arms or compared:
         found = compared[arm]
         cells = {row.protocol: _cell(row) for row in found.itertuples()}
         seeds = ", ".join(str(number) for number in sorted(set(found["seeds"])) if number)
         lines.append(f"| {arm} | {seeds} | {' | '.join(cells.get(title, '') for title in titles.values())} |")
     guessing = 100 / rows["label"].nunique()
-    speakers, clips = (rows[column].nunique() for column in ("subject", "clip_id"))
+    num_speakers, num_clips = (rows[column].nunique() for column in ("subject", "clip_id"))
     note = (
-        f"UAR in %, pooled over {rows['fold'].nunique()} folds: {clips} clips of {speakers} speakers, none of whom was "
-        f"trained on; guessing {guessing:.1f}. In brackets the 95 % interval over speakers and seeds of training"
+        f"UAR in %, pooled over {rows['fold'].nunique()} folds: {num_clips} clips of {num_speakers} speakers, none of "
+        f"whom was trained on; guessing {guessing:.1f}. In brackets the 95 % interval over speakers and seeds of "
+        "training"
     )
     note += f"; after it the difference to {_REFERENCE}, with the same ones" if _REFERENCE in set(rows["arm"]) else ""
     return "\n".join([*lines, "", f"{note}."]) + "\n"
@@ -207,12 +211,12 @@ def pages(root: Path = ROOT) -> list[Path]:
 
 def filled(text: str, folder: Path = FOLDER) -> str:
     """A page's text with the tables as they follow from the files."""
-    return _PLACE.sub(
-        lambda match: (
-            f"{match[1]}{table(match[2], folder, **{match[3]: match[4].split()} if match[3] else {})}{match[5]}"
-        ),
-        text,
-    )
+
+    def fill(match: re.Match[str]) -> str:
+        chosen = {match[3]: match[4].split()} if match[3] else {}
+        return f"{match[1]}{table(match[2], folder, **chosen)}{match[5]}"
+
+    return _PLACE.sub(fill, text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

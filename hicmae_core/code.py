@@ -14,8 +14,8 @@ _LIBRARY = Path(__file__).resolve().parent
 def code_of(*modules: str) -> list[Path]:
     """Files of the library's modules that these import, directly or not, and their own; sorted.
 
-    Modules beside the library's folders (config, files, ...) are left out: what they decide of a result is in the
-    parameters, which a fingerprint holds as values.
+    Modules beside the library's folders (config, files, ...) are left out: almost every change there leaves results as
+    they are. A fingerprint holds their settings, and the constants that count, as values.
 
     Args:
         modules: Dotted names within the library, such as ``training.pretrain``.
@@ -64,8 +64,10 @@ def _imported(path: Path) -> tuple[Path, ...]:
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    """Modules of the library that an import may mean: ``a`` of ``from a import b``, and ``a.b`` if that is one."""
-    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{_LIBRARY.name}."):
+    """Modules of the library that an import may mean: ``a``, and of ``from a import b`` also ``a.b``."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if alias.name.startswith(f"{_LIBRARY.name}."))
+    elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{_LIBRARY.name}."):
         yield from (node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names))
 
 

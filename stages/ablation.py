@@ -58,7 +58,7 @@ def main() -> None:
     if chosen.action == "show":
         _show(root, everything, plan(everything, seeds, name, folds), {one.name for one in wanted}, values)
     else:
-        _run(root, wanted, values, chosen.jobs, chosen.dry_run)
+        _run(root, wanted, values, params.seed, chosen.jobs, chosen.dry_run)
 
 
 def _show(
@@ -75,7 +75,9 @@ def _show(
         print(f"{len(missing)} experiments are missing: `{again}` runs them")
 
 
-def _run(root: Path, wanted: Sequence[Experiment], values: Mapping[str, Any], num_jobs: int, dry: bool) -> None:
+def _run(
+    root: Path, wanted: Sequence[Experiment], values: Mapping[str, Any], seed: int, num_jobs: int, dry: bool
+) -> None:
     here = experiments.finished_here(root)
     missing = [experiment for experiment in wanted if _fitting(root, experiment, values, here) is None]
     print(f"{len(wanted)} experiments, {len(wanted) - len(missing)} of them have run")
@@ -84,8 +86,8 @@ def _run(root: Path, wanted: Sequence[Experiment], values: Mapping[str, Any], nu
             print(f"{experiment.name}: {', '.join(experiment.overrides)}")
     elif missing:
         outdated = {experiment.name for experiment in missing} & {done.name for done in here}
-        _prepare(root, missing, outdated, values["seed"])
-        for part in in_turn(missing, values["seed"]):
+        _prepare(root, missing, outdated, seed)
+        for part in in_turn(missing, seed):
             if part:
                 _work_off(root, part, num_jobs)
 

@@ -161,7 +161,7 @@ class Experiment:
     @property
     def pretraining(self) -> Pretraining:
         """What its pre-training differs from others' in."""
-        return self.seed, *(item for item in self.arm.settings.items() if item[0].startswith("pretrain."))
+        return self.seed, *(item for item in self.settings.items() if item[0].startswith("pretrain."))
 
     @property
     def overrides(self) -> list[str]:

@@ -16,7 +16,7 @@ from stages.command import parser, run
 
 EXAMPLES = """
 python -m stages.manifest --dataset demo --probe
-python -m stages.manifest --dataset mine --root /data/mine --out /tmp/mine.parquet
+python -m stages.manifest --dataset mine --root /data/mine --out mine.parquet
 python -m stages.manifest --dataset CREMA-D --root /data/CREMA-D --out crema_d.parquet --allow-incomplete
 python -m stages.manifest --list --dataset CREMA-D
 """

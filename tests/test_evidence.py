@@ -123,6 +123,8 @@ def test_a_page_is_filled_between_its_marks_alone(tmp_path):
     evidence.add(rows("baseline-svm", [1, 1, 1, 0]), tmp_path)
     two = evidence.filled(page.replace("toy", "toy arms scratch baseline-svm"), tmp_path)
     assert [line.split(" | ")[0] for line in two.splitlines()[4:7]] == ["| scratch", "| baseline-svm", ""]
+    with pytest.raises(ValueError, match="toy has no arm scrach; there are: baseline-svm, pretrained, scratch"):
+        evidence.filled(page.replace("toy", "toy arms scrach"), tmp_path)
 
 
 def test_readme_and_docs_show_what_follows_from_the_evidence():

@@ -18,7 +18,7 @@ import torch
 import torchaudio
 
 from hicmae_core.code import code_of
-from hicmae_core.config import FacePolicy, FacesParams
+from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ, FacePolicy, FacesParams
 from hicmae_core.data.pool import ClipFailure, ClipFiles
 from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA
 from hicmae_core.data.writing import batch_of
@@ -29,7 +29,8 @@ from hicmae_core.media.faces import extract_faces, frame_folder_face
 from hicmae_core.media.fbank import log_mel
 from hicmae_core.media.packets import Damage
 
-_CODE = Path(__file__)
+_HERE = Path(__file__)
+_FORMAT = (SAMPLE_RATE_HZ, NUM_MEL_BINS)
 _VERSIONS = [av.__version__, cv2.__version__, np.__version__, scipy.__version__]
 
 
@@ -43,13 +44,14 @@ def faces_fingerprint(faces: FacesParams, policy: FacePolicy, max_seconds: float
     weights = make_detector(faces).weights
     settings = faces.model_copy(update={"weights": None})
     code = code_of("media.faces", "media.detection")
-    return fingerprint("faces", settings, weights, policy, max_seconds, _CODE, code, _VERSIONS, backend)
+    return fingerprint("faces", settings, weights, policy, max_seconds, _HERE, code, _VERSIONS, backend)
 
 
 def audio_fingerprint(max_seconds: float) -> str:
     """A name for all that `audio_batch` depends on but the clip's file, as `faces_fingerprint`."""
     code = code_of("media.decoding", "media.fbank")
-    return fingerprint("audio", max_seconds, _CODE, code, _VERSIONS, torch.__version__, torchaudio.__version__)
+    versions = [*_VERSIONS, torch.__version__, torchaudio.__version__]
+    return fingerprint("audio", max_seconds, _FORMAT, _HERE, code, versions)
 
 
 def faces_batch(clip: ClipFiles, faces: FacesParams, policy: FacePolicy, max_seconds: float, device: str) -> bytes:

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hicmae_core.config import FinetuneParams, PretrainParams
 from hicmae_core.training.meter import Meter
-from hicmae_core.training.optim import adamw, parameter_groups, set_learning_rate
+from hicmae_core.training.optim import parameter_groups, set_learning_rate
 from hicmae_core.training.random_state import random_state, restore_random_state
 
 Row = dict[str, float]
@@ -33,7 +33,9 @@ class Learner:
 
     def __init__(self, model: nn.Module, params: PretrainParams | FinetuneParams, layer_decay: float | None) -> None:
         self.model = model
-        self.optimizer = adamw(parameter_groups(model, params.weight_decay, layer_decay), params.betas)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(model, params.weight_decay, layer_decay), lr=0.0, betas=params.betas, fused=True
+        )
         self.num_steps = 0
         self.history: list[Row] = []
         self.meter = Meter()

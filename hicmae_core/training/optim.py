@@ -62,11 +62,6 @@ def layer_ids(names: list[str]) -> dict[str, int]:
     return {name: 0 if "patch_embed" in name else ids.get(name, top) for name in names}
 
 
-def adamw(groups: list[dict[str, Any]], betas: tuple[float, float]) -> torch.optim.AdamW:
-    """AdamW over `groups`; its learning rate is set before every step by `set_learning_rate`."""
-    return torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=True)
-
-
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """Give every group its share of `learning_rate`."""
     for group in optimizer.param_groups:

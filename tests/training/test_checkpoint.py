@@ -206,7 +206,7 @@ def test_a_mistake_in_the_writing_thread_surfaces(tmp_path: Path, monkeypatch: p
         store.save(state(2.0), 2)
 
 
-def test_a_checkpoint_made_with_other_versions_is_told_and_used(
+def test_a_checkpoint_made_with_other_versions_is_reported_and_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     CheckpointStore(tmp_path / "a").save(state(1.0), 1, wait=True)
@@ -215,10 +215,10 @@ def test_a_checkpoint_made_with_other_versions_is_told_and_used(
     monkeypatch.setattr(torch, "__version__", "99.0")
     (tmp_path / "a").rename(tmp_path / "b")
     assert value_of(CheckpointStore(tmp_path / "b").latest()) == 1.0
-    told = capsys.readouterr().err
-    assert "99.0 now" in told
-    assert "run a then, b now" in told
-    assert "numpy" not in told
+    logged = capsys.readouterr().err
+    assert "99.0 now" in logged
+    assert "run a then, b now" in logged
+    assert "numpy" not in logged
 
 
 def weights(value: float) -> dict[str, torch.Tensor]:
