@@ -157,6 +157,7 @@ def _prepare(root: Path, missing: Sequence[Experiment], outdated: set[str], seed
 
     What an earlier command has left in the queue is queued anew: it would run the code and parameters of that time.
     """
+    experiments.check_identity(root)
     as_here = any(experiment.pretraining == (seed,) for experiment in missing)
     experiments.reproduce(root, (*_PREPARED, "pretrain") if as_here else _PREPARED)
     if outdated:

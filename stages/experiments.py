@@ -64,6 +64,21 @@ def params_of(root: Path, experiment: Finished) -> Params | None:
         return None
 
 
+def check_identity(root: Path) -> None:
+    """Demand what DVC needs to keep an experiment, before anything is computed for it.
+
+    Raises:
+        ValueError: If git's configuration names no user.
+    """
+    for key in ("user.name", "user.email"):
+        found = subprocess.run(["git", "config", key], cwd=root, capture_output=True, text=True, check=False).stdout
+        if not found.strip():
+            raise ValueError(
+                f"git has no {key}: DVC keeps each experiment as a commit, which needs one; `git config --global {key} "
+                "...` sets it"
+            )
+
+
 def reproduce(root: Path, targets: Sequence[str]) -> None:
     """Bring stages of the workspace up to date, before everyone's eyes.
 

@@ -85,8 +85,9 @@ def copy_repository(folder: Path) -> Project:
     project = Project(folder)
     project.set_params(shrink(project.params()))
     write_graphs(folder, load_params(folder / "params.yaml"))
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
     project.run("git", "init", "-q")
+    project.run("git", "config", "user.name", "test")  # DVC's experiments want one in git's configuration
+    project.run("git", "config", "user.email", "test@example.org")
     project.run("git", "add", "-A")
-    project.run("git", *identity, "commit", "-qm", "start")
+    project.run("git", "commit", "-qm", "start")
     return project

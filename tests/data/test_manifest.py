@@ -254,7 +254,7 @@ def test_a_missing_folder_table_or_corpus_says_what_to_do(tmp_path):
         built(tmp_path)
     with pytest.raises(ValueError, match=r"no corpus adapter `crema`; there are: crema_d \("):
         corpus_named("crema")
-    with pytest.raises(ValueError, match=r"python -m stages\.prepare"):
+    with pytest.raises(ValueError, match=r"python -m stages\.manifest"):
         read_manifest(tmp_path / "m.parquet")
 
 

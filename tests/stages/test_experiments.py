@@ -9,6 +9,7 @@ import pytest
 from stages.experiments import (
     Finished,
     add_graph_to_index,
+    check_identity,
     dvc,
     finished,
     finished_here,
@@ -19,16 +20,16 @@ from stages.experiments import (
 )
 from tests.conftest import ROOT
 
-IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A repository with one commit, on which params.yaml is that of this project."""
     git(tmp_path, "init", "-q")
+    git(tmp_path, "config", "user.name", "test")
+    git(tmp_path, "config", "user.email", "test@example.org")
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     git(tmp_path, "add", "params.yaml")
-    git(tmp_path, *IDENTITY, "commit", "-qm", "start")
+    git(tmp_path, "commit", "-qm", "start")
     return tmp_path
 
 
@@ -43,7 +44,7 @@ def commit(project: Path, text: str, second: int) -> str:
     ).stdout.strip()  # fmt: skip
     date = {"GIT_COMMITTER_DATE": f"{1_700_000_000 + second} +0000"}
     return subprocess.run(
-        ["git", *IDENTITY, "commit-tree", tree, "-m", "x"], cwd=project, env=date, capture_output=True, text=True,
+        ["git", "commit-tree", tree, "-m", "x"], cwd=project, env=date, capture_output=True, text=True,
         check=True,
     ).stdout.strip()  # fmt: skip
 
@@ -71,6 +72,17 @@ def test_what_a_command_complains_of_is_told(project: Path) -> None:
 
 
 @pytest.mark.timeout(240)
+def test_without_an_identity_experiments_are_refused_before_they_cost_anything(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    check_identity(project)
+    git(project, "config", "--unset", "user.email")
+    with pytest.raises(ValueError, match=r"git has no user\.email: .* git config --global user\.email "):
+        check_identity(project)
+
+
 def test_a_new_dataset_whose_clips_dvc_does_not_keep_can_be_experimented_on(project: Path) -> None:
     """Of `folds/mine/dvc.yaml`, `dvc.lock` and the clips git knows nothing, as after `stages.datasets`."""
     subprocess.run(dvc("init", "-q"), cwd=project, check=True)
@@ -80,7 +92,7 @@ def test_a_new_dataset_whose_clips_dvc_does_not_keep_can_be_experimented_on(proj
         "    outs: [data/clip]\n"
     )
     git(project, "add", "-A")
-    git(project, *IDENTITY, "commit", "-qm", "graph")
+    git(project, "commit", "-qm", "graph")
     (project / "data/raw/mine").mkdir(parents=True)
     (project / "data/raw/mine/clip").write_text("a clip")
     (project / "folds/mine").mkdir(parents=True)
