@@ -79,7 +79,7 @@ def test_without_an_identity_experiments_are_refused_before_they_cost_anything(
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
     check_identity(project)
     git(project, "config", "--unset", "user.email")
-    with pytest.raises(ValueError, match=r"git has no user\.email: .* git config --global user\.email "):
+    with pytest.raises(ValueError, match=r"git has no user\.email: .*`git config --global user\.email "):
         check_identity(project)
 
 
