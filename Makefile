@@ -24,7 +24,7 @@ setup: $(READY) ## the environment alone
 # Before the installation, which takes minutes; and whenever something is run.
 .PHONY: folder
 folder:
-	@$(PYTHON) stages/folder_check.py
+	@$(PYTHON) hicmae/folder_check.py
 
 $(READY): requirements.lock pyproject.toml | folder
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {sys.version.split()[0]}: run make PYTHON=python3.12 ...")'
@@ -33,14 +33,14 @@ $(READY): requirements.lock pyproject.toml | folder
 	@echo "Installing the locked dependencies into .venv (several GB; minutes)"
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet --progress-bar on -r requirements.lock
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m stages.launchers
-	@$(BIN)/python -m stages.system_check
+	@$(BIN)/python -m pipelines.project.launchers
+	@$(BIN)/python -m hicmae.system_check
 	@touch $@
 
 demo: $(READY) ## the whole graph on the embedded demo corpus
-	@$(BIN)/python -m stages.datasets
+	@$(BIN)/python -m pipelines.project.datasets
 	@$(BIN)/python -m dvc repro
-	@$(BIN)/python -m stages.show
+	@$(BIN)/python -m pipelines.project.show
 
 compare: export MLFLOW_TRACKING_URI := sqlite:///$(CURDIR)/mlflow.db
 compare: $(READY) ## the demo without pre-training, on the voice alone and on the face alone: 3 DVC experiments
@@ -70,12 +70,12 @@ lint: $(READY) ## format, style, types, import contracts
 	@$(BIN)/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 
 ablation: $(READY) ## what each part of the method brings: 54 DVC experiments, most of an hour
-	@$(BIN)/python -m stages.ablation run
-	@$(BIN)/python -m stages.ablation show
+	@$(BIN)/python -m pipelines.project.ablation run
+	@$(BIN)/python -m pipelines.project.ablation show
 
 study: $(READY) ## what pre-training, the face and the voice bring on your dataset: 6 DVC experiments
-	@$(BIN)/python -m stages.ablation run --what study
-	@$(BIN)/python -m stages.ablation show --what study
+	@$(BIN)/python -m pipelines.project.ablation run --what study
+	@$(BIN)/python -m pipelines.project.ablation show --what study
 
 bench: $(READY) ## preparing, reading, training and answering against the plain way of doing it, as ratios
 	@$(BIN)/python -m benchmarks.prepare
@@ -85,7 +85,7 @@ bench: $(READY) ## preparing, reading, training and answering against the plain 
 	@$(BIN)/python -m benchmarks.predict
 
 mlflow: $(READY) ## the MLflow UI on http://127.0.0.1:5000
-	@$(BIN)/python -m stages.store_place
+	@$(BIN)/python -m hicmae.tracking.store_place
 	@$(BIN)/python -m mlflow server --workers 1 --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///mlflow.db
 
 lock: $(READY) ## resolve requirements.lock anew from pyproject.toml

@@ -23,15 +23,15 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from benchmarks import evidence
+from hicmae import layout
+from hicmae.command import parser, run
+from hicmae.project import PreparedDataset
 from hicmae_core.config import SAMPLE_RATE_HZ, Params, load_params
-from hicmae_core.data.folds import split, test_clips
 from hicmae_core.data.reading import decode_frames
-from hicmae_core.data.shards import ClipStore, as_matrix
 from hicmae_core.media.decoding import read_audio
 from hicmae_core.progress import progress_bar
-from stages import layout
-from stages.clips import PreparedDataset
-from stages.command import parser, run
+from hicmae_core.store.folds import split, test_clips
+from hicmae_core.store.shards import ClipStore, as_matrix
 
 EXAMPLES = """
 python -m benchmarks.baselines javanese          in a project whose javanese is prepared: the table

@@ -14,10 +14,10 @@ import torch
 from benchmarks.machine import seconds
 from benchmarks.train_step import PRECISIONS, Case, our_step
 from benchmarks.work import TASKS, build_objective, synthetic_clips
-from hicmae_core.devices import device_named
 from hicmae_core.model.sizes import SIZES
 from hicmae_core.progress import progress_bar
-from hicmae_core.training.determinism import deterministic
+from hicmae_core.runtime import device_named
+from hicmae_core.training.randomness import deterministic
 
 
 def measure(case: Case, num_rounds: int) -> float:

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from hicmae import layout
+from hicmae.command import parser, run
 from hicmae_core.config import DatasetParams, SummariseParams, load_params
 from hicmae_core.evaluation.ablation import compare_arms
-from hicmae_core.evaluation.ablation_report import plot_ablation
 from hicmae_core.evaluation.fold_results import read_predictions
 from hicmae_core.files import atomic_path, write_text
-from stages import layout
-from stages.command import parser, run
+from hicmae_core.reports.ablation import plot_ablation
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/evidence"

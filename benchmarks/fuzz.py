@@ -24,11 +24,11 @@ import numpy as np
 import pandas as pd
 
 from hicmae_core.config import FacesParams
-from hicmae_core.data.pool import ClipFailure, in_processes
 from hicmae_core.media.decoding import MediaError, probe, read_audio, read_frames, read_pictures
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import extract_faces
 from hicmae_core.media.packets import Damage
+from hicmae_core.preparation.pool import ClipFailure, in_processes
 from hicmae_core.progress import progress_bar
 from tests.media.coded_films import CONTAINERS, NUM_FRAMES, read_chord, read_code, write_sources
 from tests.media.impostors import NOT_MEDIA, playlist

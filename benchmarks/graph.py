@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from hicmae_core.config import load_params
-from stages.graphs import complete_folds, write_graphs
+from pipelines.graph.fold_files import complete_folds, write_graphs
 
 ROOT = Path(__file__).resolve().parent.parent
 LICENSED = "licensed"

@@ -23,12 +23,12 @@ import numpy as np
 import pandas as pd
 
 from hicmae_core.config import DatasetParams, FacesParams, PreparationParams
-from hicmae_core.data import folds
-from hicmae_core.data.manifest import COLUMN_TYPES, read_manifest, write_manifest
-from hicmae_core.data.pool import ClipFiles, ClipWork
-from hicmae_core.data.preparation import prepare_faces
-from hicmae_core.data.shards import FACES_SCHEMA, ClipStore
-from hicmae_core.data.writing import batch_of
+from hicmae_core.preparation.pool import ClipFiles, ClipWork
+from hicmae_core.preparation.preparing import prepare_faces
+from hicmae_core.preparation.writing import batch_of
+from hicmae_core.store import folds
+from hicmae_core.store.manifest import COLUMN_TYPES, read_manifest, write_manifest
+from hicmae_core.store.shards import FACES_SCHEMA, ClipStore
 
 CLIPS_PER_SPEAKER = 180
 DATASET = DatasetParams(corpus="csv", classes=("anger", "happiness", "neutral", "sadness"), num_folds=5)

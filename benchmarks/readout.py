@@ -22,15 +22,15 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.baselines import svm
+from hicmae.command import parser, run
+from hicmae.project import PreparedDataset
 from hicmae_core.config import Params, load_params
-from hicmae_core.evaluation.drawing import save_figure
-from hicmae_core.evaluation.embedding import Layout, features_of, lay_out, plot_layouts
+from hicmae_core.evaluation.embedding import features_of, lay_out
+from hicmae_core.model.artifact import load_pretrained
 from hicmae_core.model.classifier import Classifier, initialise_from_pretraining
 from hicmae_core.model.sizes import classifier
-from hicmae_core.training.initialisation import load_pretrained
-from hicmae_core.training.seeding import seed_everything
-from stages.clips import PreparedDataset
-from stages.command import parser, run
+from hicmae_core.reports.figures import Layout, plot_layouts, save_figure
+from hicmae_core.training.randomness import seed_everything
 
 PENALTIES = (1e-4, 1e-3, 1e-2)
 _MIDDLE = PENALTIES[1]

@@ -26,15 +26,14 @@ from benchmarks.plain_model import PlainClassifier, PlainPretraining
 from benchmarks.plain_step import draw_masks, plain_step
 from benchmarks.work import TASKS, build_objective, objective_inputs, synthetic_clips, work_of
 from hicmae_core.config import FinetuneParams, PretrainParams
-from hicmae_core.devices import device_named
 from hicmae_core.model.layers import checkpoint_blocks
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import SIZES
 from hicmae_core.progress import progress_bar, tell
-from hicmae_core.training.finetuning_objective import FinetuningObjective
+from hicmae_core.runtime import device_named
 from hicmae_core.training.learner import Learner
-from hicmae_core.training.pretraining_objective import PretrainingObjective
-from hicmae_core.training.seeding import seed_everything
+from hicmae_core.training.objectives import FinetuningObjective, PretrainingObjective
+from hicmae_core.training.randomness import seed_everything
 
 LOG_EVERY = 10
 LEARNING_RATE = 1e-5

@@ -19,9 +19,8 @@ from hicmae_core.model.architecture import NUM_COLOURS, Architecture
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import SIZES, classifier, pretraining_model
-from hicmae_core.training.finetuning_objective import FinetuningObjective
+from hicmae_core.training.objectives import FinetuningObjective, PretrainingObjective
 from hicmae_core.training.pretrain import draw_scores
-from hicmae_core.training.pretraining_objective import PretrainingObjective
 
 NUM_CLASSES = 6
 DATASET = DatasetParams(corpus="csv", classes=tuple(f"c{i}" for i in range(NUM_CLASSES)), num_folds=2)

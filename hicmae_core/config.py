@@ -94,7 +94,7 @@ class ComputeParams(_Section):
     num_checkpoints: int = Field(default=2, ge=1, le=100)
     """Newest checkpoints to keep, beside the best weights."""
     engine: Literal["local", "dask"] = "local"
-    """Where clips are prepared: in processes of this machine, or on a Dask cluster through Prefect's task runner."""
+    """Where clips are prepared: in processes of this machine, or on a Dask cluster."""
     cluster: str | None = None
     """Address of a running Dask scheduler, such as ``tcp://host:8786``; null starts a cluster on this machine."""
 
@@ -426,7 +426,7 @@ class PretrainParams(_Optimisation):
     dataset: OneOrMoreNames = ("voxceleb2",)
     """Dataset whose clips are used, or a list of several; their labels are not. At least one has face and voice; of
     the others' single modality the reconstruction learns. After a change from or to a list run `python -m
-    stages.datasets`."""
+    pipelines.project.datasets`."""
     dataset_weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """Of a list, how often each dataset is drawn, in proportion; empty reads each of all clips once an epoch."""
     video_mask_ratio: float = Field(default=0.9, gt=0, lt=1)

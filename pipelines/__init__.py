@@ -1,5 +1,5 @@
-"""Prefect flows that drive the DVC graph."""
+"""What is current, and when it runs: flows, DVC's graph, and commands that edit the project."""
 
-from stages import environment
+from hicmae import environment
 
 environment.prepare()

@@ -1,5 +1,5 @@
-"""The pipeline steps: read files, one call into the library, write files."""
+"""The stages of dvc.yaml, a file each: read files, one call, write files."""
 
-from stages import environment
+from hicmae import environment
 
 environment.prepare()

@@ -1,12 +1,12 @@
 """Stage `audio`: log-mel features of every clip."""
 
+from hicmae import layout
+from hicmae.command import dataset_parser, run
 from hicmae_core.config import load_params
-from hicmae_core.data.manifest import prepared_of, read_manifest
-from hicmae_core.data.preparation import prepare_audio
 from hicmae_core.files import write_json
-from stages import layout
-from stages.command import dataset_parser, run
-from stages.engines import runner_for
+from hicmae_core.preparation.engines import runner_for
+from hicmae_core.preparation.preparing import prepare_audio
+from hicmae_core.store.manifest import prepared_of, read_manifest
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
 """Stage `corpus`: generate the demo corpus of talking faces."""
 
+from hicmae import layout
+from hicmae.command import parser, run
 from hicmae_core.config import load_params
 from hicmae_core.demo.corpus import generate_corpus
 from hicmae_core.files import write_json
-from stages import layout
-from stages.command import parser, run
 
 
 def main() -> None:

@@ -1,16 +1,16 @@
 """Stage `evaluate`: the one look at a fold's test clips."""
 
+from hicmae import layout
+from hicmae.command import fold_parser, run
+from hicmae.project import PreparedDataset
+from hicmae.tracking.stage_runs import track
 from hicmae_core.config import load_params
-from hicmae_core.data.folds import test_clips
-from hicmae_core.devices import device_named
 from hicmae_core.evaluation.fold_results import ALONE, metrics_of, write_fold_results
 from hicmae_core.evaluation.prediction import predict, shown_modality
-from hicmae_core.evaluation.prediction_figures import plot_predictions
 from hicmae_core.model.artifact import load_classifier
-from stages import layout
-from stages.clips import PreparedDataset
-from stages.command import fold_parser, run
-from stages.tracking import track
+from hicmae_core.reports.figures import plot_predictions
+from hicmae_core.runtime import device_named
+from hicmae_core.store.folds import test_clips
 
 
 def main() -> None:

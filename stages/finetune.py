@@ -1,16 +1,16 @@
 """Stage `finetune`: supervised fine-tuning of one fold."""
 
+from hicmae import layout
+from hicmae.command import fold_parser, run
+from hicmae.project import PreparedDataset
+from hicmae.tracking.stage_runs import track
 from hicmae_core.config import load_params
-from hicmae_core.data.folds import training_parts
-from hicmae_core.evaluation.training_figures import plot_history
-from hicmae_core.training import distributed
+from hicmae_core.reports.figures import plot_history
+from hicmae_core.store.folds import training_parts
+from hicmae_core.training import distributed, resuming
 from hicmae_core.training.finetune import finetuning_fingerprint, finetuning_inputs, run_finetuning
 from hicmae_core.training.pretrain import adapt
-from stages import layout, resuming
-from stages.clips import PreparedDataset
-from stages.command import fold_parser, run
-from stages.slots import placed
-from stages.tracking import track
+from hicmae_core.training.slots import placed
 
 
 def main() -> None:

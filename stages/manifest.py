@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hicmae import layout
+from hicmae.command import parser, run
 from hicmae_core.config import load_params
-from hicmae_core.data.building import build_manifest
-from hicmae_core.data.corpora.catalogue import catalogue
-from hicmae_core.data.corpora.registry import dataset_named
-from hicmae_core.data.manifest import counts_by_status, speakers_in_words, units_in_words, write_manifest
+from hicmae_core.corpora.catalogue import catalogue
+from hicmae_core.corpora.registry import dataset_named
 from hicmae_core.files import write_json
 from hicmae_core.media.decoding import probe
-from stages import layout
-from stages.command import parser, run
+from hicmae_core.preparation.building import build_manifest
+from hicmae_core.store.manifest import counts_by_status, speakers_in_words, units_in_words, write_manifest
 
 EXAMPLES = """
 python -m stages.manifest --dataset demo --probe

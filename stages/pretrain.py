@@ -2,24 +2,19 @@
 
 from collections.abc import Mapping
 
+from hicmae import layout
+from hicmae.command import parser, run
+from hicmae.project import PreparedDataset
+from hicmae.tracking.stage_runs import track
 from hicmae_core.config import PretrainParams, load_params
 from hicmae_core.data.joined import JoinedClips
-from hicmae_core.evaluation.training_figures import plot_history, plot_reconstruction
 from hicmae_core.files import write_json
 from hicmae_core.model.artifact import load_model
-from hicmae_core.training import distributed
-from hicmae_core.training.pretrain import (
-    pretraining_fingerprint,
-    pretraining_inputs,
-    run_pretraining,
-    untrained_model,
-)
+from hicmae_core.reports.figures import plot_history, plot_reconstruction
+from hicmae_core.training import distributed, resuming
+from hicmae_core.training.pretrain import pretraining_fingerprint, pretraining_inputs, run_pretraining, untrained_model
 from hicmae_core.training.reconstruction import reconstruct_sample
-from stages import layout, resuming
-from stages.clips import PreparedDataset
-from stages.command import parser, run
-from stages.slots import placed
-from stages.tracking import track
+from hicmae_core.training.slots import placed
 
 EXAMPLES = """
 python -m stages.pretrain

@@ -1,11 +1,11 @@
 """Stage `quality`: what a prepared dataset looks like, and which clips are there twice."""
 
+from hicmae import layout
+from hicmae.command import dataset_parser, run
 from hicmae_core.config import load_params
-from hicmae_core.data.manifest import read_manifest
-from hicmae_core.data.shards import ClipStore
-from hicmae_core.quality.report import write_quality_report
-from stages import layout
-from stages.command import dataset_parser, run
+from hicmae_core.reports.quality import write_quality_report
+from hicmae_core.store.manifest import read_manifest
+from hicmae_core.store.shards import ClipStore
 
 
 def main() -> None:

@@ -1,14 +1,13 @@
 """Stage `summarise`: results over folds, with intervals, beside the published numbers."""
 
+from hicmae import layout
+from hicmae.command import dataset_parser, run
+from hicmae.tracking.stage_runs import track
 from hicmae_core.config import load_params
-from hicmae_core.evaluation.calibration import write_calibration
 from hicmae_core.evaluation.fold_results import read_alone, read_predictions
-from hicmae_core.evaluation.markdown import short_markdown
-from hicmae_core.evaluation.report import results_record, write_reports
 from hicmae_core.evaluation.summary import summarise
-from stages import layout
-from stages.command import dataset_parser, run
-from stages.tracking import track
+from hicmae_core.reports.markdown import short_markdown
+from hicmae_core.reports.results import results_record, write_calibration, write_reports
 
 
 def main() -> None:

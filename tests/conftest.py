@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from hicmae_core.config import load_params
-from stages.graphs import write_graphs
+from pipelines.graph.fold_files import write_graphs
 
 ROOT = Path(__file__).resolve().parent.parent
 

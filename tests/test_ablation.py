@@ -12,33 +12,35 @@ PART = ("--arms", "scratch", "full", "--protocols", "probe", "--seeds", "1", "--
 def test_an_ablation_runs_what_is_missing_and_reports(finished_project):
     folder = finished_project.folder
     workspace = (folder / "params.yaml").read_text()
-    with_nothing = finished_project.run("python", "-m", "stages.ablation", "show", *PART, check=False)
+    with_nothing = finished_project.run("python", "-m", "pipelines.project.ablation", "show", *PART, check=False)
     assert "no arm has run with all seeds" in with_nothing.stderr
-    planned = finished_project.run("python", "-m", "stages.ablation", "run", *PART, "--dry-run").stdout
+    planned = finished_project.run("python", "-m", "pipelines.project.ablation", "run", *PART, "--dry-run").stdout
     assert "2 experiments, 0 of them have run" in planned
     assert "ablation-probe-full-1: ++seed=1, ++folds.demo=[1]" in planned
 
-    finished_project.run("python", "-m", "stages.ablation", "run", *PART)
+    finished_project.run("python", "-m", "pipelines.project.ablation", "run", *PART)
     assert (folder / "params.yaml").read_text() == workspace
-    again = finished_project.run("python", "-m", "stages.ablation", "run", *PART).stdout
+    again = finished_project.run("python", "-m", "pipelines.project.ablation", "run", *PART).stdout
     assert "2 experiments, 2 of them have run" in again
 
-    report = finished_project.run("python", "-m", "stages.ablation", "show", *PART).stdout
+    report = finished_project.run("python", "-m", "pipelines.project.ablation", "show", *PART).stdout
     assert report.startswith("# Ablation")
     table = pd.read_csv(folder / "reports/ablation.csv")
     assert table["arm"].tolist() == ["no pre-training", "full"]
     assert table["value"].between(0, 1).all()
     for name in ("ablation.png", "ablation-features.png"):
         assert (folder / "reports" / name).stat().st_size > 5000
-    more = finished_project.run("python", "-m", "stages.ablation", "show", *PART, "--protocols", "probe", "few").stdout
+    more = finished_project.run(
+        "python", "-m", "pipelines.project.ablation", "show", *PART, "--protocols", "probe", "few"
+    ).stdout
     assert "2 experiments are missing" in more
 
 
 def test_a_study_adapts_to_the_training_speakers_and_shows_one_modality_alone(finished_project):
     folder = finished_project.folder
     part = ("--what", "study", "--arms", "pretrained-indomain", "--protocols", "dropout", "--folds", "1")
-    finished_project.run("python", "-m", "stages.ablation", "run", *part)
-    report = finished_project.run("python", "-m", "stages.ablation", "show", *part).stdout
+    finished_project.run("python", "-m", "pipelines.project.ablation", "run", *part)
+    report = finished_project.run("python", "-m", "pipelines.project.ablation", "show", *part).stdout
     assert "either hidden at times; voice shown" in report
     rows = pd.read_parquet(folder / "reports/study.parquet")
     assert set(rows["arm"]) == {"pretrained-indomain-dropout"}

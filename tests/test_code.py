@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 KEYS = """
 import json
 from hicmae_core.config import load_params
-from hicmae_core.data.rows import audio_fingerprint, faces_fingerprint
+from hicmae_core.preparation.rows import audio_fingerprint, faces_fingerprint
 from hicmae_core.training.finetune import finetuning_fingerprint
 from hicmae_core.training.pretrain import pretraining_fingerprint
 params = load_params()
@@ -46,8 +46,8 @@ def test_a_digest_follows_what_code_computes(tmp_path: Path, text: str, is_same:
 
 def test_the_code_of_a_training_is_what_it_imports() -> None:
     names = {str(path.relative_to(ROOT / "hicmae_core").with_suffix("")) for path in code_of("training.pretrain")}
-    assert {"training/pretrain", "training/loop", "model/pretraining", "data/clips", "data/shards"} <= names
-    assert not any(name.startswith(("data/corpora", "media/", "evaluation/")) for name in names)
+    assert {"training/pretrain", "training/loop", "model/pretraining", "data/clips", "store/shards"} <= names
+    assert not any(name.startswith(("corpora/", "media/", "evaluation/", "reports/", "preparation/")) for name in names)
     assert "config" not in names
     assert names - {str(p.relative_to(ROOT / "hicmae_core").with_suffix("")) for p in code_of("training.finetune")}
 
@@ -97,7 +97,7 @@ def test_the_detector_s_constants_change_the_faces_alone(library: Path, before: 
 
 
 def test_a_corpus_s_licence_restarts_nothing(library: Path, before: dict[str, str]) -> None:
-    edit = {"data/corpora/about.py": lambda text: text.replace("licence=", "licence='corrected ' + ", 1)}
+    edit = {"corpora/about.py": lambda text: text.replace("licence=", "licence='corrected ' + ", 1)}
     assert changed(library, before, edit) == set()
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.folder_check import check_folder, commit_problem
-from stages.launchers import make_portable
-from stages.project import git_state
+from hicmae.folder_check import check_folder, commit_problem
+from hicmae.project import git_state
+from pipelines.project.launchers import make_portable
 from tests.conftest import ROOT, Project, copy_repository
 
 ODD = "a b's #1 (ü & 視) [x] $y"
@@ -19,7 +19,7 @@ GRAPH = """
 stages:
   only:
     cmd: >-
-      python -c "import stages.datasets, os; os.makedirs('reports/demo');
+      python -c "import pipelines.project.datasets, os; os.makedirs('reports/demo');
       open('reports/demo/results.md', 'w').write('done')"
     outs: [reports/demo/results.md]
 """
@@ -47,7 +47,7 @@ def unpacked(folder: Path) -> Path:
         "Makefile",
         "requirements.lock",
         "pyproject.toml",
-        "stages/folder_check.py",
+        "hicmae/folder_check.py",
         ".dvc/config",
         "dvc.yaml",
     ):
@@ -92,7 +92,7 @@ def test_the_real_graph_runs_in_a_folder_with_an_odd_name(odd_project):
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert "UAR" in result.stdout
     assert len([*odd_project.folder.glob("mlartifacts/*/artifacts/model.safetensors")]) >= 2
-    flow = odd_project.run("python", "-m", "pipelines.reproduce")
+    flow = odd_project.run("python", "-m", "pipelines.flows.reproduce")
     assert "17 cached" in flow.stdout
 
 

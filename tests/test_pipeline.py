@@ -8,7 +8,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from hicmae_core.data.manifest import USABLE
+from hicmae_core.store.manifest import USABLE
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -88,7 +88,7 @@ def test_mlflow_holds_one_tree_of_runs(finished_project):
 
 
 def test_prefect_finds_everything_up_to_date(finished_project):
-    result = finished_project.run("python", "-m", "pipelines.reproduce")
+    result = finished_project.run("python", "-m", "pipelines.flows.reproduce")
     assert "0 of 17 stages to run" in result.stdout + result.stderr
     assert "17 cached" in result.stdout
 
@@ -110,7 +110,7 @@ def test_a_model_answers_videos_it_has_never_seen(finished_project):
     clips = sorted(path.name for path in (finished_project.folder / raw).iterdir())
     good = next(name for name in clips if "broken" not in name)
     (finished_project.folder / "empty.mp4").touch()
-    command = ["python", "-m", "stages.cli", "predict", f"{raw}/{good}", "empty.mp4", "nowhere.mp4"]
+    command = ["python", "-m", "hicmae.cli", "predict", f"{raw}/{good}", "empty.mp4", "nowhere.mp4"]
     answers = json.loads(finished_project.run(*command, "--json").stdout)
     assert [answer["status"] for answer in answers] == ["ok", "zero_byte", "missing"]
     assert list(answers[0]["probabilities"]) == ["anger", "happiness", "neutral", "sadness"]
@@ -131,7 +131,7 @@ def test_the_clip_s_answer_is_the_one_of_evaluation(finished_project):
     video = f"data/raw/demo/{labels.loc[row['clip_id'], 'file']}"
     model = "models/finetune/demo/1/model.safetensors"
     (answer,) = json.loads(
-        finished_project.run("python", "-m", "stages.cli", "predict", video, "--model", model, "--json").stdout
+        finished_project.run("python", "-m", "hicmae.cli", "predict", video, "--model", model, "--json").stdout
     )
     for name, probability in answer["probabilities"].items():
         assert probability == pytest.approx(row[f"p_{name}"], abs=2e-3)  # stored features are half precision
@@ -144,7 +144,7 @@ CLIPS = ROOT.parent / "shared" / "clips"
 @pytest.mark.skipif(not CLIPS.is_dir(), reason=f"the real clips are not there: {CLIPS}")
 def test_real_videos_are_answered_or_told_plainly_why_not(finished_project):
     videos = sorted(CLIPS.glob("*.mp4"))
-    result = finished_project.run("python", "-m", "stages.cli", "predict", *map(str, videos), "--json")
+    result = finished_project.run("python", "-m", "hicmae.cli", "predict", *map(str, videos), "--json")
     answers = {answer["video"].split("/")[-1]: answer for answer in json.loads(result.stdout)}
     assert len(answers) == len(videos) == 7
     for name in ("d12.mp4", "d18.mp4", "d19.mp4", "d20.mp4", "s32.mp4"):
@@ -158,7 +158,7 @@ def test_real_videos_are_answered_or_told_plainly_why_not(finished_project):
 
 def test_numbers_predictions_and_models_lead_back_to_their_data(finished_project):
     def lineage(*what: str) -> dict:
-        return json.loads(finished_project.run("python", "-m", "stages.lineage", *what, "--json").stdout)
+        return json.loads(finished_project.run("python", "-m", "hicmae.tracking.lineage", *what, "--json").stdout)
 
     folder = finished_project.folder
     number = lineage("reports/demo/metrics.json:pooled.uar")

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ, DatasetParams, Modality, ModelParams
-from hicmae_core.data.manifest import among
 from hicmae_core.data.reading import decode_into, fbank_window, frame_size
 from hicmae_core.data.sampling import USUAL_FPS, ClipWindow, FrameStride, random_window, test_windows
-from hicmae_core.data.shards import ClipStore, as_matrix
+from hicmae_core.store.manifest import among
+from hicmae_core.store.shards import ClipStore, as_matrix
 
 _NUM_SIZED = 64
 """Clips by which the size of a store's crops is known."""
@@ -74,7 +74,7 @@ class ClipDataset:
             unlabelled.
         model: The model's input geometry.
         subjects: Each clip's speaker, None where unknown.
-        units: What each clip is scored with (`hicmae_core.data.units`); None scores each by itself.
+        units: What each clip is scored with (`hicmae_core.store.manifest`); None scores each by itself.
         groups: Each clip's group of speakers, None where unknown.
         modality: What is read. Of a video's sound nothing is, and of the faces behind a sound their number alone,
             which says where its windows lie.

@@ -18,8 +18,8 @@ from typing import Protocol
 import torch
 
 from hicmae_core.data.clips import Batch
-from hicmae_core.data.processes import how_it_ended, serve_parent, single_threaded_children
 from hicmae_core.progress import tell
+from hicmae_core.runtime import how_it_ended, serve_parent, single_threaded_children
 
 _BATCHES_AHEAD_PER_WORKER = 2
 _MAX_DEATHS = 3

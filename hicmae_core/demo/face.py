@@ -12,15 +12,19 @@ from hicmae_core.demo.portrait import (
     EYES,
     LOWER_LIDS,
     MOUTH,
+    MOVEMENTS,
     TEXTURE_SCALE,
     UPPER_LIDS,
     Portrait,
     bump,
+    close_lid,
+    geometry,
     load_portrait,
+    movement_fields,
+    open_mouth,
     texture_coordinates,
 )
 from hicmae_core.demo.script import Speaker
-from hicmae_core.demo.warps import MOVEMENTS, close_lid, geometry, movement_fields, open_mouth
 
 FRAME_SIZE = 224
 """Width and height of the clips, pixels."""

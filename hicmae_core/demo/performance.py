@@ -8,8 +8,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from hicmae_core.demo.face import Pose
+from hicmae_core.demo.portrait import MOVEMENTS
 from hicmae_core.demo.script import EMOTIONS, Clip
-from hicmae_core.demo.warps import MOVEMENTS
 
 FRAME_RATE_HZ = 25
 VOICE_RATE_HZ = 100

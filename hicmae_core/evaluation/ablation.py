@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hicmae_core.config import DatasetParams, SummariseParams
+from hicmae_core.evaluation.fold_results import unit_names
 from hicmae_core.evaluation.statistics import group_sums, pooled
-from hicmae_core.evaluation.units import unit_names
 
 
 class _Scores(NamedTuple):

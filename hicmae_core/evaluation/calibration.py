@@ -1,31 +1,23 @@
 """Whether what a model says can be believed: reliability, as it is and with the temperatures of its folds, and risk.
 
-A temperature is fitted in training, on speakers held out from it (`hicmae_core.model.temperature`).
+A temperature is fitted in training, on speakers held out from it (`hicmae_core.model.probabilities`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.data.units import Units
-from hicmae_core.evaluation.drawing import BLUE, GREY, ORANGE, drawable, save_figure
-from hicmae_core.evaluation.fold_results import actual_and_predicted
-from hicmae_core.evaluation.units import unit_names
-from hicmae_core.files import write_json
-from hicmae_core.model.abstention import RiskCoverage, risk_coverage
+from hicmae_core.evaluation.fold_results import actual_and_predicted, unit_names
+from hicmae_core.model.probabilities import RiskCoverage, risk_coverage
+from hicmae_core.store.manifest import Units
 
-CALIBRATION_NAME = "calibration.json"
-FIGURE_NAME = "reliability.png"
 PLAIN, SCALED = "as predicted", "with each fold's temperature"
 NUM_BINS = 10
 COVERAGES = (1.0, 0.8, 0.5)
@@ -48,6 +40,17 @@ class Reliability(NamedTuple):
     def expected_error(self) -> float:
         """Expected calibration error: the mean gap between the two, each unit counting once."""
         return float(np.average(np.abs(self.said - self.true), weights=self.num_units))
+
+
+class Calibration(NamedTuple):
+    """How far the outputs of a dataset's models can be trusted, by target."""
+
+    curves: Mapping[str, Mapping[str, Reliability]]
+    """By target and title."""
+    risks: Mapping[str, RiskCoverage]
+    """None of values."""
+    record: dict[str, Any]
+    """Numbers for ``calibration.json``, by target (``classes`` where there is but one label)."""
 
 
 class Target(NamedTuple):
@@ -96,8 +99,8 @@ def targets_of(predictions: pd.DataFrame, dataset: DatasetParams) -> dict[str, T
     return found
 
 
-def write_calibration(predictions: pd.DataFrame, dataset: DatasetParams, out_dir: Path) -> dict[str, Any]:
-    """Write ``reliability.png`` and ``calibration.json``.
+def calibration_of(predictions: pd.DataFrame, dataset: DatasetParams) -> Calibration:
+    """How far the outputs can be trusted.
 
     Of classes: probability against how often it is right, plain and, if every fold has temperatures, scaled by them;
     and how often answers are wrong when only the surest are given, of the scaled ones if there are. Of values: actual
@@ -107,10 +110,6 @@ def write_calibration(predictions: pd.DataFrame, dataset: DatasetParams, out_dir
     Args:
         predictions: Test predictions of the clips of all folds, with a ``fold`` column.
         dataset: What is predicted.
-        out_dir: Where.
-
-    Returns:
-        What is in ``calibration.json``, by target (``classes`` where there is but one label).
     """
     curves: dict[str, dict[str, Reliability]]
     risks: dict[str, RiskCoverage] = {}
@@ -149,51 +148,7 @@ def write_calibration(predictions: pd.DataFrame, dataset: DatasetParams, out_dir
                     for title, likelihood in likelihoods.items()
                 },
             }
-    plot_reliability(curves, risks, out_dir / FIGURE_NAME)
-    write_json(out_dir / CALIBRATION_NAME, record)
-    return record
-
-
-def plot_reliability(
-    curves: Mapping[str, Mapping[str, Reliability]], risks: Mapping[str, RiskCoverage], path: Path
-) -> None:
-    """Draw what is true against what is said: a panel per target, in it a curve by title; marks grow with their
-    units. Of classes, the share of wrong answers against the share that is answered stands below.
-
-    Args:
-        curves: By target and title; at most two titles.
-        risks: By target; none of values.
-        path: PNG to write.
-    """
-    num_rows = 2 if risks else 1
-    figure = Figure(figsize=(4.4 * len(curves), 4.6 + 3.2 * (num_rows - 1)), layout="constrained")
-    ratios = [3, 2][:num_rows]
-    panels = figure.subplots(num_rows, len(curves), squeeze=False, height_ratios=ratios)
-    for axes, name, by_title in zip(panels[0], drawable([*curves], "target"), curves.values(), strict=True):
-        _draw(axes, by_title)
-        axes.set(title=name, xlabel="probability of the predicted class" if risks else "predicted value")
-    panels[0][0].set_ylabel("fraction that is right" if risks else "mean actual value")
-    for axes, curve in zip(panels[-1], risks.values(), strict=False):
-        axes.plot(curve.coverage, curve.risk, color=BLUE, linewidth=1.5, label=f"mean over all shares {curve.area:.3f}")
-        axes.set(xlim=(0, 1.02), ylim=(0, None), xlabel="share that is answered, the surest first")
-        axes.legend(loc="lower right", fontsize=8, frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-    if risks:
-        panels[-1][0].set_ylabel("share of answers that is wrong")
-    save_figure(figure, path)
-
-
-def _draw(axes: Axes, by_title: Mapping[str, Reliability]) -> None:
-    values = np.concatenate([part for curve in by_title.values() for part in (curve.said, curve.true)])
-    low, high = min(0.0, float(values.min())), max(1.0, float(values.max()))
-    axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle="--", label="as it is said")
-    for (title, curve), colour in zip(by_title.items(), (BLUE, ORANGE), strict=False):
-        label = f"{title}: mean gap {curve.expected_error:.3f}"
-        axes.plot(curve.said, curve.true, color=colour, linewidth=1.5, label=label)
-        axes.scatter(curve.said, curve.true, s=12 + 200 * curve.num_units / curve.num_units.sum(), c=colour)
-    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-    axes.legend(loc="upper left", fontsize=8, frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    return Calibration(curves, risks, record)
 
 
 def _log(probabilities: Floats) -> Floats:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hicmae_core.config import DatasetParams, Modality
 from hicmae_core.evaluation.metrics import classification_metrics, regression_metrics
-from hicmae_core.evaluation.units import by_unit, unit_names
 from hicmae_core.files import atomic_path, write_json
+from hicmae_core.store.manifest import Units
 
 PREDICTIONS_NAME = "predictions.parquet"
 METRICS_NAME = "metrics.json"
@@ -20,6 +20,12 @@ ALONE_NAME = "alone.parquet"
 CONFUSION_NAME = "confusion.csv"
 ALONE: tuple[Modality, ...] = ("audio", "video")
 """What an audio-visual model is also shown by itself, so that a results table says what each modality does."""
+
+CLIP = "clip"
+"""The unit where each clip is scored by itself."""
+_CUT_FROM = {"avcaffe": "participant x task"}
+"""What the clips of a unit share, by corpus."""
+_NAMED = "named by the column `unit`"
 
 
 def actual_and_predicted(predictions: pd.DataFrame, dataset: DatasetParams) -> tuple[NDArray, NDArray]:
@@ -110,3 +116,44 @@ def read_alone(folder: Path) -> dict[str, pd.DataFrame]:
     if not path.exists():
         return {}
     return {str(shown): rows for shown, rows in pd.read_parquet(path).groupby("shown", sort=True)}
+
+
+def by_unit(predictions: pd.DataFrame, dataset: DatasetParams) -> pd.DataFrame:
+    """One row per unit, in the order of their first clips.
+
+    Probabilities, or a regression's outputs, are averaged over the clips; the prediction is the most probable class.
+    What the clips of a unit share (label, subject, fold) is the first clip's. A table whose clips are the units, or one
+    from before there were units, is returned as it is.
+
+    Args:
+        predictions: A table of `prediction.predict`, of one fold or of several; each clip is there once.
+        dataset: What is predicted.
+    """
+    if "unit" not in predictions:
+        return predictions
+    units = Units(predictions["unit"].tolist())
+    if units.are_clips:
+        return predictions
+    rows = predictions.iloc[units.first].reset_index(drop=True)
+    if dataset.task == "regression":
+        columns = [f"output_{name}" for name in dataset.targets]
+        rows[columns] = units.mean(predictions[columns].to_numpy("float64"))
+        return rows
+    for suffix in dataset.suffixes:
+        columns = [f"p{suffix}_{name}" for name in dataset.classes]
+        means = units.mean(predictions[columns].to_numpy("float64"))
+        rows[columns] = means
+        rows[f"prediction{suffix}"] = means.argmax(axis=1)
+    return rows
+
+
+def unit_names(predictions: pd.DataFrame) -> pd.Series:
+    """Each row's unit; of tables from before there were units, the clip."""
+    return predictions["unit" if "unit" in predictions else "clip_id"]
+
+
+def unit_in_words(predictions: pd.DataFrame, dataset: DatasetParams) -> str:
+    """What is scored: ``clip``, or what the clips of a unit share."""
+    if (unit_names(predictions) == predictions["clip_id"]).all():
+        return CLIP
+    return _CUT_FROM.get(dataset.corpus, _NAMED)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_TITLES = {"uar": "UAR", "war": "WAR", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
+
 NUM_MOMENTS = 7
 _ZERO_VARIANCE = 1e-12
 """A variance below this share of the mean square is rounding, not spread."""
@@ -169,3 +171,11 @@ def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
 def _variance(mean_square: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
     variance = mean_square - mean**2
     return np.where(variance > _ZERO_VARIANCE * mean_square, variance, 0.0)
+
+
+def title(metric: str) -> str:
+    """How a metric is called in reports: ``pcc_arousal`` is ``PCC arousal``."""
+    for key, name in _TITLES.items():
+        if metric.startswith(key):
+            return f"{name} {metric[len(key) + 1 :]}".strip()
+    return " ".join([metric.split("_")[0].upper(), *metric.split("_")[1:]])

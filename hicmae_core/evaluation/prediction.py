@@ -17,7 +17,7 @@ from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.batches import test_batches
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.model.classifier import Classifier
-from hicmae_core.model.segments import average_segments
+from hicmae_core.model.probabilities import average_segments
 from hicmae_core.progress import progress_bar
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.evaluation.fold_results import actual_and_predicted
+from hicmae_core.evaluation.fold_results import actual_and_predicted, by_unit, unit_names
 from hicmae_core.evaluation.metrics import (
     NUM_MOMENTS,
     Metrics,
@@ -22,7 +22,6 @@ from hicmae_core.evaluation.metrics import (
     over_targets,
     regression_moments,
 )
-from hicmae_core.evaluation.units import by_unit, unit_names
 
 _RESAMPLES_AT_ONCE = 100
 

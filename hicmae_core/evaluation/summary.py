@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hicmae_core.config import DatasetParams, SummariseParams
-from hicmae_core.evaluation.fold_results import actual_and_predicted, metrics_of
+from hicmae_core.corpora.published import PublishedResult, beside
+from hicmae_core.evaluation.fold_results import actual_and_predicted, metrics_of, unit_names
 from hicmae_core.evaluation.metrics import confusion_matrix
-from hicmae_core.evaluation.published import PublishedResult, beside
 from hicmae_core.evaluation.statistics import (
     Interval,
     MeanAndDeviation,
@@ -22,7 +22,6 @@ from hicmae_core.evaluation.statistics import (
     over_folds,
     pooled,
 )
-from hicmae_core.evaluation.units import unit_names
 
 HEADLINES = {
     "classification": ("uar", "war", "weighted_f1", "macro_f1"),

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hicmae_core.model.classifier import Classifier
+from hicmae_core.model.classifier import Classifier, Standardise, pool
 from hicmae_core.model.encoder import Encoder
 from hicmae_core.model.layers import Attention, Block, CrossAttention, CrossBlock
-from hicmae_core.model.pooling import pool
 
 
 class FusionMaps(NamedTuple):
@@ -190,3 +189,39 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, num_heads: int) -> tuple[
     q, k, v = (x.unflatten(-1, (num_heads, -1)).transpose(1, 2) for x in (query, key, value))
     attention = (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).softmax(dim=-1)
     return (attention @ v).transpose(1, 2).flatten(2), attention.mean(dim=1)
+
+
+@torch.no_grad()
+def contributions(model: Classifier, traced: Trace) -> dict[str, Tensor]:
+    """Terms of each output before its activation: by part of `Trace.parts`, ``[B, L, num_outputs]``.
+
+    Together with `constant` they add up to the outputs.
+    """
+    mean, scale = _standardisation(model.fc_norm, head_input(model, traced.parts))
+    effect = model.head.weight  # [num_outputs, F]
+    if isinstance(model.fc_norm, nn.LayerNorm):
+        effect = effect * model.fc_norm.weight
+    widths = [levels.shape[-1] for levels in traced.parts.values()]
+    cut = (values.split(widths, dim=-1) for values in (mean, scale, effect))
+    terms = {}
+    for (part, levels), mean_of, scale_of, effect_of in zip(traced.parts.items(), *cut, strict=True):
+        by_level = ((levels - mean_of[:, None]) * scale_of[:, None]) @ effect_of.T
+        terms[part] = level_weights(model, part)[:, None] * by_level
+    return terms
+
+
+@torch.no_grad()
+def constant(model: Classifier) -> Tensor:
+    """What every clip's outputs hold, ``[num_outputs]``."""
+    if isinstance(model.fc_norm, nn.LayerNorm):
+        return model.head.weight @ model.fc_norm.bias + model.head.bias
+    return model.head.bias
+
+
+def _standardisation(norm: nn.LayerNorm | Standardise, joint: Tensor) -> tuple[Tensor, Tensor]:
+    """What the last norm subtracts from each number ``[B, F]`` of its input, and by what it multiplies the rest."""
+    if isinstance(norm, nn.LayerNorm):
+        mean, variance = joint.mean(dim=-1, keepdim=True), joint.var(dim=-1, unbiased=False, keepdim=True)
+    else:
+        mean, variance = norm.running_mean, norm.running_var
+    return mean.expand_as(joint), (variance + norm.eps).rsqrt().expand_as(joint)

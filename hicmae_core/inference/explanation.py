@@ -18,9 +18,8 @@ from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.reading import decode_frames, fbank_window
 from hicmae_core.data.sampling import ClipWindow
 from hicmae_core.evaluation.prediction import predict_windows
-from hicmae_core.inference.attention import Trace, level_weights, rollout, trace
-from hicmae_core.inference.contributions import contributions
-from hicmae_core.inference.looking import Sight
+from hicmae_core.inference.attention import Trace, contributions, level_weights, rollout, trace
+from hicmae_core.inference.preprocessing import Sight
 from hicmae_core.inference.video import VideoReader
 from hicmae_core.media.decoding import read_audio
 from hicmae_core.media.faces import FaceTrack

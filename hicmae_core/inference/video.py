@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,18 +15,18 @@ from torch import Tensor
 from hicmae_core.config import SAMPLE_RATE_HZ, FacePolicy, FacesParams, Modality
 from hicmae_core.data.sampling import FrameStride
 from hicmae_core.files import sha256_of
-from hicmae_core.inference.answer import Answer
-from hicmae_core.inference.judging import Judgement, judge
-from hicmae_core.inference.looking import Looker, Sight, detector_for, look_at_all
-from hicmae_core.inference.timeline import Timeline, timeline
+from hicmae_core.inference.preprocessing import Looker, Sight, detector_for, look_at_all
+from hicmae_core.inference.windows import Judgement, Timeline, judge, timeline
 from hicmae_core.media.detection import Detector
-from hicmae_core.model.abstention import level_for
 from hicmae_core.model.artifact import load_classifier
 from hicmae_core.model.classifier import Classifier
-from hicmae_core.model.segments import average_segments
+from hicmae_core.model.probabilities import average_segments, level_for
 
 HOP_SECONDS = 1.0
 """Windows of the timeline, apart."""
+
+MODEL_KEY = "model_sha256"
+"""What written answers and features call the SHA-256 of the model's file: their way back to its training."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class VideoReader:
         return detector_for(self.faces, str(self.device))
 
     def timeline(self, num_frames: int, num_samples: int, fps: float, hop_seconds: float = HOP_SECONDS) -> Timeline:
-        """The windows that the model is asked about; arguments as of `hicmae_core.inference.timeline.timeline`."""
+        """The windows that the model is asked about; arguments as of `hicmae_core.inference.windows.timeline`."""
         length = self.model.architecture.num_frames
         return timeline(num_frames, num_samples, fps, length, self.stride, self.num_segments, hop_seconds)
 
@@ -260,3 +260,33 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
         metadata=metadata,
         sha256=sha256_of(path),
     )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one video, or to one face of it.
+
+    Attributes:
+        status: ``ok``, ``damaged``, ``low_coverage``, ``frozen_face`` or ``low_share`` (answered); otherwise why not:
+            ``unsure`` (see `VideoReader.abstaining`), ``no_face``, ``short_face``, ``no_sound``, ``no_video``,
+            ``unreadable``, ``too_long``, ``missing``, ``zero_byte``, ``crashed``.
+        reason: A sentence where the status is not ``ok``, or where a modality that the model reads is missing.
+        values: Probabilities over the whole clip by class (``<target> <class>`` where there are several targets), or
+            outputs by target; empty without an answer.
+        windows: The same for each window of the timeline: ``start_seconds``, ``end_seconds``, ``values``.
+        face: Number of the face in its video, from 1.
+        start_seconds: When the face appears; 0 unless each face is answered by itself.
+        end_seconds: When it ends.
+        used: ``both``, or the modality alone, ``video`` or ``audio``, that the answer comes from; empty without one.
+        box: Median left, top, right and bottom of the face's square, pixels; empty if the model does not look.
+    """
+
+    status: str
+    reason: str = ""
+    values: dict[str, float] = field(default_factory=dict)
+    windows: list[dict[str, Any]] = field(default_factory=list)
+    face: int = 1
+    start_seconds: float = 0.0
+    end_seconds: float = 0.0
+    used: Modality | Literal[""] = ""
+    box: tuple[float, ...] = ()

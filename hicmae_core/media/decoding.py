@@ -20,8 +20,6 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from hicmae_core.config import SAMPLE_RATE_HZ
-from hicmae_core.media.clock import VideoClock
-from hicmae_core.media.colours import is_convertible
 from hicmae_core.media.opening import (
     MAX_STEP_BACK_SECONDS,
     MediaError,
@@ -30,8 +28,8 @@ from hicmae_core.media.opening import (
     opened,
     video_stream,
 )
-from hicmae_core.media.packets import MIN_INTACT_FRACTION, Damage, Demuxer
-from hicmae_core.media.pictures import Display, Picture
+from hicmae_core.media.packets import MIN_INTACT_FRACTION, Damage, Demuxer, VideoClock
+from hicmae_core.media.pictures import Display, Picture, is_convertible
 from hicmae_core.media.waveform import Waveform
 
 MAX_SECONDS = 3600.0

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from hicmae_core.config import FacesParams
-from hicmae_core.devices import device_named
 from hicmae_core.files import START_BYTES, brief, stand_in
+from hicmae_core.runtime import device_named
 
 CAREFUL_SIZE = 640
 CAREFUL_SCORE = 0.3

@@ -12,13 +12,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from hicmae_core.files import atomic_path
-from hicmae_core.model.architecture import ClassifierArchitecture, PretrainingArchitecture
+from hicmae_core.model.architecture import Architecture, ClassifierArchitecture, PretrainingArchitecture
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.reference import load_reference_checkpoint
 from hicmae_core.model.sizes import SIZES
-from hicmae_core.model.weights import load_weights
-from hicmae_core.model.weights_file import HEADER_KEY, own_header
+from hicmae_core.model.weights_file import HEADER_KEY, load_weights, own_header
 
 
 def save_model(
@@ -104,3 +103,38 @@ def _built(kind: str, values: dict[str, Any]) -> PretrainingModel | Classifier:
     if kind == "pretraining":
         return PretrainingModel(PretrainingArchitecture(**values))
     return Classifier(ClassifierArchitecture(**values))
+
+
+def load_pretrained(path: Path, size: str) -> PretrainingModel:
+    """Read a pre-trained model that a model of `size` can start from.
+
+    Args:
+        path: A model of pre-training, of this project or published, as `load_model` reads it.
+        size: The wanted size, a key of `SIZES`.
+
+    Raises:
+        ValueError: If the file is unreadable, holds a classifier, or a model of another size.
+    """
+    model, _ = load_model(path)
+    if not isinstance(model, PretrainingModel):
+        raise ValueError(
+            f"{path} holds a classifier; fine-tuning starts from a pre-training model: set finetune.checkpoint to one"
+        )
+    found = size_of(model.architecture)
+    if found != size:
+        raise ValueError(
+            f"{path} holds a model of size {found}, but model.size is {size}; set model.size to {found}, or "
+            f"finetune.checkpoint to pre-trained weights of size {size}, or finetune.init to scratch"
+        )
+    return model
+
+
+def size_of(architecture: Architecture) -> str:
+    """The name of an architecture's size, or its widths and depths if it has none."""
+    a = architecture
+    for name, size in SIZES.items():
+        if (a.video_dim, a.audio_dim, a.video_depth, a.audio_depth, a.fusion_depth) == (
+            size.dim, size.dim, size.depth, size.depth, size.fusion_depth,
+        ):  # fmt: skip
+            return name
+    return f"none known (widths {a.video_dim} and {a.audio_dim}, depths {a.video_depth} and {a.audio_depth})"

@@ -8,18 +8,20 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from hicmae_core.model.architecture import ClassifierArchitecture, Fusion
+from hicmae_core.model.architecture import ClassifierArchitecture, Fusion, Pooling
 from hicmae_core.model.encoder import Encoder
-from hicmae_core.model.fusion import FusionEncoder
-from hicmae_core.model.layers import initialise, layer_norm
-from hicmae_core.model.pooling import Standardise, heard_steps, pool, pooled_width
-from hicmae_core.model.weights import load_weights
+from hicmae_core.model.layers import FusionEncoder, initialise, layer_norm
+from hicmae_core.model.weights_file import load_weights
 
 HEAD_SCALE = 0.001
 _ENCODERS = ("encoder", "encoder_audio", "encoder_fusion")
 _HEAD = ("fc_norm", "head")
 _ACTIVATIONS = {"none": nn.Identity, "sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
+
+_EPSILON = 1e-6
+_MOMENTUM = 0.1
 
 
 class Classifier(nn.Module):
@@ -161,3 +163,64 @@ def _present(name: str, x: Tensor | None) -> Tensor:
     if x is None:
         raise ValueError(f"this model reads {name}, but {name} is None; build it with the other modality alone instead")
     return x
+
+
+def pool(tokens: Tensor, num_steps: int, pooling: Pooling, counted: Tensor | None = None) -> Tensor:
+    """Pool the tokens of one block.
+
+    Args:
+        tokens: ``[B, N, D]``, those of a step after those of the step before.
+        num_steps: Steps in time, T; a step has P places, ``N = T P``.
+        pooling: ``mean``, over all tokens, as published; or ``statistics``: of every place the mean and the standard
+            deviation over time, side by side.
+        counted: Steps that the statistics count, bool ``[B, T]``; all when None.
+
+    Returns:
+        ``[B, D]``, or ``[B, 2 P D]`` of statistics.
+    """
+    if pooling == "mean":
+        return tokens.mean(dim=1)
+    steps = tokens.float().unflatten(1, (num_steps, -1))  # [B, T, P, D]; deviations suffer from half precision
+    weights = steps.new_ones(1, num_steps) if counted is None else counted.float()
+    weights = (weights / weights.sum(dim=1, keepdim=True))[:, :, None, None]
+    mean = (weights * steps).sum(dim=1)
+    variance = (weights * (steps - mean[:, None]).square()).sum(dim=1)
+    return torch.stack((mean, (variance + _EPSILON).sqrt()), dim=1).flatten(1)
+
+
+def pooled_width(num_tokens: int, num_steps: int, dim: int, pooling: Pooling) -> int:
+    """The width of what `pool` gives."""
+    return dim if pooling == "mean" else 2 * num_tokens // num_steps * dim
+
+
+def heard_steps(audio: Tensor, frames_per_step: int) -> Tensor:
+    """Steps of a spectrogram ``[B, 1, time, mel]`` in which there is sound, bool ``[B, T]``.
+
+    What lies beyond a clip's end, a hidden voice and digital silence have one value throughout; a spectrogram of
+    nothing else counts whole.
+    """
+    steps = audio.unflatten(2, (-1, frames_per_step)).flatten(3)[:, 0]
+    heard = steps.amax(dim=2) > steps.amin(dim=2)
+    return heard | ~heard.any(dim=1, keepdim=True)
+
+
+class Standardise(nn.Module):
+    """Features ``[B, F]`` less their mean, over their deviation: of the batch in training, then of the batches so far.
+
+    Statistics differ in scale by place and channel; a linear probe wants them alike (a batch norm without gains).
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+        self.eps = _EPSILON
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardise `x`."""
+        return F.batch_norm(
+            x.float(), self.running_mean, self.running_var, None, None, self.training, _MOMENTUM, self.eps
+        )

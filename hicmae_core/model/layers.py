@@ -142,3 +142,21 @@ def initialise(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight.data.flatten(1))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+class FusionEncoder(nn.Module):
+    """Cross blocks per modality, both reading the other's previous layer (paper section 3.3)."""
+
+    def __init__(self, video_dim: int, audio_dim: int, depth: int, num_heads: int, drop_path: float = 0.0) -> None:
+        super().__init__()
+        rates = drop_path_rates(drop_path, depth)
+        self.blocks = nn.ModuleList(CrossBlock(video_dim, audio_dim, num_heads, rate) for rate in rates)
+        self.blocks_audio = nn.ModuleList(CrossBlock(audio_dim, video_dim, num_heads, rate) for rate in rates)
+        self.norm = layer_norm(video_dim)
+        self.norm_audio = layer_norm(audio_dim)
+
+    def forward(self, video: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Fuse video tokens ``[B, V, D]`` and audio tokens ``[B, A, D]``; shapes stay as they are."""
+        for block, block_audio in zip(self.blocks, self.blocks_audio, strict=True):
+            video, audio = block(video, audio), block_audio(audio, video)
+        return self.norm(video), self.norm_audio(audio)

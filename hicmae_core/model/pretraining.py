@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from hicmae_core.model.architecture import NUM_COLOURS, PretrainingArchitecture
-from hicmae_core.model.decoder import Decoder
-from hicmae_core.model.encoder import Encoder
-from hicmae_core.model.fusion import FusionEncoder
-from hicmae_core.model.gathering import rows_of_all_processes
-from hicmae_core.model.layers import initialise
+from hicmae_core.model.encoder import Decoder, Encoder
+from hicmae_core.model.layers import FusionEncoder, initialise
 from hicmae_core.model.masking import TokenSplit, split_tokens
 
 
@@ -136,7 +133,7 @@ class PretrainingModel(nn.Module):
         with torch.autocast(video.device.type, enabled=False):
             rows, columns = (F.normalize(_in_full(tokens).mean(dim=1), dim=-1) for tokens in (video, audio))
             if self.architecture.gather_negatives:
-                rows, columns = rows_of_all_processes(rows), rows_of_all_processes(columns)
+                rows, columns = all_gather_with_grad(rows), all_gather_with_grad(columns)
             return rows @ columns.T / self.architecture.temperature
 
     @staticmethod
@@ -148,3 +145,36 @@ class PretrainingModel(nn.Module):
 def _in_full(x: Tensor) -> Tensor:
     """At least float32."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def all_gather_with_grad(x: Tensor) -> Tensor:
+    """Rows of every process in the order of their ranks; `x` itself where there is one process.
+
+    Every process must compute the same loss from the result, from equally many rows. Gradients averaged over
+    processes, as `DistributedDataParallel` does, are then those of that loss.
+
+    Args:
+        x: ``[B, D]``.
+
+    Returns:
+        ``[processes * B, D]``.
+    """
+    if not distributed.is_initialized():
+        return x
+    gathered: Tensor = _Gather.apply(x)
+    return gathered
+
+
+class _Gather(torch.autograd.Function):
+    """Gathers rows; backward hands this process its own, scaled against the averaging to come."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        own = gradients[0].chunk(distributed.get_world_size())[distributed.get_rank()]
+        return own * distributed.get_world_size()

@@ -13,8 +13,7 @@ from hicmae_core.model.architecture import ClassifierArchitecture, PretrainingAr
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import SIZES, classifier, pretraining_model
-from hicmae_core.model.weights import load_weights
-from hicmae_core.model.weights_file import read_weights, some
+from hicmae_core.model.weights_file import load_weights, read_weights, some
 from hicmae_core.progress import tell
 
 _PRETRAINING_FIELDS = {

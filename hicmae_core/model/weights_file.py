@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from hicmae_core.files import START_BYTES, archive_kind, brief, stand_in
 from hicmae_core.progress import tell
@@ -250,3 +250,42 @@ _SAFE: list[Any] = [
     (_plain_dict, "collections.defaultdict"),
 ]
 """What is met beside weights and does nothing when it is made; never what could be called to do something."""
+
+
+def load_weights(
+    model: nn.Module, state_dict: Mapping[str, Tensor], complaint: str, max_names: int | None = MAX_NAMES
+) -> None:
+    """Copy `state_dict` into `model`, whose keys and shapes it must have exactly.
+
+    Args:
+        model: The model to fill; left as it is on error.
+        state_dict: Floating-point tensors of any precision by parameter name.
+        complaint: How the error begins, such as which file does not fit.
+        max_names: How many keys an error names; None is all.
+
+    Raises:
+        ValueError: In one sentence, naming the keys whose tensors are of another shape or kind, hold NaN or
+            infinity, are missing or unexpected.
+    """
+    expected = model.state_dict()
+    shared = [key for key in expected if key in state_dict]
+    problems = [problem for key in shared if (problem := _problem(key, state_dict[key], expected[key]))]
+    problems += [f"missing {key} {list(value.shape)}" for key, value in expected.items() if key not in state_dict]
+    problems += [f"unexpected {key}" for key in state_dict if key not in expected]
+    if problems:
+        raise ValueError(f"{complaint}: {some(problems, max_names)}")
+    with torch.no_grad():
+        for key, value in expected.items():
+            value.copy_(state_dict[key])
+
+
+def _problem(key: str, given: object, expected: Tensor) -> str | None:
+    """What is wrong with a tensor that should replace `expected`; None if nothing is."""
+    if not isinstance(given, Tensor) or not given.is_floating_point():
+        return f"{key} is no floating-point tensor"
+    if given.layout != torch.strided or given.is_meta:
+        return f"{key} is a sparse tensor or one without values"
+    if given.shape != expected.shape:
+        return f"{key} has shape {list(given.shape)} instead of {list(expected.shape)}"
+    num_bad = given.numel() - int(given.to(expected.dtype).isfinite().sum())
+    return f"{key} holds NaN or infinity in {num_bad:,} of {given.numel():,} values" if num_bad else None

@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed import PrefixStore, Store
 from torch.nn.parallel import DistributedDataParallel
 
-from hicmae_core.devices import device_named
+from hicmae_core.runtime import device_named
 
 _TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others before it gives up."""

@@ -16,25 +16,21 @@ from torch import Tensor
 
 from hicmae_core.code import code_of
 from hicmae_core.config import DatasetParams, Params
-from hicmae_core.data.augmentation import audio_gain, finetuning_augmentation, hide_modalities
+from hicmae_core.data.augmentation import audio_gain, finetuning_augmentation, hide_modalities, mix
 from hicmae_core.data.clips import Batch, ClipDataset
-from hicmae_core.data.mixing import mix
 from hicmae_core.files import fingerprint
-from hicmae_core.model.artifact import save_model
+from hicmae_core.model.artifact import load_pretrained, save_model
 from hicmae_core.model.classifier import Classifier, initialise_from_pretraining
 from hicmae_core.model.layers import checkpoint_blocks
 from hicmae_core.model.sizes import classifier
 from hicmae_core.model.weights_file import own_header
 from hicmae_core.training import distributed
-from hicmae_core.training.balance import class_weights, sampling_weights
 from hicmae_core.training.checkpoint import CheckpointStore
-from hicmae_core.training.finetuning_losses import smooth_one_hot
-from hicmae_core.training.finetuning_objective import FinetuningObjective
-from hicmae_core.training.history import summarise, write_history
-from hicmae_core.training.initialisation import load_pretrained
 from hicmae_core.training.loop import Run, Task, train
-from hicmae_core.training.seeding import generator_for, seed_everything
-from hicmae_core.training.tracker import Tracker
+from hicmae_core.training.losses import class_weights, sampling_weights, smooth_one_hot
+from hicmae_core.training.objectives import FinetuningObjective
+from hicmae_core.training.randomness import generator_for, seed_everything
+from hicmae_core.training.tracker import Tracker, summarise, write_history
 from hicmae_core.training.validation import held_out_levels, temperature_names, validate
 
 

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from hicmae_core.config import FinetuneParams, PretrainParams
 from hicmae_core.training.meter import Meter
 from hicmae_core.training.optim import parameter_groups, set_learning_rate
-from hicmae_core.training.random_state import random_state, restore_random_state
+from hicmae_core.training.randomness import random_state, restore_random_state
 
 Row = dict[str, float]
 """One epoch of a history: metric name to value, `epoch` (from 0) first."""

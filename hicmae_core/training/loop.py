@@ -15,15 +15,14 @@ from hicmae_core.data.batches import num_batches, training_batches
 from hicmae_core.data.clips import Batch
 from hicmae_core.data.joined import Clips, JoinedClips
 from hicmae_core.progress import progress_bar, tell
+from hicmae_core.runtime import Interrupted, noted_signals
 from hicmae_core.training import distributed
 from hicmae_core.training.checkpoint import CheckpointStore
-from hicmae_core.training.determinism import deterministic
 from hicmae_core.training.feeding import Feed
-from hicmae_core.training.interruption import Interrupted, noted_signals
 from hicmae_core.training.learner import Learner, Row
-from hicmae_core.training.nonfinite import refuse
+from hicmae_core.training.meter import refuse
 from hicmae_core.training.optim import REFERENCE_BATCH, cosine_schedule
-from hicmae_core.training.seeding import seed_everything
+from hicmae_core.training.randomness import deterministic, seed_everything
 from hicmae_core.training.tracker import Tracker
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

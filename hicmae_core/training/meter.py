@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from hicmae_core.data.clips import Batch
+from hicmae_core.files import atomic_path
 from hicmae_core.training import distributed
 
 GRADIENT_NORM = "gradient_norm"
@@ -114,3 +117,41 @@ class Meter:
             return 0.0
         self._recent = [*recent, norm][-_NUM_RECENT:]
         return norm / usual if usual > 0 else 0.0
+
+
+@torch.no_grad()
+def refuse(
+    step: int,
+    parts: list[Batch],
+    inputs_of: Callable[[Batch, int, int], tuple[Tensor, ...]],
+    objective: nn.Module,
+    path: Path,
+) -> NoReturn:
+    """Save what a step was computed from, and end the training.
+
+    Args:
+        step: The optimizer step, from 0; it has not been taken.
+        parts: Its clips, on the device.
+        inputs_of: As in `loop.Task`.
+        objective: Likewise.
+        path: Gets `step`, `objective` (its weights), and `parts`: for each its `clip_ids`, the objective's `inputs`
+            and its `losses`, computed once more in full precision.
+
+    Raises:
+        ValueError: Always, naming the step, the losses, the clips and the file.
+    """
+    saved: list[dict[str, Any]] = []
+    for part, clips in enumerate(parts):
+        inputs = inputs_of(clips, step, part)
+        losses = {name: loss.item() for name, loss in objective(*inputs).items()}
+        saved.append({"clip_ids": clips.clip_ids, "inputs": inputs, "losses": losses})
+    with atomic_path(path) as temporary:
+        torch.save({"step": step, "objective": objective.state_dict(), "parts": saved}, temporary)
+    worst = [part for part in saved if not all(map(math.isfinite, part["losses"].values()))] or saved
+    values = ", ".join(f"{name} {value:g}" for name, value in worst[0]["losses"].items())
+    clip_ids = ", ".join(clip_id for part in worst for clip_id in part["clip_ids"])
+    raise ValueError(
+        f"a loss or gradient is not finite at step {step} ({values}) on the clips {clip_ids}; no step was taken on "
+        f"them, and {path} holds inputs and weights. Look at these clips, lower base_lr, set clip_grad or raise "
+        "precision, or set on_nonfinite: skip; then run again"
+    )

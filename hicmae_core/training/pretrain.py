@@ -18,20 +18,18 @@ from hicmae_core.data.augmentation import audio_gain, multi_scale_corner_crop
 from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.data.joined import Clips, JoinedClips
 from hicmae_core.files import fingerprint
-from hicmae_core.model.artifact import save_model
+from hicmae_core.model.artifact import load_pretrained, save_model
 from hicmae_core.model.layers import checkpoint_blocks
 from hicmae_core.model.masking import random_mask, tube_mask
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import pretraining_model
-from hicmae_core.model.weights import load_weights
+from hicmae_core.model.weights_file import load_weights
 from hicmae_core.training import distributed
 from hicmae_core.training.checkpoint import CheckpointStore
-from hicmae_core.training.history import summarise, write_history
-from hicmae_core.training.initialisation import load_pretrained
 from hicmae_core.training.loop import Run, Task, train
-from hicmae_core.training.pretraining_objective import PretrainingObjective
-from hicmae_core.training.seeding import Key, generator_for, seed_everything
-from hicmae_core.training.tracker import NullTracker, Tracker
+from hicmae_core.training.objectives import PretrainingObjective
+from hicmae_core.training.randomness import Key, generator_for, seed_everything
+from hicmae_core.training.tracker import NullTracker, Tracker, summarise, write_history
 
 Grid = tuple[int, ...]
 """Tokens along each axis."""

@@ -11,14 +11,12 @@ from hicmae_core.config import DatasetParams, FinetuneParams
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.batches import test_batches
 from hicmae_core.data.clips import ClipDataset
-from hicmae_core.data.units import Units
-from hicmae_core.model.abstention import abstention_levels
 from hicmae_core.model.classifier import Classifier
-from hicmae_core.model.segments import average_segments
-from hicmae_core.model.temperature import fit_temperature
+from hicmae_core.model.probabilities import abstention_levels, average_segments, fit_temperature
+from hicmae_core.store.manifest import Units
 from hicmae_core.training import distributed
-from hicmae_core.training.finetuning_losses import classification_loss, regression_loss, smooth_one_hot
 from hicmae_core.training.learner import Row
+from hicmae_core.training.losses import classification_loss, regression_loss, smooth_one_hot
 
 NUM_SEGMENTS = 2
 """Temporal segments that are averaged, as at test time."""

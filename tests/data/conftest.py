@@ -9,8 +9,8 @@ from PIL import Image
 
 from hicmae_core.config import ModelParams
 from hicmae_core.data.clips import ClipDataset
-from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
-from hicmae_core.data.writing import write_shards
+from hicmae_core.preparation.writing import write_shards
+from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
 
 FACE_SIZE = 48
 MODEL = ModelParams(size="demo", image_size=32, num_frames=4, frame_stride=2, num_audio_frames=32)

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.data.building import build_manifest
-from hicmae_core.data.corpora.ready_made import READY_MADE
+from hicmae_core.corpora.ready_made import READY_MADE
 from hicmae_core.media.cropping import encode_jpeg
 from hicmae_core.media.decoding import probe
+from hicmae_core.preparation.building import build_manifest
 from tests.media.films import background, tone, write_film
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:9269ed5eb1710836\nsize 414429\n"

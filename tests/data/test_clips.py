@@ -16,8 +16,8 @@ from hicmae_core.data.clips import ClipDataset
 from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE, fbank_window
 from hicmae_core.data.sampling import ClipWindow
 from hicmae_core.data.sampling import test_windows as sampling_windows
-from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore, as_matrix
-from hicmae_core.data.writing import write_shards
+from hicmae_core.preparation.writing import write_shards
+from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore, as_matrix
 
 
 def assert_same(one, other):

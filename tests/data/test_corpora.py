@@ -11,16 +11,16 @@ import pytest
 import yaml
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.data.building import build_manifest
-from hicmae_core.data.corpora.about import ABOUT
-from hicmae_core.data.corpora.catalogue import catalogue
-from hicmae_core.data.corpora.counts import differences, in_all, per_class, per_fold
-from hicmae_core.data.corpora.listing import Folder, by_key
-from hicmae_core.data.corpora.mafw import COMPOUND, SINGLE
-from hicmae_core.data.corpora.registry import CORPORA, READY_MADE, dataset_named, published_counts
-from hicmae_core.data.manifest import MANIFEST_COLUMNS
-from hicmae_core.evaluation.published import published_results
+from hicmae_core.corpora.about import ABOUT
+from hicmae_core.corpora.catalogue import catalogue
+from hicmae_core.corpora.counts import differences, in_all, per_class, per_fold
+from hicmae_core.corpora.listing import Folder, by_key
+from hicmae_core.corpora.mafw import COMPOUND, SINGLE
+from hicmae_core.corpora.published import published_results
+from hicmae_core.corpora.registry import CORPORA, READY_MADE, dataset_named, published_counts
 from hicmae_core.media.decoding import probe
+from hicmae_core.preparation.building import build_manifest
+from hicmae_core.store.manifest import MANIFEST_COLUMNS
 from tests.conftest import ROOT
 from tests.data import trees
 
@@ -402,7 +402,10 @@ def test_one_target_of_avcaffe_is_chosen_by_its_labels(tmp_path):
 
 def test_presets_hold_the_ready_made_datasets():
     found = {}
-    for path in [*(ROOT / "presets").glob("finetune_*.yaml"), ROOT / "presets/shared/pretraining.yaml"]:
+    for path in [
+        *(ROOT / "hicmae_core/presets").glob("finetune_*.yaml"),
+        ROOT / "hicmae_core/presets/shared/pretraining.yaml",
+    ]:
         preset = yaml.safe_load(path.read_text())
         found |= {name: DatasetParams.model_validate(values) for name, values in preset["dataset"].items()}
     assert found == {name: made.params for name, made in READY_MADE.items()}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from hicmae_core.data.building import build_manifest
-from hicmae_core.data.corpora.crema_d import KNOWN_BROKEN
-from hicmae_core.data.corpora.ready_made import READY_MADE
+from hicmae_core.corpora.crema_d import KNOWN_BROKEN
+from hicmae_core.corpora.ready_made import READY_MADE
+from hicmae_core.preparation.building import build_manifest
 from tests.data import trees
 
 

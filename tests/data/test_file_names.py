@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.data.building import build_manifest
-from hicmae_core.data.corpora.listing import Folder
+from hicmae_core.corpora.listing import Folder
+from hicmae_core.preparation.building import build_manifest
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.data import folds
+from hicmae_core.store import folds
 
 EMOTIONS = DatasetParams(corpus="csv", classes=("calm", "angry"), num_folds=4)
 LOAD = DatasetParams(

@@ -14,16 +14,16 @@ import pytest
 import torch
 
 from hicmae_core.config import DatasetParams, FacesParams, ModelParams, PreparationParams
-from hicmae_core.data.building import build_manifest
+from hicmae_core.corpora.registry import dataset_named
 from hicmae_core.data.clips import ClipDataset
-from hicmae_core.data.corpora.registry import dataset_named
-from hicmae_core.data.preparation import prepare_audio, prepare_faces
-from hicmae_core.data.shards import FACES_SCHEMA, ClipStore
-from hicmae_core.data.wanted import wanted_clips
-from hicmae_core.data.writing import write_shards
 from hicmae_core.media.decoding import probe
-from hicmae_core.quality.duplicates import find_duplicates
-from hicmae_core.quality.sheets import rejected_sheet
+from hicmae_core.preparation.building import build_manifest
+from hicmae_core.preparation.preparing import prepare_audio, prepare_faces
+from hicmae_core.preparation.rows import wanted_clips
+from hicmae_core.preparation.writing import write_shards
+from hicmae_core.reports.duplicates import find_duplicates
+from hicmae_core.reports.sheets import rejected_sheet
+from hicmae_core.store.shards import FACES_SCHEMA, ClipStore
 from tests.conftest import ROOT
 from tests.data import trees
 from tests.media.face_images import decoded, encoded, face, write_frames

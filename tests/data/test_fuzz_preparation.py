@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from hicmae_core.config import DatasetParams, FacesParams, PreparationParams
-from hicmae_core.data.building import build_manifest
-from hicmae_core.data.pool import in_processes, run_clip
-from hicmae_core.data.preparation import prepare_audio, prepare_faces
-from hicmae_core.data.shards import ClipStore
 from hicmae_core.media.decoding import probe
+from hicmae_core.preparation.building import build_manifest
+from hicmae_core.preparation.pool import in_processes, run_clip
+from hicmae_core.preparation.preparing import prepare_audio, prepare_faces
+from hicmae_core.store.shards import ClipStore
 from tests.media.coded_films import CONTAINERS, write_coded_film
 from tests.media.films import background, tone, write_film
 from tests.media.impostors import IMPOSTORS, playlist

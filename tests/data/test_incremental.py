@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from hicmae_core.config import PreparationParams
-from hicmae_core.data import rows
-from hicmae_core.data.pool import ClipFailure
-from hicmae_core.data.preparation import prepare_audio
-from hicmae_core.data.shards import ClipStore, shard_name, shard_of
 from hicmae_core.files import sha256_of
+from hicmae_core.preparation import rows
+from hicmae_core.preparation.pool import ClipFailure
+from hicmae_core.preparation.preparing import prepare_audio
+from hicmae_core.store.shards import ClipStore, shard_name, shard_of
 from tests.media.films import tone, write_film
 
 NUM_SHARDS = 4

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hicmae_core.data.building import build_manifest
-from hicmae_core.data.corpora.ready_made import READY_MADE
+from hicmae_core.corpora.ready_made import READY_MADE
+from hicmae_core.preparation.building import build_manifest
 from tests.data import trees
 
 

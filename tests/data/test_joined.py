@@ -8,8 +8,8 @@ import torch
 
 from hicmae_core.data.batches import training_batches
 from hicmae_core.data.joined import JoinedClips
-from hicmae_core.data.shards import FACES_SCHEMA, ClipStore
-from hicmae_core.data.writing import write_shards
+from hicmae_core.preparation.writing import write_shards
+from hicmae_core.store.shards import FACES_SCHEMA, ClipStore
 from tests.data.conftest import face_jpegs
 
 

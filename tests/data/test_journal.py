@@ -2,9 +2,9 @@
 
 import pytest
 
-from hicmae_core.data.journal import Journal
-from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA
-from hicmae_core.data.writing import batch_of
+from hicmae_core.preparation.journal import Journal
+from hicmae_core.preparation.writing import batch_of
+from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA
 
 ENTRIES = [(f"clip{number}", f"key{number}") for number in range(3)]
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from hicmae_core.config import FacesParams, PreparationParams
-from hicmae_core.data import journal, writing
-from hicmae_core.data.preparation import prepare_audio
-from hicmae_core.data.shards import ClipStore
+from hicmae_core.preparation import journal, writing
+from hicmae_core.preparation.preparing import prepare_audio
+from hicmae_core.store.shards import ClipStore
 from tests.forking import FORKS, Dying
 from tests.media.films import talking_head, tone, write_film
 
@@ -92,8 +92,8 @@ def test_killed_again_and_again(raw, tmp_path):
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from hicmae_core.data.journal import Journal
-from hicmae_core.data.preparation import prepare_faces
+from hicmae_core.preparation.journal import Journal
+from hicmae_core.preparation.preparing import prepare_faces
 from tests.data.test_kills import FACES, SETTINGS, manifest_of
 
 append = Journal.append

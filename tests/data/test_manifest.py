@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.data.building import build_manifest
-from hicmae_core.data.corpora.registry import CORPORA, corpus_named
-from hicmae_core.data.manifest import MANIFEST_COLUMNS, counts_by_status, read_manifest, write_manifest
+from hicmae_core.corpora.registry import CORPORA, corpus_named
 from hicmae_core.files import sha256_of
 from hicmae_core.media.decoding import probe
+from hicmae_core.preparation.building import build_manifest
+from hicmae_core.store.manifest import MANIFEST_COLUMNS, counts_by_status, read_manifest, write_manifest
 
 EMOTIONS = DatasetParams(corpus="csv", classes=("calm", "angry"), num_folds=2)
 TWO_BY_TWO = [

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hicmae_core.config import AugmentationParams
-from hicmae_core.data.mixing import mix
+from hicmae_core.data.augmentation import mix
 
 BOTH = AugmentationParams()
 MIXUP = AugmentationParams(cutmix=0)

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from hicmae_core.data.pool import ClipFailure, ClipFiles, in_processes
+from hicmae_core.preparation.pool import ClipFailure, ClipFiles, in_processes
 
 CLIPS = [ClipFiles(f"clip{number}", Path(), Path(), "key") for number in range(12)]
 

@@ -3,10 +3,10 @@
 import pytest
 
 from hicmae_core.config import PreparationParams, parse_params
-from hicmae_core.data.building import build_manifest
-from hicmae_core.data.corpora.ready_made import READY_MADE
-from hicmae_core.data.preparation import prepare_faces
+from hicmae_core.corpora.ready_made import READY_MADE
 from hicmae_core.media.decoding import probe
+from hicmae_core.preparation.building import build_manifest
+from hicmae_core.preparation.preparing import prepare_faces
 from tests.data import trees
 
 WHOLE, SILENT, SOUND = (0, 1, 2)

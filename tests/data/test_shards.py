@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore, as_matrix, shard_of
-from hicmae_core.data.writing import write_shards
+from hicmae_core.preparation.writing import write_shards
+from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore, as_matrix, shard_of
 
 
 def face_rows(num_clips=20, num_frames=5, frame_bytes=40):

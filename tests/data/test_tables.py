@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.data.building import build_manifest
-from hicmae_core.data.corpora.csv_table import proposed_dataset
-from hicmae_core.data.manifest import speakers_in_words, units_in_words
+from hicmae_core.corpora.csv_table import proposed_dataset
+from hicmae_core.preparation.building import build_manifest
+from hicmae_core.store.manifest import speakers_in_words, units_in_words
 
 TABLES = Path(__file__).parent / "tables"
 MINE = DatasetParams(corpus="csv", classes=("angry", "calm", "happy"), num_folds=2)

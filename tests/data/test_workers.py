@@ -17,9 +17,9 @@ import torch
 
 from hicmae_core.data.batches import test_batches as whole_clips
 from hicmae_core.data.batches import training_batches
-from hicmae_core.data.shards import FACES_SCHEMA, ClipStore
 from hicmae_core.data.workers import read_in_order
-from hicmae_core.data.writing import write_shards
+from hicmae_core.preparation.writing import write_shards
+from hicmae_core.store.shards import FACES_SCHEMA, ClipStore
 
 
 class Deadly:

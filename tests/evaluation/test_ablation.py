@@ -6,9 +6,9 @@ import pytest
 
 from hicmae_core.config import SummariseParams
 from hicmae_core.evaluation.ablation import compare_arms
-from hicmae_core.evaluation.ablation_report import ablation_markdown, plot_ablation
 from hicmae_core.evaluation.fold_results import metrics_of
 from hicmae_core.evaluation.statistics import resampling_groups
+from hicmae_core.reports.ablation import ablation_markdown, plot_ablation
 
 SETTINGS = SummariseParams(bootstrap_samples=100, confidence=0.9)
 

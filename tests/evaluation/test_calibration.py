@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from hicmae_core.evaluation.calibration import PLAIN, SCALED, Target, targets_of, write_calibration
+from hicmae_core.evaluation.calibration import PLAIN, SCALED, Target, targets_of
+from hicmae_core.reports.results import write_calibration
 
 
 def two_classes(probability, num_right, num_clips):

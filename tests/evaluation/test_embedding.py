@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hicmae_core.evaluation.embedding import Layout, lay_out, plot_layouts
+from hicmae_core.evaluation.embedding import lay_out
+from hicmae_core.reports.figures import Layout, plot_layouts
 
 
 def test_groups_stay_apart_and_layouts_are_the_same_every_time():

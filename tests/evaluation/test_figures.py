@@ -5,9 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from hicmae_core.evaluation.figures import plot_fold_boxes
-from hicmae_core.evaluation.prediction_figures import plot_confusion
-from hicmae_core.evaluation.training_figures import plot_history, plot_reconstruction
+from hicmae_core.reports.figures import plot_confusion, plot_fold_boxes, plot_history, plot_reconstruction
 
 
 def pixels(path):

@@ -15,15 +15,19 @@ from matplotlib.font_manager import fontManager
 from PIL import Image
 
 from hicmae_core.config import DatasetParams, SummariseParams
-from hicmae_core.evaluation.calibration import write_calibration
-from hicmae_core.evaluation.drawing import drawable, note_numbered, save_figure
-from hicmae_core.evaluation.embedding import Layout, plot_layouts
-from hicmae_core.evaluation.markdown import escaped
-from hicmae_core.evaluation.prediction_figures import plot_confusion
-from hicmae_core.evaluation.report import write_reports
 from hicmae_core.evaluation.summary import summarise
-from hicmae_core.evaluation.training_figures import plot_history
-from hicmae_core.sharing.card import model_card
+from hicmae_core.reports.card import model_card
+from hicmae_core.reports.figures import (
+    Layout,
+    drawable,
+    note_numbered,
+    plot_confusion,
+    plot_history,
+    plot_layouts,
+    save_figure,
+)
+from hicmae_core.reports.markdown import escaped
+from hicmae_core.reports.results import write_calibration, write_reports
 from tests.sharing.test_formats import small_model
 
 ODD = (

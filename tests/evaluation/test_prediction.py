@@ -10,10 +10,10 @@ from PIL import Image
 from hicmae_core.config import EvaluateParams, ModelParams
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.clips import ClipDataset
-from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
-from hicmae_core.data.writing import write_shards
 from hicmae_core.evaluation.prediction import predict, predict_windows, shown_modality
 from hicmae_core.model.sizes import classifier
+from hicmae_core.preparation.writing import write_shards
+from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
 from tests.disagreeing import PROBABILITIES, make_disagree
 
 MODEL = ModelParams(size="demo", image_size=32, num_frames=4, frame_stride=2, num_audio_frames=32)

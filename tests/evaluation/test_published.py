@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from hicmae_core.data.corpora.ready_made import READY_MADE
-from hicmae_core.evaluation.published import CLASSES, class_of, published_results, why_not_comparable
+from hicmae_core.corpora.published import CLASSES, class_of, published_results, why_not_comparable
+from hicmae_core.corpora.ready_made import READY_MADE
 
 DATASETS = (
     "crema_d",

@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from hicmae_core.config import DatasetParams, SummariseParams
-from hicmae_core.data.corpora.ready_made import READY_MADE
+from hicmae_core.corpora.ready_made import READY_MADE
 from hicmae_core.evaluation.fold_results import read_alone, write_fold_results
-from hicmae_core.evaluation.markdown import overview_markdown, results_markdown, short_markdown
-from hicmae_core.evaluation.report import results_record, write_reports
 from hicmae_core.evaluation.summary import Summary, summarise
+from hicmae_core.reports.markdown import overview_markdown, results_markdown, short_markdown
+from hicmae_core.reports.results import results_record, write_reports
 
 FEW = SummariseParams(bootstrap_samples=100)
 

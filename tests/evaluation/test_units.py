@@ -20,15 +20,14 @@ from scipy.special import log_softmax
 
 from hicmae_core.config import DatasetParams, EvaluateParams, SummariseParams
 from hicmae_core.evaluation.ablation import compare_arms
-from hicmae_core.evaluation.calibration import PLAIN, SCALED, write_calibration
-from hicmae_core.evaluation.fold_results import metrics_of, plot_rows, read_predictions, write_fold_results
-from hicmae_core.evaluation.markdown import overview_markdown, short_markdown
+from hicmae_core.evaluation.calibration import PLAIN, SCALED
+from hicmae_core.evaluation.fold_results import by_unit, metrics_of, plot_rows, read_predictions, write_fold_results
 from hicmae_core.evaluation.prediction import predict
-from hicmae_core.evaluation.prediction_figures import plot_predictions
-from hicmae_core.evaluation.report import results_record, write_reports
 from hicmae_core.evaluation.statistics import group_sums, paired_difference, resampling_groups
 from hicmae_core.evaluation.summary import summarise
-from hicmae_core.evaluation.units import by_unit
+from hicmae_core.reports.figures import plot_predictions
+from hicmae_core.reports.markdown import overview_markdown, short_markdown
+from hicmae_core.reports.results import results_record, write_calibration, write_reports
 from tests.evaluation.test_prediction import clips, model_with  # noqa: F401
 
 DATASET = DatasetParams(corpus="csv", classes=("a", "b"), num_folds=1)

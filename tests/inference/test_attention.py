@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from hicmae_core.inference.attention import level_weights, rollout, trace
-from hicmae_core.inference.contributions import constant, contributions
+from hicmae_core.inference.attention import constant, contributions, level_weights, rollout, trace
 from hicmae_core.model.sizes import classifier
 
 SHAPE = {"image_size": 32, "num_frames": 4, "num_audio_frames": 32, "num_mel_bins": 32}

@@ -13,17 +13,17 @@ from hicmae_core.config import DatasetParams, EvaluateParams, FacesParams, Model
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.data.reading import decode_frames
 from hicmae_core.data.sampling import FrameStride
-from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
-from hicmae_core.data.writing import write_shards
 from hicmae_core.evaluation.prediction import predict
 from hicmae_core.inference.explanation import explain
-from hicmae_core.inference.looking import detector_for
+from hicmae_core.inference.preprocessing import detector_for
 from hicmae_core.inference.video import open_video_reader
 from hicmae_core.media.decoding import read_audio
 from hicmae_core.media.faces import extract_face
 from hicmae_core.media.fbank import log_mel
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.sizes import classifier
+from hicmae_core.preparation.writing import write_shards
+from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
 from tests.media.films import tone
 
 FACES = FacesParams(detector="none", size=48)

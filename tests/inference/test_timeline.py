@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hicmae_core.data.sampling import FrameStride
-from hicmae_core.inference.timeline import timeline
+from hicmae_core.inference.windows import timeline
 
 STRIDE = FrameStride(4, usual_fps=25.0)
 

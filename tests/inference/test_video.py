@@ -11,8 +11,8 @@ import torch
 from hicmae_core.config import FacesParams
 from hicmae_core.inference.explanation import explain
 from hicmae_core.inference.video import open_video_reader
-from hicmae_core.model.abstention import abstention_levels
 from hicmae_core.model.artifact import save_model
+from hicmae_core.model.probabilities import abstention_levels
 from hicmae_core.model.sizes import classifier
 from tests.disagreeing import LOGITS, PROBABILITIES, logits_of, save_disagreeing, write_changing_film
 from tests.media.films import picture, tone, write_film

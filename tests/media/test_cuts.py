@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from hicmae_core.config import CorpusParams, FacesParams
-from hicmae_core.data.manifest import USABLE
 from hicmae_core.demo.face import FaceRenderer, Pose, backdrop, place, to_bytes
 from hicmae_core.demo.script import write_script
 from hicmae_core.media.decoding import read_pictures
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import FaceTrack, extract_face, extract_faces
 from hicmae_core.media.tracking import link, observe, portraits_of
+from hicmae_core.store.manifest import USABLE
 from tests.media.films import FPS, background, picture, write_film
 
 FACES = FacesParams(detect_size=256, size=96)

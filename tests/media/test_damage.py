@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from hicmae_core.config import FacesParams
-from hicmae_core.data.pool import ClipFiles
-from hicmae_core.data.rows import audio_batch, faces_batch
-from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA
-from hicmae_core.inference.looking import Looker
+from hicmae_core.inference.preprocessing import Looker
 from hicmae_core.media.decoding import MediaError, probe, read_audio, read_pictures
 from hicmae_core.media.packets import Damage
+from hicmae_core.preparation.pool import ClipFiles
+from hicmae_core.preparation.rows import audio_batch, faces_batch
+from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA
 from tests.media.coded_films import CONTAINERS, Container, read_code
 from tests.media.recordings import click_times, harmed, remux, write_recording
 

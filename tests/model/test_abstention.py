@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from hicmae_core.model.abstention import abstention_levels, level_for, risk_coverage
+from hicmae_core.model.probabilities import abstention_levels, level_for, risk_coverage
 
 SURENESS = [0.9, 0.5, 0.8, 0.5, 0.6]
 RIGHT = [1, 0, 0, 1, 1]

@@ -7,10 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hicmae_core.model.fusion import FusionEncoder
-from hicmae_core.model.layers import Attention, Block, CrossAttention, CrossBlock, checkpoint_blocks
+from hicmae_core.model.encoder import PatchEmbedding, patchify, sinusoid_positions
+from hicmae_core.model.layers import Attention, Block, CrossAttention, CrossBlock, FusionEncoder, checkpoint_blocks
 from hicmae_core.model.masking import random_mask, split_tokens, take
-from hicmae_core.model.patches import PatchEmbedding, patchify, sinusoid_positions
 
 
 def randomise(module):

@@ -10,8 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from hicmae_core.model.artifact import load_model, save_model
-from hicmae_core.model.classifier import Classifier
-from hicmae_core.model.pooling import pool
+from hicmae_core.model.classifier import Classifier, pool
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.reference import (
     classifier_from_reference,

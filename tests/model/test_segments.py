@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hicmae_core.model.segments import average_segments
+from hicmae_core.model.probabilities import average_segments
 from tests.disagreeing import LOGITS, PROBABILITIES, logits_of
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from hicmae_core.model.temperature import fit_temperature
+from hicmae_core.model.probabilities import fit_temperature
 
 
 def logit(p):

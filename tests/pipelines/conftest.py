@@ -10,7 +10,7 @@ import yaml
 from prefect.testing.utilities import prefect_test_harness
 
 from hicmae_core.config import load_params
-from stages.graphs import write_graphs
+from pipelines.graph.fold_files import write_graphs
 from tests.conftest import ROOT, shrink
 from tests.pipelines.served import Server, Site, with_deployments
 

@@ -196,6 +196,6 @@ class Site:
 
 def with_deployments(root: Path) -> Path:
     """Give a toy project this repository's flows."""
-    for name in ("prefect.yaml", "pipelines", "stages", "hicmae_core", "presets"):
+    for name in ("prefect.yaml", "pipelines", "stages", "hicmae", "hicmae_core"):
         (root / name).symlink_to(ROOT / name)
     return root

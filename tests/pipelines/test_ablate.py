@@ -3,7 +3,7 @@
 import pytest
 from prefect.artifacts import Artifact
 
-from pipelines.ablate import ablate, study
+from pipelines.flows.ablate import ablate, study
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200), pytest.mark.usefixtures("prefect_server")]
 

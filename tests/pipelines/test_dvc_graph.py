@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from pipelines.dvc_graph import Graph, name_of, read_graph
+from pipelines.graph.reading import Graph, name_of, read_graph
 from tests.pipelines.served import wait_for
 
 GRAPH = Graph(
@@ -67,7 +67,7 @@ def test_a_dataset_that_was_taken_out_by_hand_is_told_with_the_mend(project) -> 
     values = yaml.safe_load(path.read_text())
     values |= {"dataset": {**values["dataset"], "more": values["dataset"]["demo"]}, "folds": {"more": [1]}}
     path.write_text(yaml.safe_dump(values))
-    with pytest.raises(ValueError, match=r"names more, .* there for demo: run `python -m stages.datasets`"):
+    with pytest.raises(ValueError, match=r"names more, .* there for demo: run `python -m pipelines.project.datasets`"):
         read_graph(project.root)
 
 

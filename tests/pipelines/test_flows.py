@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipelines.cross_validate import cross_validate
-from pipelines.import_dataset import import_dataset
-from pipelines.prepare import prepare, pull_raw_files
-from pipelines.pretrain import pretrain
-from pipelines.promote import promote
+from pipelines.flows.cross_validate import cross_validate
+from pipelines.flows.import_dataset import import_dataset
+from pipelines.flows.prepare import prepare, pull_raw_files
+from pipelines.flows.pretrain import pretrain
+from pipelines.flows.promote import promote
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

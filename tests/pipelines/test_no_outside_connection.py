@@ -21,10 +21,10 @@ _CONNECT = re.compile(r"connect\(\d+, \{sa_family=AF_INET6?,.*?\"(?P<address>[0-
 _OURS = re.compile(r"127\.\d+\.\d+\.\d+|::1|::ffff:127\.\d+\.\d+\.\d+|0\.0\.0\.0|::")
 COMMANDS = {
     "dvc": ["dvc", "repro"],
-    "flow": ["pipelines.reproduce"],
+    "flow": ["pipelines.flows.reproduce"],
     "corpora": ["stages.manifest", "--list"],
-    "metrics": ["stages.send_metrics"],
-    "cli": ["stages.cli", "doctor"],
+    "metrics": ["hicmae.tracking.send_metrics"],
+    "cli": ["hicmae.cli", "doctor"],
 }
 
 

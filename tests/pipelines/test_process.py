@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.process import CommandFailed, Processes
+from pipelines.flows.process import CommandFailed, Processes
 
 
 def script(text: str) -> list[str]:
@@ -127,7 +127,7 @@ def test_a_killed_parent_leaves_nobody_behind(tmp_path: Path) -> None:
     parent = f"""
         import os, signal
         from pathlib import Path
-        from pipelines.process import Processes
+        from pipelines.flows.process import Processes
 
         def on_line(line):
             Path("pids.txt").write_text(line)

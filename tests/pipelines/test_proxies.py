@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from stages import environment
+from hicmae import environment
 from tests.conftest import ROOT
 
 DEAD = "http://127.0.0.1:9"
@@ -69,14 +69,16 @@ def behind_a_dead_proxy(project, *arguments: str, **settings: str) -> tuple[subp
 
 def test_a_flow_runs_on_a_server_of_its_own(project, tmp_path):
     result, _ = behind_a_dead_proxy(
-        project, "pipelines.reproduce", "--targets", "pretrain", PREFECT_HOME=str(tmp_path / "prefect")
+        project, "pipelines.flows.reproduce", "--targets", "pretrain", PREFECT_HOME=str(tmp_path / "prefect")
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "pretrain" in project.ran()
 
 
 def test_a_flow_is_told_to_a_server_on_this_machine(project, server):
-    result, _ = behind_a_dead_proxy(project, "pipelines.reproduce", "--targets", "pretrain", PREFECT_API_URL=server.api)
+    result, _ = behind_a_dead_proxy(
+        project, "pipelines.flows.reproduce", "--targets", "pretrain", PREFECT_API_URL=server.api
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "Traceback" not in result.stderr
 
@@ -84,11 +86,11 @@ def test_a_flow_is_told_to_a_server_on_this_machine(project, server):
 @pytest.mark.parametrize(
     ("command", "variable", "url"),
     [
-        (["pipelines.reproduce"], "PREFECT_API_URL", "http://prefect.my-lab.example:4200/api"),
-        (["pipelines.reproduce"], "PREFECT_API_URL", "http://127.0.0.1:9/api"),
-        (["pipelines.announce", "demo"], "PREFECT_API_URL", "http://prefect.my-lab.example:4200/api"),
-        (["stages.send_metrics"], "MLFLOW_TRACKING_URI", "http://mlflow.my-lab.example:5000"),
-        (["stages.send_metrics"], "MLFLOW_TRACKING_URI", "http://localhost:9"),
+        (["pipelines.flows.reproduce"], "PREFECT_API_URL", "http://prefect.my-lab.example:4200/api"),
+        (["pipelines.flows.reproduce"], "PREFECT_API_URL", "http://127.0.0.1:9/api"),
+        (["pipelines.flows.announce", "demo"], "PREFECT_API_URL", "http://prefect.my-lab.example:4200/api"),
+        (["hicmae.tracking.send_metrics"], "MLFLOW_TRACKING_URI", "http://mlflow.my-lab.example:5000"),
+        (["hicmae.tracking.send_metrics"], "MLFLOW_TRACKING_URI", "http://localhost:9"),
     ],
 )
 def test_a_server_that_cannot_be_reached_is_told_in_a_sentence(project, command, variable, url):

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from pipelines.recover import protect_locks, recover
-from pipelines.workspace import alone_in
+from pipelines.flows.workspace import alone_in
+from pipelines.graph.recover import protect_locks, recover
 
 
 def test_a_torn_lock_is_put_back(project) -> None:
@@ -42,7 +42,7 @@ def test_without_a_copy_the_results_come_out_of_dvcs_cache(project) -> None:
     lock.write_text("schema: '2.0'\nstages:\n  pretrain: {cmd")
     readers = project.root / ".dvc" / "tmp" / "rwlock"
     readers.write_text('{"write": {"')
-    command = [sys.executable, "-m", "pipelines.recover"]
+    command = [sys.executable, "-m", "pipelines.graph.recover"]
     told = subprocess.run(command, capture_output=True, text=True, check=True, env=project.environment()).stdout
     assert "dvc.lock was torn and had no copy: it is gone" in told
     assert "rwlock was left by a process that is gone" in told

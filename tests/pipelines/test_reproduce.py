@@ -11,7 +11,7 @@ import yaml
 from prefect.artifacts import Artifact
 from prefect.settings import PREFECT_API_URL
 
-from pipelines.reproduce import reproduce
+from pipelines.flows.reproduce import reproduce
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 ALL = ["quality-demo", "quality-demo_unlabelled", "pretrain", "finetune-1", "finetune-2", "summarise"]
@@ -87,7 +87,7 @@ def test_a_mistaken_target_fails_the_flow_before_anything_runs(project) -> None:
 
 def start_command_line(project, *arguments: str) -> subprocess.Popen[str]:
     environment = {**project.environment(), "PREFECT_API_URL": PREFECT_API_URL.value()}
-    command = [sys.executable, "-m", "pipelines.reproduce", *arguments]
+    command = [sys.executable, "-m", "pipelines.flows.reproduce", *arguments]
     return subprocess.Popen(
         command, cwd=project.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -88,7 +88,7 @@ def test_a_mistaken_parameter_is_refused_by_the_server(site: Site) -> None:
 
 
 def announce(site: Site, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pipelines.announce", "demo", *arguments]
+    command = [sys.executable, "-m", "pipelines.flows.announce", "demo", *arguments]
     return subprocess.Popen(command, cwd=site.root, env=site.environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -136,7 +136,7 @@ def test_runs_of_one_workspace_wait_for_each_other(project, site: Site) -> None:
     wait_for((project.root / "pid.txt").exists, 120, site.worker_log)
     second = site.trigger("prepare", dataset="demo")
     by_hand = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.reproduce", "--targets", "quality"],
+        [sys.executable, "-m", "pipelines.flows.reproduce", "--targets", "quality"],
         env=site.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert by_hand.stdout is not None

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from hicmae import layout
 from hicmae_core.config import DatasetParams, Params, load_params
-from hicmae_core.data.building import build_manifest
-from hicmae_core.data.manifest import read_manifest, write_manifest
-from hicmae_core.data.preparation import prepare_audio, prepare_faces
-from hicmae_core.data.shards import ClipStore
 from hicmae_core.media.decoding import probe
-from stages import layout
+from hicmae_core.preparation.building import build_manifest
+from hicmae_core.preparation.preparing import prepare_audio, prepare_faces
+from hicmae_core.store.manifest import read_manifest, write_manifest
+from hicmae_core.store.shards import ClipStore
 from tests.media.films import background, talking_head, tone, write_film
 
 NUM_FRAMES = 20

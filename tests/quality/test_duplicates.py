@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.quality.duplicates import FINDINGS, find_duplicates, speakers_in_several_folds
-from hicmae_core.quality.histograms import histograms
-from hicmae_core.quality.outcome import count_labels, numbers, outcome_of
+from hicmae_core.reports.duplicates import FINDINGS, find_duplicates, speakers_in_several_folds
+from hicmae_core.reports.outcome import count_labels, histograms, numbers, outcome_of
 from tests.quality.tables import made_up
 
 

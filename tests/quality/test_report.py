@@ -11,12 +11,10 @@ import pytest
 from PIL import Image
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.quality.duplicates import find_duplicates, speakers_in_several_folds
-from hicmae_core.quality.histograms import histograms
-from hicmae_core.quality.outcome import TRAIN_ONLY, count_labels, numbers, outcome_of
-from hicmae_core.quality.report import write_quality_report
-from hicmae_core.quality.sections import label_section, reject_section, verdict
-from hicmae_core.quality.sheets import face_sheets, rejected_sheet
+from hicmae_core.reports.duplicates import find_duplicates, speakers_in_several_folds
+from hicmae_core.reports.outcome import TRAIN_ONLY, count_labels, histograms, numbers, outcome_of
+from hicmae_core.reports.quality import label_section, reject_section, verdict, write_quality_report
+from hicmae_core.reports.sheets import face_sheets, rejected_sheet
 from tests.quality.tables import made_up
 
 

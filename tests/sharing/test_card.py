@@ -8,7 +8,7 @@ import torch
 
 from hicmae_core.model.artifact import load_model
 from hicmae_core.model.sizes import classifier
-from hicmae_core.sharing.card import model_card
+from hicmae_core.reports.card import model_card
 from tests.disagreeing import logits_of, save_disagreeing, write_changing_film
 
 

@@ -5,8 +5,8 @@ import onnxruntime
 import pytest
 import torch
 
+from hicmae_core.inference import export
 from hicmae_core.model.sizes import classifier
-from hicmae_core.sharing import formats
 
 
 def small_model(modality="both", pooling="mean"):
@@ -20,9 +20,9 @@ def small_model(modality="both", pooling="mean"):
 @pytest.mark.parametrize(("modality", "pooling"), [("both", "mean"), ("audio", "mean"), ("both", "statistics")])
 def test_onnx_runs_in_onnxruntime(tmp_path, modality, pooling):
     model = small_model(modality, pooling)
-    formats.export_onnx(model, tmp_path)
+    export.export_onnx(model, tmp_path)
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
-    shapes = formats.input_shapes(model)
+    shapes = export.input_shapes(model)
     assert [given.name for given in session.get_inputs()] == list(shapes)
     inputs = {name: torch.randn(5, *shape) for name, shape in shapes.items()}
     (outputs,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
@@ -34,14 +34,14 @@ def test_onnx_runs_in_onnxruntime(tmp_path, modality, pooling):
 @pytest.mark.parametrize("pooling", ["mean", "statistics"])
 def test_a_torch_program_gives_the_same(tmp_path, pooling):
     model = small_model(pooling=pooling)
-    assert formats.export_torch(model, tmp_path) <= 1e-5
-    inputs = [torch.randn(2, *shape) for shape in formats.input_shapes(model).values()]
+    assert export.export_torch(model, tmp_path) <= 1e-5
+    inputs = [torch.randn(2, *shape) for shape in export.input_shapes(model).values()]
     program = torch.export.load(tmp_path / "model.pt2").module()
     torch.testing.assert_close(program(*inputs), model(*inputs))
 
 
 def test_an_export_that_differs_is_refused_and_leaves_no_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "TOLERANCE", -1.0)
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with pytest.raises(ValueError, match=r"model.pt2: outputs differ"):
-        formats.export_torch(small_model(), tmp_path)
+        export.export_torch(small_model(), tmp_path)
     assert list(tmp_path.iterdir()) == []

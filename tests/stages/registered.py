@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from hicmae.tracking.stage_runs import track
 from hicmae_core.config import DatasetParams, Params
 from hicmae_core.evaluation.summary import HEADLINES
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.sizes import classifier
-from stages.tracking import track
 from tests.stages.tracked import PARAMS
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from hicmae_core.config import load_params, parse_params
-from stages.ablation_plan import ABLATION, STUDY, in_turn, plan, same_results
+from pipelines.project.ablation_plan import ABLATION, STUDY, in_turn, plan, same_results
 
 PARAMS_FILE = Path(__file__).resolve().parents[2] / "params.yaml"
 VALUES = yaml.safe_load(PARAMS_FILE.read_text())

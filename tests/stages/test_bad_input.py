@@ -113,9 +113,9 @@ def test_a_fold_that_does_not_exist_or_is_not_prepared(workplace):
 
 def test_a_model_that_is_none(workplace):
     (workplace / "model.safetensors").write_bytes(b"nothing of the kind")
-    result = command(workplace, "stages.cli", "predict", "video.mp4", "--model", "model.safetensors")
+    result = command(workplace, "hicmae.cli", "predict", "video.mp4", "--model", "model.safetensors")
     expect_refusal(result, "model.safetensors: not a readable .safetensors file")
-    expect_refusal(command(workplace, "stages.cli", "predict", "video.mp4"), "no model there yet")
+    expect_refusal(command(workplace, "hicmae.cli", "predict", "video.mp4"), "no model there yet")
 
 
 STAGES_WITH_HELP = (

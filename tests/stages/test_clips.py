@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from hicmae import layout
+from hicmae.project import PreparedDataset
 from hicmae_core.config import load_params
-from hicmae_core.data.manifest import MANIFEST_COLUMNS, write_manifest
-from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA
-from hicmae_core.data.writing import write_shards
-from stages import layout
-from stages.clips import PreparedDataset
+from hicmae_core.preparation.writing import write_shards
+from hicmae_core.store.manifest import MANIFEST_COLUMNS, write_manifest
+from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA
 from tests.conftest import ROOT
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hicmae_core.config import parse_params
-from stages.configure import apply_presets, explain, preset_names
+from pipelines.project.configure import apply_presets, explain, preset_names
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = (ROOT / "params.yaml").read_text()
@@ -82,7 +82,7 @@ def test_the_command_rewrites_params_and_a_mistake_changes_nothing(tmp_path):
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
 
     def configure(*names: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "stages.configure", *names]
+        command = [sys.executable, "-m", "pipelines.project.configure", *names]
         return subprocess.run(
             command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
         )

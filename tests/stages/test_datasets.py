@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hicmae_core.config import Params, load_params
-from stages.datasets import add_dataset, evaluate_alone, known_dataset
+from pipelines.project.datasets import add_dataset, evaluate_alone, known_dataset
 from tests.conftest import ROOT
 
 
@@ -97,7 +97,7 @@ def test_one_dataset_is_evaluated_and_what_is_as_it_was_keeps_the_file(project: 
 def test_the_command_enters_a_new_entry_and_forgets_one_that_is_gone(project: Path) -> None:
     def command() -> str:
         told = subprocess.run(
-            [sys.executable, "-m", "stages.datasets"],
+            [sys.executable, "-m", "pipelines.project.datasets"],
             cwd=project, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
         )  # fmt: skip
         return told.stderr

@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from hicmae_core.config import ComputeParams, FacesParams, PreparationParams
-from hicmae_core.data.pool import ClipFailure, ClipFiles, RunClips
-from hicmae_core.data.preparation import prepare_faces
-from stages.engines import runner_for
+from hicmae_core.preparation import engines
+from hicmae_core.preparation.engines import runner_for
+from hicmae_core.preparation.pool import ClipFailure, ClipFiles, RunClips
+from hicmae_core.preparation.preparing import prepare_faces
 from tests.media.films import background, talking_head, tone, write_film
 from tests.stages.toy_clips import toy_work
 
@@ -117,7 +117,8 @@ def test_a_stage_that_gives_up_leaves_no_process_behind(tmp_path: Path) -> None:
     assert children().keys() <= before.keys()
 
 
-def test_a_cluster_elsewhere_needs_a_server_that_its_workers_reach(tmp_path: Path) -> None:
+def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_CONNECT_SECONDS", 1)
     compute = ComputeParams(engine="dask", cluster="tcp://127.0.0.1:1")
-    with temporary_settings(restore_defaults={PREFECT_API_URL}), pytest.raises(ValueError, match="PREFECT_API_URL"):
+    with pytest.raises(ValueError, match=r"no Dask scheduler with a worker answers at tcp://127.0.0.1:1"):
         next(run(clips("clip"), compute, tmp_path / "journal"))

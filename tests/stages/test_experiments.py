@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.experiments import (
+from pipelines.project.experiments import (
     Finished,
     add_graph_to_index,
     check_identity,
@@ -84,7 +84,7 @@ def test_without_an_identity_experiments_are_refused_before_they_cost_anything(
 
 
 def test_a_new_dataset_whose_clips_dvc_does_not_keep_can_be_experimented_on(project: Path) -> None:
-    """Of `folds/mine/dvc.yaml`, `dvc.lock` and the clips git knows nothing, as after `stages.datasets`."""
+    """Of `folds/mine/dvc.yaml`, `dvc.lock` and the clips git knows nothing, as after `pipelines.project.datasets`."""
     subprocess.run(dvc("init", "-q"), cwd=project, check=True)
     (project / ".gitignore").write_text("/data\n")
     (project / "dvc.yaml").write_text(

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from hicmae_core.config import load_params
-from stages.graphs import check_graphs, write_graphs
+from pipelines.graph.fold_files import check_graphs, write_graphs
 from tests.conftest import ROOT
 
 
@@ -49,7 +49,7 @@ def test_datasets_that_were_changed_by_hand_are_told_with_the_mend(project: Path
     change(project, {"demo": [1, 2]})
     check_graphs(project)  # folds come and go without the command
     change(project, {"more": [1]}, more={"corpus": "csv", "classes": ["x", "y"], "num_folds": 2})
-    with pytest.raises(ValueError, match=r"names more, .* there for demo: run `python -m stages.datasets`"):
+    with pytest.raises(ValueError, match=r"names more, .* there for demo: run `python -m pipelines.project.datasets`"):
         check_graphs(project)
     write_graphs(project, load_params(project / "params.yaml"))
     check_graphs(project)

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hicmae_core.data.manifest import MANIFEST_COLUMNS, write_manifest
-from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA
-from hicmae_core.data.writing import write_shards
+from hicmae import layout
+from hicmae.tracking.lineage import origin, uses
+from hicmae.tracking.stage_runs import track
+from hicmae.tracking.store import MlflowStore
 from hicmae_core.files import sha256_of, write_json
-from stages import layout
-from stages.lineage import origin, uses
-from stages.mlflow_store import MlflowStore
-from stages.tracking import track
+from hicmae_core.preparation.writing import write_shards
+from hicmae_core.store.manifest import MANIFEST_COLUMNS, write_manifest
+from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA
 from tests.stages.tracked import PARAMS
 
 

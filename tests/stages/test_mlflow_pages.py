@@ -18,13 +18,13 @@ from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 
+from hicmae.tracking.stage_runs import track
 from hicmae_core.config import load_params
 from hicmae_core.evaluation.fold_results import metrics_of
-from hicmae_core.evaluation.markdown import short_markdown
-from hicmae_core.evaluation.prediction_figures import plot_predictions
-from hicmae_core.evaluation.report import results_record, write_reports
 from hicmae_core.evaluation.summary import summarise
-from stages.tracking import track
+from hicmae_core.reports.figures import plot_predictions
+from hicmae_core.reports.markdown import short_markdown
+from hicmae_core.reports.results import results_record, write_reports
 from tests.browsing import needs_browser, open_browser, shows, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from stages.tracking import resolve_model, track
+from hicmae.tracking.stage_runs import resolve_model, track
 from tests.stages.mlflow_server import Server
 from tests.stages.postgres import Postgres, needs_postgres
 from tests.stages.tracked import PARAMS, runs_of, start_fold, steps_of

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.mlflow_store import MlflowStore
-from stages.project import project_root
-from stages.tracking import resolve_model, track
+from hicmae.project import project_root
+from hicmae.tracking.stage_runs import resolve_model, track
+from hicmae.tracking.store import MlflowStore
 from tests.stages.tracked import PARAMS
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from stages.datasets import add_dataset
-from stages.mlflow_store import MlflowStore
-from stages.model_store import ModelStore
-from stages.tracking import resolve_model, track
+from hicmae.tracking.model_store import ModelStore
+from hicmae.tracking.stage_runs import resolve_model, track
+from hicmae.tracking.store import MlflowStore
+from pipelines.project.datasets import add_dataset
 from tests.stages.tracked import PARAMS, ROOT, client_of, runs_of, start_fold
 
 ODD = "a new #1 100% place's (ü)"
@@ -31,8 +31,8 @@ def worked_in(tmp_path_factory) -> Path:
     (home / "dvc.lock").write_text("schema: '2.0'\n")
     shutil.copy(ROOT / "params.yaml", home)
     script = (
-        "import pandas as pd; from pathlib import Path; from stages.registry import register;"
-        "from stages.mlflow_store import MlflowStore; from tests.stages.registered import study;"
+        "import pandas as pd; from pathlib import Path; from hicmae.tracking.registry import register;"
+        "from hicmae.tracking.store import MlflowStore; from tests.stages.registered import study;"
         "[pd.DataFrame({'clip_id': ['a', name]}).to_parquet(f'data/manifests/{name}.parquet')"
         " for name in ('demo', 'demo_unlabelled')];"
         "register(MlflowStore(Path.cwd()), study(Path.cwd(), 0.8), 'demo')"
@@ -159,12 +159,12 @@ def test_files_that_did_not_come_along_are_missed(original, tmp_path):
 
 def test_the_doctor_and_make_mlflow_settle_it_too(original, tmp_path):
     moved = original.rename(tmp_path / "new place")
-    for arguments in (["stages.store_place"], ["stages.cli", "doctor"]):
+    for arguments in (["hicmae.tracking.store_place"], ["hicmae.cli", "doctor"]):
         said = python(moved, "-m", *arguments)
         assert all(str(original) not in address for address in addresses(moved))
     assert f"files in {moved}/mlartifacts" in said
     recipe = subprocess.run(["make", "-n", "-o", ".venv/.ready", "mlflow"], cwd=ROOT, capture_output=True, text=True)
-    assert recipe.stdout.index("stages.store_place") < recipe.stdout.index("mlflow server")
+    assert recipe.stdout.index("hicmae.tracking.store_place") < recipe.stdout.index("mlflow server")
 
 
 def test_what_waits_in_an_outbox_moves_along(original, tmp_path, monkeypatch):
@@ -174,13 +174,13 @@ def test_what_waits_in_an_outbox_moves_along(original, tmp_path, monkeypatch):
     (box,) = (original / "checkpoints" / "mlflow-outbox").iterdir()
     (original / "note.txt").write_text("waits")
     script = (
-        "import sys; from pathlib import Path; from stages.outbox import Outbox; box = Path(sys.argv[1]);"
+        "import sys; from pathlib import Path; from hicmae.tracking.outbox import Outbox; box = Path(sys.argv[1]);"
         "out = Outbox(box, (box / 'store.txt').read_text());"
         "out.append({'kind': 'artifact', 'path': out.keep_file(Path('note.txt')), 'folder': ''})"
     )
     python(original, "-c", script, str(box))
     moved = original.rename(tmp_path / "new")
-    assert "MLflow has everything" in python(moved, "-m", "stages.send_metrics")
+    assert "MLflow has everything" in python(moved, "-m", "hicmae.tracking.send_metrics")
     run = runs_of(moved)["fold 5"]
     assert (moved / "mlartifacts" / run.info.run_id / "artifacts" / "note.txt").read_text() == "waits"
     assert len(MlflowClient(f"sqlite:///{moved}/mlflow.db").get_metric_history(run.info.run_id, "train/loss")) == 3

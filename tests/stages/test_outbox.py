@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.outbox import MAX_POINTS, Entry, Outbox, waiting_folders
+from hicmae.tracking.outbox import MAX_POINTS, Entry, Outbox, waiting_folders
 from tests.stages.tracked import ROOT
 
 
@@ -32,7 +32,7 @@ def test_what_a_killed_process_appended_is_there_in_order(tmp_path: Path) -> Non
     script = """
 import os, signal, sys
 from pathlib import Path
-from stages.outbox import Outbox
+from hicmae.tracking.outbox import Outbox
 outbox = Outbox(Path(sys.argv[1]) / "run", "sqlite:///x.db")
 for step in range(50):
     outbox.append({"kind": "metrics", "points": [["loss", step, 0.1, 7]], "keep_first": False})
@@ -116,7 +116,7 @@ def test_only_one_process_holds_an_outbox_until_it_dies(tmp_path: Path) -> None:
     script = """
 import sys, time
 from pathlib import Path
-from stages.outbox import Outbox
+from hicmae.tracking.outbox import Outbox
 outbox = Outbox(Path(sys.argv[1]), "s")
 outbox.append({"kind": "end", "how": {}})
 print("held", flush=True)

@@ -16,13 +16,13 @@ import pandas as pd
 import pytest
 import torch
 
+from hicmae.tracking.model_store import ModelStore
+from hicmae.tracking.promotion import promote
+from hicmae.tracking.registry import register
+from hicmae.tracking.served_model import TEXT_COLUMNS
+from hicmae.tracking.stage_runs import resolve_model
+from hicmae.tracking.store import MlflowStore
 from hicmae_core.config import DatasetParams
-from stages.mlflow_store import MlflowStore
-from stages.model_store import ModelStore
-from stages.promotion import promote
-from stages.registry import register
-from stages.served_model import TEXT_COLUMNS
-from stages.tracking import resolve_model
 from tests.loading import ask
 from tests.media.films import picture, tone, write_film
 from tests.stages.registered import study

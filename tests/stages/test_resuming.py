@@ -4,9 +4,9 @@ import pytest
 
 from hicmae_core.config import Params
 from hicmae_core.files import fingerprint
+from hicmae_core.training import resuming
 from hicmae_core.training.finetune import finetuning_fingerprint, finetuning_inputs
 from hicmae_core.training.pretrain import pretraining_fingerprint, pretraining_inputs
-from stages import resuming
 from tests.stages.tracked import PARAMS
 
 

@@ -5,9 +5,9 @@ from threading import Event
 
 import pytest
 
-from stages import sender as sender_module
-from stages.outbox import Entry, Outbox
-from stages.sender import Refused, Sender, reason
+from hicmae.tracking import sender as sender_module
+from hicmae.tracking.outbox import Entry, Outbox
+from hicmae.tracking.sender import Refused, Sender, reason
 from tests.stages.test_outbox import metrics
 
 

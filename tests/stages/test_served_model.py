@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.pyfunc import write_pyfunc
+from hicmae.tracking.model_store import write_pyfunc
 from tests.disagreeing import PROBABILITIES, save_disagreeing, write_changing_film
 from tests.loading import ask
 

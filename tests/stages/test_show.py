@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages import layout, show
+from hicmae import layout
+from pipelines.project import show
 from tests.conftest import ROOT
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hicmae_core.config import Params, parse_params
-from stages.slots import place, placed
+from hicmae_core.training.slots import place, placed
 from tests.forking import FORKS
 
 GPUS = {"uuid-a": "cuda:0", "uuid-b": "cuda:1"}

@@ -1,7 +1,7 @@
 from pathlib import Path
 
+from hicmae.tracking.provenance import cross_validation, pretraining
 from hicmae_core.config import Params, load_params
-from stages.studies import cross_validation, pretraining
 
 DEMO = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
 PARAMS = DEMO.model_copy(update={"finetune": DEMO.finetune.model_copy(update={"pooling": "mean"})})

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from stages import tracking
-from stages.outbox import waiting_folders
-from stages.runs import RunStore
+from hicmae.tracking import stage_runs
+from hicmae.tracking.outbox import waiting_folders
+from hicmae.tracking.runs import RunStore
 from tests.stages.tracked import PARAMS, ROOT, client_of, runs_of, steps_of
 
 NUM_FOLDS = 8
@@ -19,9 +19,9 @@ NUM_STEPS = 200
 SCRIPT = """
 import multiprocessing, sys, time
 from pathlib import Path
-import stages.delivery, stages.runs, stages.system_metrics  # once, for all
+import hicmae.tracking.delivery, hicmae.tracking.runs, hicmae.tracking.system_metrics  # once, for all
 from hicmae_core.config import load_params
-from stages.tracking import track
+from hicmae.tracking.stage_runs import track
 
 def train(fold):
     file = Path(f"fold-{fold}.txt")
@@ -67,18 +67,18 @@ def test_eight_folds_that_log_at_once_lose_nothing_and_log_nothing_twice(bare_pr
         assert steps_of(bare_project, run, "lr") == [(step, fold * step) for step in range(NUM_STEPS)]
         artifact = Path(client.download_artifacts(run.info.run_id, f"fold-{fold}.txt"))
         assert artifact.read_text() == f"of fold {fold}"
-    assert waiting_folders(tracking.outboxes(bare_project)) == []
+    assert waiting_folders(stage_runs.outboxes(bare_project)) == []
 
 
 def test_a_stage_does_not_wait_for_a_program_that_reads_the_store(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(stage_runs, "_PATIENCE_SECONDS", 1.0)
     RunStore(project)
     with closing(sqlite3.connect(project / "mlflow.db")) as reader:
         reader.execute("BEGIN")
         before = reader.execute("SELECT count(*) FROM runs").fetchone()
-        with tracking.track("finetune", PARAMS, "demo", 1) as tracker:
+        with stage_runs.track("finetune", PARAMS, "demo", 1) as tracker:
             tracker.log_metrics({"train_loss": 1.0}, step=0)
         assert runs_of(project)["fold 1"].info.status == "FINISHED"
         assert reader.execute("SELECT count(*) FROM runs").fetchone() == before == (0,)

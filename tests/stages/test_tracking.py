@@ -11,13 +11,14 @@ import pytest
 import yaml
 from PIL import Image
 
+from hicmae import environment
+from hicmae.project import project_root
+from hicmae.tracking import provenance
+from hicmae.tracking.stage_runs import download_model, track
 from hicmae_core.config import Params
 from hicmae_core.files import sha256_of
-from hicmae_core.training.interruption import Interrupted
+from hicmae_core.runtime import Interrupted
 from hicmae_core.training.tracker import NullTracker
-from stages import environment, studies
-from stages.project import project_root
-from stages.tracking import download_model, track
 from tests.stages.tracked import PARAMS, client_of, runs_of, start_fold, steps_of
 
 
@@ -221,23 +222,23 @@ def test_a_model_comes_back_from_its_run(project: Path) -> None:
 
 
 def test_only_what_determines_the_result_makes_another_study() -> None:
-    key = studies.cross_validation(PARAMS, "demo").key
-    assert key != studies.cross_validation(changed("finetune", epochs=31), "demo").key
-    assert key != studies.cross_validation(changed("pretrain", epochs=77), "demo").key
-    assert key == studies.cross_validation(changed("compute", device="cpu"), "demo").key
-    assert key == studies.cross_validation(PARAMS.model_copy(update={"folds": {"demo": (1,)}}), "demo").key
+    key = provenance.cross_validation(PARAMS, "demo").key
+    assert key != provenance.cross_validation(changed("finetune", epochs=31), "demo").key
+    assert key != provenance.cross_validation(changed("pretrain", epochs=77), "demo").key
+    assert key == provenance.cross_validation(changed("compute", device="cpu"), "demo").key
+    assert key == provenance.cross_validation(PARAMS.model_copy(update={"folds": {"demo": (1,)}}), "demo").key
     scratch = {"init": "scratch"}
     longer = changed("pretrain", epochs=77)
     alone = longer.model_copy(update={"finetune": longer.finetune.model_copy(update=scratch)})
     assert (
-        studies.cross_validation(changed("finetune", **scratch), "demo").key
-        == studies.cross_validation(alone, "demo").key
+        provenance.cross_validation(changed("finetune", **scratch), "demo").key
+        == provenance.cross_validation(alone, "demo").key
     )
 
 
 def test_an_unknown_dataset_is_named() -> None:
     with pytest.raises(ValueError, match=r"no dataset `nowhere`.*demo_unlabelled"):
-        studies.cross_validation(PARAMS, "nowhere")
+        provenance.cross_validation(PARAMS, "nowhere")
 
 
 def test_only_the_first_process_of_a_distributed_training_tracks(

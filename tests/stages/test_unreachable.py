@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from stages import send_metrics, tracking
-from stages.delivery import Delivery
-from stages.outbox import waiting_folders
-from stages.runs import RunStore
-from stages.tracking import track
+from hicmae.tracking import send_metrics, stage_runs
+from hicmae.tracking.delivery import Delivery
+from hicmae.tracking.outbox import waiting_folders
+from hicmae.tracking.runs import RunStore
+from hicmae.tracking.stage_runs import track
 from tests.stages.mlflow_server import Server
 from tests.stages.test_outbox import full_disk
 from tests.stages.tracked import PARAMS, runs_of, start_fold, steps_of
@@ -31,7 +31,7 @@ def server(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def outboxes(project: Path) -> list[Path]:
-    return [folder for folder, _ in waiting_folders(tracking.outboxes(project))]
+    return [folder for folder, _ in waiting_folders(stage_runs.outboxes(project))]
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_a_server_that_is_killed_and_comes_back_has_every_step_once(
 def test_a_server_that_stays_away_gets_all_from_the_next_stage(
     project: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tracking, "_PATIENCE_SECONDS", 3.0)
+    monkeypatch.setattr(stage_runs, "_PATIENCE_SECONDS", 3.0)
     with track("finetune", PARAMS, "demo", 1) as tracker:
         tracker.log_metrics({"epoch/loss": 1.0}, step=0)
         time.sleep(2)
@@ -131,7 +131,7 @@ def test_a_full_store_is_filled_when_there_is_room_again(project: Path, capsys: 
 def test_a_locked_store_gets_all_from_the_command(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tracking, "_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(stage_runs, "_PATIENCE_SECONDS", 0.5)
     monkeypatch.setattr(sys, "argv", ["send_metrics"])
     other_program = sqlite3.connect(project / "mlflow.db")
     with track("finetune", PARAMS, "demo", 1) as tracker:
@@ -140,7 +140,7 @@ def test_a_locked_store_gets_all_from_the_command(
     other_program.rollback()
     (left,) = outboxes(project)
     assert left.name == tracker.run_id
-    monkeypatch.setattr(tracking, "_PATIENCE_SECONDS", 30)
+    monkeypatch.setattr(stage_runs, "_PATIENCE_SECONDS", 30)
     assert send_metrics.main() == 0
     assert "MLflow has everything" in capsys.readouterr().out
     run = runs_of(project)["fold 1"]
@@ -185,5 +185,5 @@ def test_only_what_is_for_the_store_in_use_is_sent(
 
 
 def test_outboxes_of_queued_experiments_outlive_their_copy(tmp_path: Path) -> None:
-    assert tracking.outboxes(tmp_path) == tmp_path / "checkpoints" / "mlflow-outbox"
-    assert tracking.outboxes(tmp_path / ".dvc" / "tmp" / "exps" / "a") == tracking.outboxes(tmp_path)
+    assert stage_runs.outboxes(tmp_path) == tmp_path / "checkpoints" / "mlflow-outbox"
+    assert stage_runs.outboxes(tmp_path / ".dvc" / "tmp" / "exps" / "a") == stage_runs.outboxes(tmp_path)

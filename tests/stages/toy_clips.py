@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from hicmae_core.data.pool import ClipFiles
+from hicmae_core.preparation.pool import ClipFiles
 
 
 def toy_work(clip: ClipFiles, journal: Path) -> bytes:

@@ -35,7 +35,7 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 from hicmae_core.config import load_params
-from stages.tracking import track
+from hicmae.tracking.stage_runs import track
 params, fold = load_params(Path(sys.argv[1])), int(sys.argv[2])
 with track("finetune", params, "demo", fold) as tracker:
     tracker.log_series("train/loss", [(step, 1 / (fold + step)) for step in range(3)])

@@ -11,8 +11,8 @@ from torchvision.io import encode_jpeg
 
 from hicmae_core.config import Params, parse_params
 from hicmae_core.data.clips import ClipDataset
-from hicmae_core.data.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
-from hicmae_core.data.writing import write_shards
+from hicmae_core.preparation.writing import write_shards
+from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
 
 CLASSES = np.arange(24, dtype=np.int64) % 3
 CLIP_IDS = [f"clip{index:02d}" for index in range(24)]

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from stages.command import run
+from hicmae.command import run
 from tests.forking import FORKS, Dying
 
 from .train_toy import train

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hicmae_core.training.balance import class_weights, sampling_weights
+from hicmae_core.training.losses import class_weights, sampling_weights
 
 NINE_TO_ONE = np.repeat([0, 1], [90, 10])
 

@@ -14,7 +14,7 @@ import torch
 from hicmae_core.config import ModelParams
 from hicmae_core.files import fingerprint
 from hicmae_core.training.checkpoint import CheckpointStore
-from hicmae_core.training.random_state import random_state, restore_random_state
+from hicmae_core.training.randomness import random_state, restore_random_state
 
 
 def state(value: float) -> dict[str, Any]:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.distributed import TCPStore
 
-from hicmae_core.model.gathering import rows_of_all_processes
+from hicmae_core.model.pretraining import all_gather_with_grad
 from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.training import distributed
 from hicmae_core.training.learner import Learner
+from hicmae_core.training.objectives import PretrainingObjective
 from hicmae_core.training.pretrain import draw_scores
-from hicmae_core.training.pretraining_objective import PretrainingObjective
 
 from .conftest import make_params
 from .together import together
@@ -106,7 +106,7 @@ def agree() -> dict[str, Any]:
     return {
         "any": [distributed.any_process(flag) for flag in (rank == 1, False, True)],
         "mean": distributed.all_reduce_mean(torch.tensor([float(rank), 1.0])).tolist(),
-        "rows": rows_of_all_processes(torch.tensor([[rank], [-rank]])).flatten().tolist(),
+        "rows": all_gather_with_grad(torch.tensor([[rank], [-rank]])).flatten().tolist(),
     }
 
 

@@ -11,10 +11,9 @@ import torch
 from hicmae_core.config import Params
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.evaluation.prediction import predict
-from hicmae_core.model.artifact import load_classifier, save_model
+from hicmae_core.model.artifact import load_classifier, load_pretrained, save_model
 from hicmae_core.model.sizes import classifier, pretraining_model
 from hicmae_core.training.finetune import finetuning_fingerprint, run_finetuning
-from hicmae_core.training.initialisation import load_pretrained
 from hicmae_core.training.tracker import NullTracker, Tracker
 
 from .conftest import NO_AUGMENTATION

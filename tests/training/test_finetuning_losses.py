@@ -8,12 +8,7 @@ from torch.nn import functional as F
 from hicmae_core.config import RegressionLoss
 from hicmae_core.evaluation.metrics import regression_metrics
 from hicmae_core.training import distributed
-from hicmae_core.training.finetuning_losses import (
-    classification_loss,
-    regression_loss,
-    shared_regression_loss,
-    smooth_one_hot,
-)
+from hicmae_core.training.losses import classification_loss, regression_loss, shared_regression_loss, smooth_one_hot
 
 from .together import together
 

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from hicmae_core.config import AugmentationParams, RegressionLoss
-from hicmae_core.data.mixing import mix
+from hicmae_core.data.augmentation import mix
 from hicmae_core.model.masking import random_mask, tube_mask
 from hicmae_core.model.sizes import classifier, pretraining_model
-from hicmae_core.training.finetuning_losses import classification_loss, regression_loss, smooth_one_hot
-from hicmae_core.training.losses import pretraining_loss
+from hicmae_core.training.losses import classification_loss, pretraining_loss, regression_loss, smooth_one_hot
 
 INPUTS = {"image_size": 32, "num_frames": 4, "num_audio_frames": 32, "num_mel_bins": 32}
 ENCODERS = {

@@ -15,10 +15,9 @@ from hicmae_core.config import Params, PretrainParams
 from hicmae_core.model.masking import split_tokens
 from hicmae_core.model.reference import pretraining_from_reference
 from hicmae_core.model.sizes import classifier, pretraining_model
-from hicmae_core.training.finetuning_losses import classification_loss, regression_loss, smooth_one_hot
-from hicmae_core.training.finetuning_objective import FinetuningObjective
+from hicmae_core.training.losses import classification_loss, regression_loss, smooth_one_hot
+from hicmae_core.training.objectives import FinetuningObjective, PretrainingObjective
 from hicmae_core.training.pretrain import draw_masks, draw_scores
-from hicmae_core.training.pretraining_objective import PretrainingObjective
 
 SMALL = {"image_size": 32, "num_frames": 4, "num_audio_frames": 32, "num_mel_bins": 32}
 SHALLOW = {"video_depth": 1, "audio_depth": 1}

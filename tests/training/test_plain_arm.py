@@ -8,8 +8,7 @@ from benchmarks.plain_model import PlainClassifier, PlainPretraining
 from benchmarks.plain_step import draw_masks, plain_step
 from benchmarks.work import NUM_CLASSES, work_of
 from hicmae_core.model.sizes import classifier, pretraining_model
-from hicmae_core.training.finetuning_losses import classification_loss
-from hicmae_core.training.losses import pretraining_loss
+from hicmae_core.training.losses import classification_loss, pretraining_loss
 
 SMALL = {"image_size": 64, "num_frames": 4, "num_audio_frames": 32, "num_mel_bins": 32}
 

@@ -10,13 +10,13 @@ import torch
 from hicmae_core.config import Params
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.data.joined import JoinedClips
-from hicmae_core.data.shards import FACES_SCHEMA, ClipStore
-from hicmae_core.data.writing import write_shards
 from hicmae_core.model.artifact import load_model
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import pretraining_model
+from hicmae_core.preparation.writing import write_shards
+from hicmae_core.store.shards import FACES_SCHEMA, ClipStore
+from hicmae_core.training.objectives import PretrainingObjective
 from hicmae_core.training.pretrain import adapt, draw_masks, pretraining_fingerprint, run_pretraining
-from hicmae_core.training.pretraining_objective import PretrainingObjective
 from hicmae_core.training.tracker import NullTracker
 
 from .conftest import CLIP_IDS

@@ -15,9 +15,9 @@ from hicmae_core.config import Params, parse_params
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.evaluation.fold_results import read_predictions, write_fold_results
 from hicmae_core.evaluation.prediction import predict
-from hicmae_core.evaluation.report import write_reports
 from hicmae_core.evaluation.summary import summarise
 from hicmae_core.model.artifact import load_classifier
+from hicmae_core.reports.results import write_reports
 from hicmae_core.training.finetune import run_finetuning
 from hicmae_core.training.tracker import NullTracker
 

@@ -1,6 +1,6 @@
 import torch
 
-from hicmae_core.training.seeding import generator_for, seed_everything
+from hicmae_core.training.randomness import generator_for, seed_everything
 
 
 def test_same_keys_draw_the_same_and_others_differ() -> None:

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hicmae.command import run
 from hicmae_core.training.distributed import process_group, rank, training_device
 from hicmae_core.training.finetune import run_finetuning
 from hicmae_core.training.pretrain import adapt, run_pretraining
-from stages.command import run
 
 from .conftest import make_params, open_clips
 from .trackers import Recorder

@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 
+from hicmae.cli.app import main
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.sizes import classifier
-from stages.cli.app import main
 from tests.media.films import picture, tone, write_film
 
 

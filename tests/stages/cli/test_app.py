@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from stages.cli.app import COMMANDS
+from hicmae.cli.app import COMMANDS
 from tests.conftest import ROOT
 
 
 def test_the_help_lists_every_command_and_imports_none():
-    code = "import sys; from stages.cli.app import main; sys.argv = ['hicmae', '--help']\n"
+    code = "import sys; from hicmae.cli.app import main; sys.argv = ['hicmae', '--help']\n"
     code += "try: main()\nexcept SystemExit: pass\n"
     code += "assert 'torch' not in sys.modules and 'mlflow' not in sys.modules, 'help became slow'"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -36,6 +36,6 @@ def test_a_typo_is_named_and_no_command_is_run(hicmae):
 
 def test_completion_offers_the_commands():
     shell = {"_HICMAE_COMPLETE": "complete_bash", "COMP_WORDS": "hicmae ", "COMP_CWORD": "1"}
-    command = [sys.executable, "-m", "stages.cli"]
+    command = [sys.executable, "-m", "hicmae.cli"]
     result = subprocess.run(command, cwd=ROOT, env=os.environ | shell, capture_output=True, text=True, timeout=60)
     assert set(result.stdout.split()) >= set(COMMANDS)

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from hicmae_core.data.manifest import MANIFEST_COLUMNS, write_manifest
+from hicmae import layout
 from hicmae_core.model.artifact import load_classifier, read_metadata, save_model
-from stages import layout
+from hicmae_core.store.manifest import MANIFEST_COLUMNS, write_manifest
 from tests.media.films import picture, tone, write_film
 from tests.training.conftest import CLASSES, CLIP_IDS, NO_AUGMENTATION, PARAMS, write_clips
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from stages.cli.files import media_files
-from stages.cli.growing import GrowingFolder
+from hicmae.cli.files import GrowingFolder, media_files
 
 
 @pytest.fixture

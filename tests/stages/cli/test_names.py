@@ -30,7 +30,7 @@ ASK = ("--model", "model.safetensors", "--processes", "0")
 
 
 def hicmae_in(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stages.cli", *arguments]
+    command = [sys.executable, "-m", "hicmae.cli", *arguments]
     env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, errors="surrogateescape")
 
@@ -105,7 +105,7 @@ def many(folder, tmp_path) -> Path:
 
 
 def test_a_killed_command_leaves_the_finished_rows(many):
-    command = [sys.executable, "-m", "stages.cli", "predict", ".", "--csv", "out.csv", *ASK]
+    command = [sys.executable, "-m", "hicmae.cli", "predict", ".", "--csv", "out.csv", *ASK]
     process = subprocess.Popen(command, cwd=many, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not (many / "out.csv").exists() or (many / "out.csv").read_text().count("\n") < 3:
@@ -120,7 +120,7 @@ def test_a_killed_command_leaves_the_finished_rows(many):
 
 def test_a_full_disk_keeps_whole_rows(many):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)); "
-    script = limit + "import sys; from stages.cli.app import main; sys.argv[0] = 'hicmae'; main()"
+    script = limit + "import sys; from hicmae.cli.app import main; sys.argv[0] = 'hicmae'; main()"
     said = subprocess.run(
         [sys.executable, "-c", script, "predict", ".", "--csv", "out.csv", *ASK],
         cwd=many,
@@ -139,7 +139,7 @@ def test_a_full_disk_keeps_whole_rows(many):
 @pytest.mark.parametrize("command", [["predict", "--csv"], ["embed", "--out"], ["explain", "--out"]])
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(hicmae, folder, tmp_path, command, monkeypatch):
     (tmp_path / "file").write_text("")
-    for work in ("hicmae_core.inference.looking.Looker.look", "stages.cli.explain.explained"):
+    for work in ("hicmae_core.inference.preprocessing.Looker.look", "hicmae.cli.explain.explained"):
         monkeypatch.setattr(work, lambda *_: pytest.fail("the work had begun"))
     for place in (tmp_path / "file" / "out.html", tmp_path, "/proc/nowhere.html"):
         said = hicmae(command[0], "one.mp4", "--model", "model.safetensors", command[1], place, cwd=folder)

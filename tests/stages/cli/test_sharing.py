@@ -10,7 +10,7 @@ import torch
 
 from hicmae_core.model.artifact import load_model, read_metadata, save_model
 from hicmae_core.model.sizes import classifier
-from hicmae_core.sharing.card import model_card
+from hicmae_core.reports.card import model_card
 
 
 def small_model(folder):

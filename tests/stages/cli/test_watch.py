@@ -14,14 +14,14 @@ import pyarrow as pa
 import pytest
 import torch
 
+from hicmae.cli import files
+from hicmae.cli.files import GrowingFolder
+from hicmae.web.camera import Camera
 from hicmae_core.data.reading import decode_frames
 from hicmae_core.evaluation.prediction import predict_windows
 from hicmae_core.inference.video import open_video_reader
-from hicmae_core.media.camera import Camera
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.sizes import classifier
-from stages.cli import growing
-from stages.cli.growing import GrowingFolder
 from tests.browsing import wait_for
 from tests.conftest import ROOT
 from tests.media.films import picture, write_film
@@ -30,7 +30,7 @@ from tests.media.films import picture, write_film
 @contextmanager
 def watching(folder, *arguments):
     """`hicmae watch`, ended by Ctrl-C, which a terminal sends to the whole process group."""
-    command = [sys.executable, "-m", "stages.cli", "watch", *arguments, "--model", "."]
+    command = [sys.executable, "-m", "hicmae.cli", "watch", *arguments, "--model", "."]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with open(folder / "said", "w") as out, open(folder / "log", "w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=log, env=environment, start_new_session=True)
@@ -82,7 +82,7 @@ def test_a_growing_folder_is_answered_as_it_grows(folder, hicmae):
 
 
 def test_a_file_is_handed_out_once_it_rests_and_again_when_it_changes(tmp_path, monkeypatch):
-    monkeypatch.setattr(growing, "PATIENCE_SECONDS", (0.2, 1.0))
+    monkeypatch.setattr(files, "PATIENCE_SECONDS", (0.2, 1.0))
     (tmp_path / "known.mp4").write_bytes(b"known")
     folder = GrowingFolder(tmp_path, [tmp_path / "known.mp4", tmp_path / "gone.mp4"])
     film = tmp_path / "film.mp4"

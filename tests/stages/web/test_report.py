@@ -10,17 +10,16 @@ import av
 import pytest
 import torch
 
+from hicmae.web.page import film_of, report_page
 from hicmae_core.media.decoding import read_frames
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.sizes import classifier
-from stages.web.film import film_of
-from stages.web.page import report_page
 from tests.browsing import needs_browser, open_browser, shows, wait_for
 from tests.conftest import ROOT
 
 
 def explain(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stages.cli", "explain", *map(str, arguments)]
+    command = [sys.executable, "-m", "hicmae.cli", "explain", *map(str, arguments)]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
 

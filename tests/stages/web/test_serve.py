@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from selenium.webdriver.common.by import By
 
+from hicmae.web.asking import Asker
 from hicmae_core.media.decoding import read_audio, read_frames
-from stages.web.asking import Asker
 from tests.browsing import needs_browser, open_browser, shows, wait_for
 from tests.conftest import ROOT
 from tests.media.films import picture, tone, write_film
@@ -33,7 +33,7 @@ def server(model, tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "stages.cli", "serve", "--port", port, "--model", model, "--keep", "kept"]
+    command = [sys.executable, "-m", "hicmae.cli", "serve", "--port", port, "--model", model, "--keep", "kept"]
     command += ["--max-megabytes", MAX_MEGABYTES, "--max-seconds", MAX_SECONDS]
     (folder / "tmp").mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}

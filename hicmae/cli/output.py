@@ -1,0 +1,287 @@
+"""Answers for programs: JSON records, and rows of a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from textwrap import indent
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+from hicmae_core.files import as_text, in_a_line
+from hicmae_core.inference.video import MODEL_KEY, Answer, VideoReader
+
+STDOUT = "-"
+
+
+class Answered(NamedTuple):
+    """A file and the answers to its faces."""
+
+    video: Path | str
+    answers: list[Answer]
+
+
+def predicted(values: dict[str, float], reader: VideoReader) -> str:
+    """The likeliest class, of each target if there are several; empty for a regressor."""
+    groups = [[f"{target} {name}" for name in reader.classes] for target in reader.targets] or [list(reader.classes)]
+    return ", ".join(max(names, key=values.__getitem__) for names in groups if names)
+
+
+def records(answered: Sequence[Answered], reader: VideoReader) -> list[dict[str, Any]]:
+    """One record per face, or per file without one, for JSON; the values are ``probabilities`` or ``values``."""
+    said = "probabilities" if reader.classes else "values"
+
+    def told(values: dict[str, float]) -> dict[str, Any]:
+        if not reader.classes:
+            return {said: values}
+        return {"prediction": predicted(values, reader), "calibrated": reader.calibrated, said: values}
+
+    return [
+        {
+            "video": as_text(video),
+            MODEL_KEY: reader.sha256,
+            "face": answer.face,
+            "status": answer.status,
+            "reason": as_text(answer.reason),
+            "start_seconds": answer.start_seconds,
+            "end_seconds": answer.end_seconds,
+            "used": answer.used,
+            "box": list(answer.box),
+            **(told(answer.values) if answer.values else {}),
+            "windows": [
+                {
+                    "start_seconds": window["start_seconds"],
+                    "end_seconds": window["end_seconds"],
+                    **told(window["values"]),
+                }
+                for window in answer.windows
+            ],
+        }
+        for video, answers in answered
+        for answer in answers
+    ]
+
+
+class RecordsArray:
+    """One JSON array on standard output, which grows by the records of one video at a time."""
+
+    def __init__(self, reader: VideoReader) -> None:
+        self._reader = reader
+        self._is_empty = True
+
+    def append(self, answered: Answered) -> None:
+        """Print the records of a video."""
+        for record in records([answered], self._reader):
+            print("[" if self._is_empty else ",")
+            print(indent(json.dumps(record, indent=2), "  "), end="", flush=True)
+            self._is_empty = False
+
+    def close(self) -> None:
+        """Print the end."""
+        print("[]" if self._is_empty else "\n]")
+
+
+class AnswersTable:
+    """A CSV file, or what is printed as one, which grows by the rows of one video at a time.
+
+    A row per face and a row per window of its timeline; ``part`` is ``clip`` or ``window``. Whatever ends the program,
+    the rows of the videos before are there.
+
+    Attributes:
+        videos: Those that were in it at first, as `as_text` has them.
+
+    Args:
+        to: The file, made if it is not there, or `STDOUT`.
+        reader: Whose answers.
+        go_on: Keep what is in the file.
+
+    Raises:
+        ValueError: If it is to go on and the file holds something else.
+        OSError: If the file cannot be written.
+    """
+
+    def __init__(self, to: str | Path, reader: VideoReader, go_on: bool) -> None:
+        self._path, self._reader = None if to == STDOUT else Path(to), reader
+        self.videos: list[str] = []
+        header = _text([_columns(reader)])
+        if self._path is None:
+            print(header, end="", flush=True)
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self._path, "ab"):  # before the work, not after it
+            is_file = self._path.is_file()
+        if not (go_on and is_file and self._path.stat().st_size):
+            if is_file:
+                os.truncate(self._path, 0)
+            self._write(header)
+            return
+        with open(self._path, "rb+") as file:  # a kill may have left half a line
+            file.truncate(file.read().rfind(b"\n") + 1)
+        with open(self._path, encoding="utf-8", newline="") as text:
+            rows = csv.DictReader(text)
+            if list(rows.fieldnames or []) != _columns(reader):
+                raise ValueError(f"{self._path}: holds other columns than this model's answers; name another file")
+            self.videos = [row["video"] for row in rows]
+
+    def append(self, answered: Answered) -> None:
+        """Write the rows of a video at once; on a full disk none of them."""
+        columns = _columns(self._reader)
+        rows = [row for answer in answered.answers for row in _rows(answered.video, answer, self._reader)]
+        self._write(_text([[row.get(column, "") for column in columns] for row in rows]))
+
+    def _write(self, text: str) -> None:
+        if self._path is None:
+            print(text, end="", flush=True)
+            return
+        before = self._path.stat().st_size
+        try:
+            with open(self._path, "a", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                if self._path.is_file():
+                    os.fsync(file.fileno())
+        except OSError as error:
+            error.filename = error.filename or str(self._path)
+            if self._path.is_file():
+                os.truncate(self._path, before)
+            raise
+
+
+def _columns(reader: VideoReader) -> list[str]:
+    fixed = "video", "face", "part", "start_seconds", "end_seconds", "status", "reason", "used"
+    return [*fixed, MODEL_KEY, "prediction", *(["calibrated"] if reader.classes else []), *reader.value_names]
+
+
+def _text(rows: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _rows(video: Path | str, answer: Answer, reader: VideoReader) -> Iterator[dict[str, Any]]:
+    shared = {"video": as_text(video), "face": answer.face, "status": answer.status, "reason": as_text(answer.reason)}
+    shared |= {"used": answer.used, MODEL_KEY: reader.sha256}
+    whole = {"start_seconds": answer.start_seconds, "end_seconds": answer.end_seconds, "values": answer.values}
+    calibrated = {"calibrated": reader.calibrated} if reader.classes and answer.values else {}
+    for part, window in [("clip", whole), *(("window", window) for window in answer.windows)]:
+        values = window["values"]
+        times = {key: window[key] for key in ("start_seconds", "end_seconds")}
+        best = predicted(values, reader) if values else ""
+        yield {**shared, "part": part, **times, "prediction": best, **calibrated, **values}
+
+
+def show(answered: Sequence[Answered], reader: VideoReader) -> None:
+    """Print a file's answer with its timeline; of several files a row per face, then what was not answered and why."""
+    if len(answered) == 1:
+        ((video, answers),) = answered
+        for answer in answers:
+            _show_one(video, answer, numbered=len(answers) > 1)
+        _tell_calibration(answered, reader)
+        return
+    numbered = any(len(answers) > 1 for _, answers in answered)
+    faces, best = ["face", "seconds"] if numbered else [], ["prediction"] if reader.classes else []
+    header = ["video", *faces, *best, *reader.value_names]
+    rows, refusals = [], []
+    for video, answers in answered:
+        for answer in answers:
+            if not answer.values:
+                refusals.append(_refusal(video, answer))
+                continue
+            number = [str(answer.face), _seconds(answer.start_seconds, answer.end_seconds)] if numbered else []
+            said = [predicted(answer.values, reader)] if reader.classes else []
+            rows.append([in_a_line(video) + _alone(answer, reader), *number, *said, *_numbers(answer.values)])
+    if rows:
+        print_table("", header, rows)
+    for refusal in refusals:
+        print(refusal)
+    _tell_calibration(answered, reader)
+
+
+def in_lines(answered: Answered, reader: VideoReader) -> list[str]:
+    """The answer to each face of a video in a line."""
+    lines = []
+    for answer in answered.answers:
+        if not answer.values:
+            lines.append(_refusal(answered.video, answer))
+            continue
+        name = in_a_line(answered.video) + _alone(answer, reader)
+        if len(answered.answers) > 1:
+            name = f"{name}, face {answer.face}"
+        seconds = _seconds(answer.start_seconds, answer.end_seconds)
+        numbers = ", ".join(f"{name} {value:.2f}" for name, value in answer.values.items())
+        best = predicted(answer.values, reader)
+        lines.append(f"{name}, {seconds} s: {best} ({numbers})" if best else f"{name}, {seconds} s: {numbers}")
+    return lines
+
+
+def print_table(title: str, header: list[str], rows: list[list[str]], best: bool = True) -> None:
+    """Print rows of words and numbers.
+
+    Args:
+        title: Printed above; may be empty.
+        header: Names of the columns.
+        rows: Their cells.
+        best: Whether a row's largest probability stands out, on a terminal.
+    """
+    if not sys.stdout.isatty():
+        print(f"{title}\n" if title else "", end="")
+        print(tabulate(rows, header, disable_numparse=True))
+        return
+    table = Table(title=Text(title, style="bold") if title else None, title_justify="left")
+    for index, name in enumerate(header):
+        table.add_column(Text(name), justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        numbers = [cell for cell in row[1:] if cell.startswith(("0.", "1."))]
+        largest = max(numbers, default="") if best else ""
+        table.add_row(*(Text(cell, style="bold green" if cell and cell == largest else "") for cell in row))
+    Console().print(table)
+
+
+def _tell_calibration(answered: Sequence[Answered], reader: VideoReader) -> None:
+    if reader.classes and any(answer.values for _, answers in answered for answer in answers):
+        print(f"probabilities: {'calibrated' if reader.calibrated else 'not calibrated'}")
+
+
+def _show_one(video: Path | str, answer: Answer, numbered: bool) -> None:
+    if not answer.values:
+        print(_refusal(video, answer))
+        return
+    note = f" ({_bare(video, answer.reason)})" if answer.reason else ""
+    name = f"{in_a_line(video)}, face {answer.face}" if numbered else in_a_line(video)
+    whole = _seconds(answer.start_seconds, answer.end_seconds) if numbered else "whole clip"
+    rows = [[whole, *_numbers(answer.values)]]
+    for window in answer.windows:
+        rows.append([_seconds(window["start_seconds"], window["end_seconds"]), *_numbers(window["values"])])
+    print_table(name + note, ["seconds", *answer.values], rows)
+
+
+def _alone(answer: Answer, reader: VideoReader) -> str:
+    """Which modality answers, if a model that reads both is shown one of them."""
+    if answer.used == reader.model.architecture.modality:
+        return ""
+    return f" ({'face' if answer.used == 'video' else 'voice'} alone)"
+
+
+def _refusal(video: Path | str, answer: Answer) -> str:
+    return f"{in_a_line(video)}: no answer, {answer.status}: {_bare(video, answer.reason)}"
+
+
+def _bare(video: Path | str, reason: str) -> str:
+    return in_a_line(reason.removeprefix(f"{video}: "))
+
+
+def _seconds(start: float, end: float) -> str:
+    return f"{start:.1f} - {end:.1f}"
+
+
+def _numbers(values: dict[str, float]) -> list[str]:
+    return [f"{value:.2f}" for value in values.values()]

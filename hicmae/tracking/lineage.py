@@ -1,0 +1,195 @@
+"""From a number, prediction, model or run back to its code, data and settings; from a clip on to all made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from tabulate import tabulate
+
+from hicmae.command import parser, run
+from hicmae.project import project_root
+from hicmae.tracking.delivery import DIGEST_TAG
+from hicmae.tracking.dependents import uses
+from hicmae.tracking.model_store import ModelStore
+from hicmae.tracking.provenance import ENVIRONMENT_TAG
+from hicmae.tracking.stage_runs import MODEL_FILE
+from hicmae.tracking.store import KEY_TAG, PARENT_TAG, MlflowStore
+from hicmae_core.config import load_params
+from hicmae_core.files import sha256_of
+from hicmae_core.inference.video import MODEL_KEY
+
+EXAMPLES = """
+python -m hicmae.tracking.lineage 0123456789abcdef0123456789abcdef
+python -m hicmae.tracking.lineage models:/hicmae-demo@champion --json
+python -m hicmae.tracking.lineage results/demo/1/predictions.parquet
+python -m hicmae.tracking.lineage models/finetune/demo/1/model.safetensors
+python -m hicmae.tracking.lineage reports/demo/metrics.json:pooled.uar
+python -m hicmae.tracking.lineage answers.csv
+python -m hicmae.tracking.lineage --clip SP01_anger_01
+"""
+_TAGS = ("stage", "git_commit", "dataset", "fold", "seed", "device", "training_fingerprint", "run_key",
+         "dvc_locks_sha256")  # fmt: skip
+_LOGGED_NAMES = ("model.safetensors", "predictions.parquet", "metrics.json", "results.json", "results.csv",
+                 "results.md", "confusion.csv", "history.csv")  # fmt: skip
+"""What files of runs are called; a copy may have another name."""
+_READERS = {
+    ".csv": pd.read_csv,
+    ".json": pd.read_json,
+    ".jsonl": partial(pd.read_json, lines=True),
+    ".parquet": pd.read_parquet,
+}
+
+
+def origin(store: MlflowStore, name: str) -> dict[str, Any]:
+    """What a result was made of.
+
+    Args:
+        store: Where the runs are.
+        name: An MLflow run id; ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``; a file that a run has logged
+            (predictions, model, metrics, report, figure), under whatever name; answers of `hicmae predict`, `watch` or
+            `embed`; or a number in a JSON file, as
+            ``FILE:KEY.KEY``.
+
+    Raises:
+        ValueError: If there is no such run, model or number, or no run has logged such a file.
+    """
+    path, _, key = name.partition(":")
+    if Path(name).is_file():
+        return _of_file(store, Path(name))
+    if key and Path(path).is_file():
+        return {"number": name, "value": _number(Path(path), key)} | _of_file(store, Path(path))
+    if name.startswith("models:"):
+        version = ModelStore(store).find(name)
+        found = {"model": f"models:/{version.name}/{version.version}", "weights_sha256": version.tags["weights_sha256"]}
+        return found | _of_run(store, version.run_id)
+    if "/" in path or Path(path).suffix:
+        raise ValueError(
+            f"{path}: no such file; what is traced is a run id, a model, a file or FILE:KEY of a JSON file"
+        )
+    return _of_run(store, name)
+
+
+def _of_file(store: MlflowStore, path: Path) -> dict[str, Any]:
+    digest = sha256_of(path)
+    names = dict.fromkeys([path.name, *(name for name in _LOGGED_NAMES if Path(name).suffix == path.suffix)])
+    found = [made for name in names for made in store.tagged(f"{DIGEST_TAG}{name}", digest)]
+    asked = [] if found else _models_of_answers(path)
+    if len(asked) > 1:
+        raise ValueError(f"{path}: answers of several models ({MODEL_KEY}: {', '.join(asked)}); part them first")
+    if asked:
+        found = store.tagged(f"{DIGEST_TAG}{MODEL_FILE}", asked[0])
+    models = store.client.search_model_versions(f"tags.weights_sha256 = '{(asked or [digest])[0]}'")
+    if not found:
+        found = [store.client.get_run(version.run_id) for version in models]
+    if not found:
+        what = f"answers of a model ({MODEL_KEY} {asked[0]})" if asked else f"a file (sha256 {digest})"
+        raise ValueError(f"{path}: {what} that no run in MLflow at {store.name} has logged")
+    found.sort(key=lambda made: (KEY_TAG in made.data.tags, made.info.start_time), reverse=True)
+    told: dict[str, Any] = {"file": str(path), "sha256": digest}
+    if models:
+        told["registered_as"] = [f"models:/{version.name}/{version.version}" for version in models]
+    others = [made.info.run_id for made in found[1:]]
+    return told | _of_run(store, found[0].info.run_id) | ({"same_bytes_in_runs": others} if others else {})
+
+
+def _models_of_answers(path: Path) -> list[str]:
+    """The models that gave the answers in a file of `hicmae predict`, `watch` or `embed`; none in other files."""
+    if path.suffix not in _READERS:
+        return []
+    try:
+        table = _READERS[path.suffix](path)
+    except ValueError:
+        return []
+    return sorted(table[MODEL_KEY].unique()) if MODEL_KEY in table else []
+
+
+def _of_run(store: MlflowStore, run_id: str) -> dict[str, Any]:
+    try:
+        made = store.client.get_run(run_id)
+    except MlflowException:
+        raise ValueError(f"no run `{run_id}` in MLflow at {store.name}") from None
+    found = _facts(made)
+    if parent_id := made.data.tags.get(PARENT_TAG):
+        found["study_run_id"] = parent_id
+    else:
+        found["folds"] = {str(fold): child.info.run_id for fold, child in store.fold_runs(run_id).items()}
+    if before := made.data.tags.get("pretraining_run_id"):
+        found["pretraining"] = _facts(store.client.get_run(before))
+    return {name: value for name, value in found.items() if value} | {"params": made.data.params}
+
+
+def _facts(made: Run) -> dict[str, Any]:
+    tags = made.data.tags
+    return {
+        "run_id": made.info.run_id,
+        "run": made.info.run_name,
+        "status": made.info.status,
+        **{tag: tags[tag] for tag in _TAGS if tag in tags},
+        "manifests": {
+            used.dataset.name: json.loads(used.dataset.source)["sha256"] for used in made.inputs.dataset_inputs
+        },
+        "dvc_md5": {path: md5 for path, md5 in json.loads(tags.get("dvc_md5", "{}")).items() if md5},
+        "environment": {
+            tag.removeprefix(ENVIRONMENT_TAG): json.loads(value)
+            for tag, value in tags.items()
+            if tag.startswith(ENVIRONMENT_TAG)
+        },
+    }
+
+
+def _number(path: Path, key: str) -> float:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"{path} is no JSON file; FILE:KEY names a number in one") from None
+    for part in key.split("."):
+        inside = value if isinstance(value, Mapping) else {}
+        if part not in inside:
+            raise ValueError(f"{path} has no `{key}`: no `{part}` among {', '.join(inside) or 'nothing'}")
+        value = inside[part]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{path}: `{key}` is no number")
+    return value
+
+
+def _lines(found: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    lines = []
+    for name, value in found.items():
+        if isinstance(value, Mapping):
+            lines += _lines(value, f"{prefix}{name}.")
+        else:
+            lines.append((prefix + name, ", ".join(value) if isinstance(value, list) else str(value)))
+    return lines
+
+
+def main() -> None:
+    """Print where a result comes from, or what depends on a clip."""
+    arguments = parser("Where a result comes from, or what depends on a clip.", EXAMPLES)
+    which = arguments.add_mutually_exclusive_group(required=True)
+    which.add_argument("result", nargs="?", help="a run id, models:/NAME@ALIAS, a file, or FILE:KEY of a JSON file")
+    which.add_argument("--clip", help="a clip_id of a manifest")
+    arguments.add_argument("--dataset", help="look for the clip in this dataset alone")
+    arguments.add_argument("--json", action="store_true", help="print JSON, with all parameters")
+    chosen = arguments.parse_args()
+    store = MlflowStore(project_root())
+    if chosen.clip:
+        rows = uses(store, load_params(), chosen.clip, chosen.dataset)
+        print(json.dumps(rows, indent=2) if chosen.json else tabulate(rows, headers="keys"))
+        return
+    found = origin(store, chosen.result)
+    if chosen.json:
+        print(json.dumps(found, indent=2))
+    else:
+        found.pop("params")
+        print(tabulate(_lines(found), tablefmt="plain", disable_numparse=True))
+
+
+if __name__ == "__main__":
+    run(main)

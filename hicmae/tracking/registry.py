@@ -1,0 +1,159 @@
+"""Register a study's model, so that it can be found by name, served and promoted."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from hicmae.command import parser, run
+from hicmae.project import project_root
+from hicmae.tracking import provenance
+from hicmae.tracking.model_store import ModelStore
+from hicmae.tracking.stage_runs import MODEL_FILE
+from hicmae.tracking.store import KEY_TAG, MlflowStore
+from hicmae_core.config import Params, load_params
+from hicmae_core.evaluation.summary import HEADLINES
+from hicmae_core.files import sha256_of
+from hicmae_core.reports.markdown import escaped
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+EXAMPLES = """
+python -m hicmae.tracking.registry --dataset demo                    # the study of params.yaml
+python -m hicmae.tracking.registry --dataset demo --best             # the study with the best result
+python -m hicmae.tracking.registry --dataset demo --study 0123456789abcdef0123456789abcdef --fold 2
+"""
+
+
+class Chosen(NamedTuple):
+    """What is registered, and why it is this."""
+
+    study: Run
+    study_why: str
+    fold: int
+    fold_why: str
+    fold_runs: dict[int, Run]
+
+
+def model_name(dataset: str) -> str:
+    """The name under which a dataset's models are registered."""
+    return f"hicmae-{dataset}"
+
+
+def register(
+    store: MlflowStore,
+    params: Params,
+    dataset: str,
+    study: str | None = None,
+    best: bool = False,
+    fold: int | None = None,
+) -> ModelVersion:
+    """Make a study's model the `candidate` of its dataset; one that is registered already keeps its version.
+
+    Args:
+        store: Where the runs are.
+        params: All parameters.
+        dataset: An evaluated dataset.
+        study: The id of a study's run; None is the study of `params`.
+        best: Take the study with the best pooled test result instead.
+        fold: Take this fold's model; None is the first fold's, whatever its result.
+
+    Raises:
+        ValueError: If there is no such study, or it is not finished.
+    """
+    chosen = _choose(store, params, dataset, study, best, fold)
+    models = ModelStore(store)
+    weights = store.download(chosen.fold_runs[chosen.fold].info.run_id, MODEL_FILE)
+    tags = _tags(chosen, dataset, sha256_of(weights))
+    name = model_name(dataset)
+    same = [v for v in models.versions(name) if v.tags.get("weights_sha256") == tags["weights_sha256"]]
+    if same:
+        version = same[0]
+    else:
+        text = _description(chosen)
+        version = models.add(name, chosen.fold_runs[chosen.fold], weights, params.evaluate.num_segments, tags, text)
+    models.point(CANDIDATE, version)
+    return version
+
+
+def _choose(
+    store: MlflowStore, params: Params, dataset: str, study: str | None, best: bool, fold: int | None
+) -> Chosen:
+    described = provenance.cross_validation(params, dataset)
+    metric = f"pooled_{HEADLINES[params.dataset[dataset].task][0]}"
+    if best:
+        finished = [found for found in store.studies_of(dataset) if metric in found.data.metrics]
+        parent = max(finished, key=lambda found: found.data.metrics[metric], default=None)
+        why = f"test-selected: the best {metric} of {len(finished)} studies"
+    elif study:
+        parent, why = _run(store, study), "named"
+    else:
+        parent, why = store.find(described.experiment, described.key), "the study of params.yaml"
+    if parent is None or metric not in parent.data.metrics:
+        raise ValueError(f"dataset {dataset}: no finished study ({why}); run dvc repro, or name one with --study")
+    folds = store.fold_runs(parent.info.run_id)
+    number = fold if fold is not None else next(iter(folds), 0)
+    if number not in folds:
+        there_are = ", ".join(map(str, folds)) or "none"
+        raise ValueError(f"study {parent.info.run_name}: no run of fold {number}; there are: {there_are}")
+    by = "named" if fold is not None else "the first fold, whatever its result"
+    return Chosen(parent, why, number, by, folds)
+
+
+def _run(store: MlflowStore, run_id: str) -> Run:
+    try:
+        return store.client.get_run(run_id)
+    except MlflowException:
+        raise ValueError(f"no run `{run_id}` in MLflow at {store.name}") from None
+
+
+def _tags(chosen: Chosen, dataset: str, weights_sha256: str) -> dict[str, str]:
+    trained = chosen.fold_runs[chosen.fold]
+    data = [used.dataset.digest for used in trained.inputs.dataset_inputs]
+    return {
+        "dataset": dataset,
+        "data_digest": data[0] if data else "",
+        "git_commit": trained.data.tags.get("git_commit", ""),
+        "study": chosen.study.info.run_name,
+        "study_key": chosen.study.data.tags[KEY_TAG],
+        "study_run_id": chosen.study.info.run_id,
+        "study_selection": chosen.study_why,
+        "fold_run_ids": " ".join(run.info.run_id for run in chosen.fold_runs.values()),
+        "fold": str(chosen.fold),
+        "fold_selection": chosen.fold_why,
+        "pretraining_run_id": trained.data.tags.get("pretraining_run_id", ""),
+        "weights_sha256": weights_sha256,
+    }
+
+
+def _description(chosen: Chosen) -> str:
+    pooled = {name: value for name, value in chosen.study.data.metrics.items() if name.startswith("pooled_")}
+    results = ", ".join(
+        f"{escaped(name.removeprefix('pooled_'))} {value:.3f}" for name, value in sorted(pooled.items())
+    )
+    return (
+        f"Fold {chosen.fold} ({chosen.fold_why}) of the study {chosen.study.info.run_name} ({chosen.study_why}). "
+        f"The study's result over the test clips of all its folds: {results}. "
+        "This is what the recipe reaches on unseen speakers; this one model was trained without its own test fold."
+    )
+
+
+def main() -> None:
+    """Register a model and say where it is."""
+    arguments = parser("Register a study's model as the candidate of its dataset.", EXAMPLES)
+    arguments.add_argument("--dataset", required=True, help="a dataset of params.yaml")
+    which = arguments.add_mutually_exclusive_group()
+    which.add_argument("--study", metavar="RUN_ID", help="the run of a study in MLflow")
+    which.add_argument("--best", action="store_true", help="the study with the best test result; the model says so")
+    arguments.add_argument("--fold", type=int, help="this fold's model, not the first fold's")
+    chosen = arguments.parse_args()
+    store = MlflowStore(project_root())
+    version = register(store, load_params(), chosen.dataset, chosen.study, chosen.best, chosen.fold)
+    print(f"models:/{version.name}/{version.version} is models:/{version.name}@{CANDIDATE}: {version.description}")
+    print("next: python -m pipelines.flows.promote --dataset", chosen.dataset)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,67 @@
+"""Javanese: 10 actors speak four Javanese sentences in 6 emotions, face and voice; one clip of each.
+
+Small and public: 240 clips, 25 MB, one `git clone`. Confirmed against the files of commit 70503133: names, counts, that
+every clip has video and audio. The codes are those of the companion corpus of audio alone, which has seven takes of
+the same actors, sentences and emotions under the same names.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from hicmae_core.config import DatasetParams
+from hicmae_core.corpora.base import Corpus
+from hicmae_core.corpora.listing import Folder, find_media, note_passed_over, stem
+from hicmae_core.media.opening import AUDIO
+
+EMOTIONS = ("neutral", "sadness", "happiness", "surprise", "fear", "anger")
+"""Codes 01 to 06."""
+SOURCE = "https://github.com/2black0/video-emotion-recognition-javanese"
+COMMIT = "70503133"
+"""Other commits have the clips in archives, too."""
+_FOLDER = "dataset-resize"
+_CLIP = re.compile(r"(0[1-9]|10)-(0[1-4])-(0[1-6])[-_]\d\d")
+
+
+def read(folder: Folder, dataset: DatasetParams) -> pd.DataFrame:
+    """List the clips by their names; see `base.ReadFn`."""
+    clips_in = f"{_FOLDER}/" if any(path.split("/")[-1] == _FOLDER for path in folder.folders) else ""
+    # No audio files: one beside a clip is the companion's, of which nobody says that it is the same recording.
+    media = find_media(folder, dataset.video, _clip, sounds=(), clips_in=clips_in)
+    if not media.videos:
+        raise ValueError(_nothing_found(folder))
+    note_passed_over(folder, _clip, media.clips | media.frames)
+    rows = []
+    for clip_id in sorted(media.videos):
+        actor, emotion = clip_id[:2], int(clip_id[6:8])
+        paths = media.of(clip_id, f"{_FOLDER}/{clip_id}.mp4", f"face_aligned/{clip_id}")
+        labels = {"subject": actor, "label_name": EMOTIONS[emotion - 1], "test_fold": int(actor)}
+        rows.append({"clip_id": clip_id, **paths, **labels})
+    return pd.DataFrame(rows)
+
+
+def _clip(path: str) -> str | None:
+    match = _CLIP.fullmatch(stem(path))
+    return match[0] if match else None
+
+
+def _nothing_found(folder: Folder) -> str:
+    """Why there is no clip, and where they are."""
+    audio = [path for path in folder.files if path.lower().endswith(AUDIO)]
+    what = f"no video is named as a clip, such as {_FOLDER}/01-04-06_01.mp4"
+    if audio:
+        what = f"{len(audio)} audio files and no video of a clip, as in the companion corpus of audio alone"
+    return (
+        f"{folder.root}: {what}; give the clone of {SOURCE} (commit {COMMIT}: `git checkout {COMMIT}` in it), or its "
+        f"folder {_FOLDER}"
+    )
+
+
+JAVANESE = Corpus(
+    name="javanese",
+    description="Javanese acted speech, small and public",
+    read=read,
+    label_names=EMOTIONS,
+)

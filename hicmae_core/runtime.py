@@ -1,0 +1,123 @@
+"""What every process needs: its device, its threads, its signals, an end with its parent."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+_HINTS = {signal.SIGKILL: "killed: out of memory?", signal.SIGBUS: "killed by SIGBUS: is /dev/shm full?"}
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def device_named(name: str) -> torch.device:
+    """The device `name` stands for.
+
+    Args:
+        name: ``auto`` (CUDA if present), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        ValueError: If a CUDA device is asked for and there is none.
+    """
+    import torch  # commands that start no model do without these seconds
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"compute.device is {name}, but no CUDA device is present; use cpu or auto")
+    return torch.device(name)
+
+
+@contextmanager
+def single_threaded_children() -> Iterator[None]:
+    """Processes started inside this context load their libraries with one thread each."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def serve_parent() -> None:
+    """Make this process a servant: Ctrl-C is for its parent to handle, and it ends with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def how_it_ended(exit_code: int | None) -> str:
+    """What a dead process's exit code says, in words."""
+    if exit_code is None or exit_code >= 0:
+        return f"exit code {exit_code}"
+    number = signal.Signals(-exit_code)
+    return _HINTS.get(number, f"killed by {number.name}")
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training that was asked to end and has saved its state.
+
+    Attributes:
+        signal_number: What asked it to; 0 if another process of this training was asked.
+    """
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+class Interruption:
+    """Which signal has come so far.
+
+    Attributes:
+        signal_number: The first one; 0 without one.
+    """
+
+    signal_number = 0
+
+
+@contextmanager
+def noted_signals() -> Iterator[Interruption]:
+    """Note the first SIGINT or SIGTERM instead of ending at once; a second one takes its usual effect.
+
+    Outside the main thread, where Python lets nobody handle signals, nothing is noted.
+    """
+    noted = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.signal_number = number
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in _SIGNALS:
+        signal.signal(number, note)
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Manifests and clip stores: what preparation writes and training reads."""

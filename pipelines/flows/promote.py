@@ -1,0 +1,61 @@
+"""Register the present study's model and let it become the champion, if it is better beyond doubt."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.states import Completed, Failed, State
+
+from hicmae.command import parser, run
+from hicmae.tracking.promotion import promote as pass_gate
+from hicmae.tracking.registry import register
+from hicmae.tracking.store import MlflowStore
+from hicmae_core.config import load_params
+from pipelines.flows.workspace import alone_in, check_server
+
+EXAMPLES = """
+python -m pipelines.flows.promote --dataset demo               # the study of params.yaml
+python -m pipelines.flows.promote --dataset demo --candidate   # what is the candidate already
+"""
+
+
+@flow(name="promote")
+def promote(dataset: str = "demo", register_first: bool = True) -> State[None]:
+    """Promote a candidate that beats the champion: the interval of the difference must lie above zero.
+
+    Args:
+        dataset: An evaluated dataset of params.yaml.
+        register_first: Make the model of the study of params.yaml the candidate; otherwise the one that is it.
+    """
+    logger = get_run_logger()
+    root = Path.cwd()
+    try:
+        with alone_in(root, logger.info):
+            params, store = load_params(), MlflowStore(root)
+            if register_first:
+                version = register(store, params, dataset)
+                logger.info("models:/%s/%s is the candidate: %s", version.name, version.version, version.description)
+            verdict = pass_gate(store, params, dataset)
+    except ValueError as error:
+        return Failed(message=str(error))
+    create_markdown_artifact(verdict.message, key="promote", description="What became of the candidate")
+    return Completed(message=verdict.message) if verdict.is_champion else Failed(message=verdict.message)
+
+
+def main() -> int:
+    """Run the flow from the command line; 1 if the candidate was refused."""
+    arguments = parser("Promote a candidate that beats the champion.", EXAMPLES)
+    arguments.add_argument("--dataset", required=True, help="a dataset of params.yaml")
+    arguments.add_argument("--candidate", action="store_true", help="take the candidate as it is")
+    chosen = arguments.parse_args()
+    check_server()
+    state = promote(chosen.dataset, not chosen.candidate, return_state=True)
+    print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
+    return 0 if state.is_completed() else 1
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Reading, writing and recovering DVC's graph."""

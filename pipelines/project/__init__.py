@@ -1,0 +1,1 @@
+"""Commands that edit or vary params.yaml, and print what came out."""
