@@ -1,4 +1,4 @@
-"""Where the project is and in what state of its history."""
+"""The project's folder, the state of its history, and its prepared datasets."""
 
 from __future__ import annotations
 

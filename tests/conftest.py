@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -91,3 +92,35 @@ def copy_repository(folder: Path) -> Project:
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "start")
     return project
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new SQLite store; making one takes seconds."""
+    from mlflow import MlflowClient  # takes seconds to load
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project without a store yet."""
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\n")
+    manifests = tmp_path / "data" / "manifests"
+    manifests.mkdir(parents=True)
+    for name in ("demo", "demo_unlabelled"):
+        pd.DataFrame({"clip_id": ["a", "b", name]}).to_parquet(manifests / f"{name}.parquet")
+    for variable in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "RANK"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def project(bare_project: Path, empty_store: Path) -> Path:
+    """A project with an empty store."""
+    shutil.copy(empty_store, bare_project / "mlflow.db")
+    return bare_project

@@ -5,7 +5,7 @@ import os
 import signal
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tests.data.test_kills", "tests.training.killing"])
+FORKS.set_forkserver_preload(["tests.preparation.test_kills", "tests.training.killing"])
 
 
 class Dying:

@@ -1,4 +1,4 @@
-"""Which files a user means by names, folders and patterns."""
+"""Files that a user means by names, folders and patterns, and a folder that is watched as it grows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers for programs: JSON records, and rows of a CSV file."""
+"""Predictions for programs, as JSON records and CSV rows, and for people, as tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MLflow's model registry: versions of a model, the aliases that point at them, and their files."""
+"""MLflow's model registry: versions of a model, their aliases and files, and a model as a folder that MLflow serves."""
 
 from __future__ import annotations
 

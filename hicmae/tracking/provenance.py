@@ -1,4 +1,6 @@
-"""What a run tells of where it comes from: commit, data, DVC's locks, environment."""
+"""What determines a tracked run, a key made of it and a readable name; and where the run comes from: commit, data,
+DVC's locks, environment.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pages in one piece: styles and scripts are in them, and they load nothing."""
+"""Pages in one piece: styles, scripts and the video are in them, and they load nothing.
+
+A video is embedded whole if it is small and browsers play it, else as an image per second.
+"""
 
 from __future__ import annotations
 

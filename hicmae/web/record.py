@@ -1,4 +1,4 @@
-"""An explanation as plain JSON values: what `explanation.js` draws."""
+"""From a file to all that a page shows of it, as plain JSON values that `explanation.js` draws."""
 
 from __future__ import annotations
 

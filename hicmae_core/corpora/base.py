@@ -1,4 +1,4 @@
-"""What a corpus adapter is."""
+"""What a corpus adapter is, and adapters whose folds are lists that come with the corpus."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Stored face crops and log-mel features made into the model's inputs, with or without augmentation.
+"""Stored face crops and log-mel features made into the model's inputs, with or without augmentation and mixing.
 
-Everything works on whole batches on the device they are on; all chance comes from a generator argument.
-Video goes in as ``[B, T, S, S, 3]`` uint8 and comes out as ``[B, 3, T, H, W]`` float, ImageNet-normalised.
+Mixup and cutmix mix both modalities and the labels of a clip with one lambda.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 `skimage.data.astronaut` ships it. Here its smile is closed and its smile lines softened, so that an
 expression is only ever added by a warp, and its parts (skin, hair, suit) get masks of their own.
 All coordinates are pixels of the photograph, x to the right and y down.
+
+Displacement fields are backward: for a point of the image they say how far away in the portrait its colour is found,
+with the sign turned so that a positive unit moves the feature the way its name says.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What the one look at a fold's test clips leaves behind: predictions, metrics, and rows for DVC's plots."""
+"""What the evaluation of a fold's test clips leaves behind: predictions, metrics, and rows for DVC's plots.
+
+Predictions of clips become those of the units that are scored (`hicmae_core.store.manifest`).
+"""
 
 from __future__ import annotations
 

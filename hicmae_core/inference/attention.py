@@ -3,6 +3,10 @@
 `rollout` follows the matrices back from what the head reads to the patches (Abnar and Zuidema, "Quantifying attention
 flow in transformers", 2020): a block passes on half of each token and half of what its attention mixes, heads averaged.
 It says where information can have come from, not for which class.
+
+The contributions of modalities and layers are exact. The head is linear, and what it reads is a weighted sum of the
+blocks' pooled tokens behind one norm. With the mean and std that this norm has for a clip, each output is a sum: one
+term per part of the head's input and block, and a constant that is the same for all clips.
 """
 
 from __future__ import annotations

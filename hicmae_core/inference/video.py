@@ -1,4 +1,4 @@
-"""What a trained model says of videos that nobody has prepared."""
+"""Predictions for raw videos: from files and a trained model to probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's outputs and features for windows of videos, many windows at once, of several videos if need be."""
+"""Which windows of a video are predicted, and a model's outputs and features for many windows at once."""
 
 from __future__ import annotations
 

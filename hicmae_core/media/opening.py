@@ -1,4 +1,7 @@
-"""Opening media files that may be damaged, mislabelled or hostile: a stream, or a `MediaError` that says why not."""
+"""Opening media files that may be damaged, mislabelled or hostile: a stream, or a `MediaError` that says why not.
+
+The containers that are opened, and the extensions that their files usually have, are listed here for all.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Media files packet by packet, so that a packet that does not decode costs itself and not the file."""
+"""Media files packet by packet: one that does not decode costs itself, and timestamps say when frames are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Decoded frames that are converted to RGB on demand: upright, in square pixels, as players show them."""
+"""Decoded frames that are converted to RGB on demand: upright, in square pixels, as players show them.
+
+Colours become sRGB. Matrix and range of YUV are used as tagged; where there is no tag, players' rule applies (BT.709
+from HD on, else BT.601). Wide gamuts (BT.2020, Display P3) and high dynamic range (PQ, HLG) are converted.
+"""
 
 from __future__ import annotations
 

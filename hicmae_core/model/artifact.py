@@ -1,4 +1,6 @@
-"""Models as single files: weights, architecture and notes in one ``.safetensors``; published ones are read, too."""
+"""Models as single files: weights, architecture and notes in one ``.safetensors``; published ones are read, too,
+and pre-trained ones of either kind for fine-tuning.
+"""
 
 from __future__ import annotations
 

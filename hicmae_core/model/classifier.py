@@ -1,4 +1,4 @@
-"""The fine-tuned model: hierarchical feature fusion and a linear head (paper section 3.5)."""
+"""The fine-tuned model: hierarchical feature fusion, pooling and a linear head (paper section 3.5)."""
 
 from __future__ import annotations
 

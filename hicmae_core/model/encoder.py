@@ -1,4 +1,4 @@
-"""The encoder of one modality."""
+"""Patch embedding, the encoder and the decoder of one modality (paper section 3.2)."""
 
 from __future__ import annotations
 

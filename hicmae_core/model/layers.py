@@ -1,4 +1,4 @@
-"""Transformer blocks: attention within a modality and across modalities."""
+"""Transformer blocks, within a modality and across modalities, and the fusion encoder made of the latter."""
 
 from __future__ import annotations
 

@@ -1,9 +1,15 @@
-"""From a model's outputs for the temporal segments of a clip to those for the clip: the one rule, used wherever clips
-are scored or predicted.
+"""From outputs for the temporal segments of a clip to the clip's probabilities, calibrated, and how sure they are.
 
 As the authors do, probabilities are averaged, not logits: the softmax of each segment, their mean, then the likeliest
-class. A segment that the model is sure of then weighs no more than any other. Values of a regression are averaged as
-they are.
+class. Values of a regression are averaged as they are.
+
+A temperature T divides the logits, and changes no prediction (Guo et al., ICML 2017). A clip of several segments has
+averaged probabilities; their logarithm takes the place of its logits: each probability becomes p ** (1 / T), and they
+are scaled to add up to one. T is fitted by negative log-likelihood on clips that the model neither learned from nor is
+tested on.
+
+Abstention: the confidence of a prediction is its probability. The most confident predictions of held-out clips have a
+risk, the share that is wrong, at each coverage, the share that is predicted (Geifman and El-Yaniv, NeurIPS 2017).
 """
 
 from __future__ import annotations

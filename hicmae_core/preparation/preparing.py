@@ -1,9 +1,6 @@
-"""From raw files to shards: the faces and the sound of every clip of a manifest, on all cores.
+"""From raw files to shards: faces and log-mel features of every clip of a manifest, on all cores.
 
-What a clip's rows depend on - its file, the settings, the code, the libraries - is digested into a key that is stored
-with them. A run prepares the clips for which no rows of that key are at hand, and rewrites the shards that change. A
-run that was killed left finished shards and a journal of the one under way, so the next goes on at the next clip, and
-the shards come out the same to the byte.
+Clips that could not be prepared are listed in a file, and too many of them end the run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One clip's files in, its rows of a shard out. The code here and what it uses of `media` determine what is stored."""
+"""One clip's files in, its rows of a shard out, under a key of everything that determines them.
+
+The code here and what it uses of `media` determine what is stored.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Writing clip stores: batches, shards, their index, and all of it put in place at once."""
+"""Writing clip stores: batches, shards, their index, and all of it put in place at once.
+
+Finished shards are kept outside the stage's output, so that the next run starts from them.
+"""
 
 from __future__ import annotations
 

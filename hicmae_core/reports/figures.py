@@ -1,4 +1,4 @@
-"""What all figures share: colours, fonts for the names that users choose, and how a figure becomes a file."""
+"""All figures: of training, predictions, calibration, results over folds and features in the plane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of the clips of a manifest: who is usable, who was rejected, where and why."""
+"""What became of the clips of a manifest: usable or rejected, where and why; histograms with descriptions in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quality report of a prepared dataset: a page for people, tables and numbers for machines."""
+"""The quality report of a prepared dataset: one self-contained HTML page, and tables and numbers for programs."""
 
 from __future__ import annotations
 

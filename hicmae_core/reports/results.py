@@ -1,4 +1,4 @@
-"""Reports of a summary: Markdown for people, CSV and JSON for machines, figures for both."""
+"""Reports of a summary: Markdown for people, CSV and JSON for programs, figures for both; and its calibration."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """The manifest of a dataset: one row per clip, with its label, fold, media facts and what is wrong with it.
 
-It is made in `hicmae_core.preparation.building`, apart, so that a change of how corpora are read reruns no training.
+A unit of evaluation is a clip, or all clips that a corpus cut out of one recording, such as those of a participant's
+task in AVCAFFE. Clips are trained on and predicted; the predictions of a unit's clips are averaged before they are
+scored.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checkpoints from which a killed training resumes."""
+"""Checkpoints from which a killed training resumes, and the weights of the best epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The objectives of pre-training (paper section 3.2 and 3.4)."""
+"""Losses of pre-training (paper section 3.2 and 3.4) and of fine-tuning, and weights against rare classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every optimizer step says of itself, kept on the device and read rarely."""
+"""Metrics of every optimizer step, kept on the device and read rarely, and the dump of a batch that is not finite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step of pre-training computes on the device, from augmented clips to losses: what is compiled and replicated.
+"""A training step on the device, from augmented clips to losses: what is compiled and wrapped for DDP.
 
 Shapes are static and nothing waits for the device, so that a step is one graph.
 """

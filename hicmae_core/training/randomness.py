@@ -1,6 +1,8 @@
 """Randomness without state: every draw's seed follows from what is drawn, when and for which run.
 
-So a resumed training draws what the uninterrupted one would have, and no generator state is saved.
+So a resumed training draws what the uninterrupted one would have. The states of the global generators of torch, NumPy
+and Python are in the checkpoint nevertheless, for libraries that draw from one. ``compute.deterministic`` allows only
+operations that give the same bits each time.
 """
 
 from __future__ import annotations

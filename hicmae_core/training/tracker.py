@@ -1,4 +1,4 @@
-"""Where a training says what happened; the library knows no experiment tracker by name."""
+"""The tracker that a training logs to, and a training's history, one row per epoch, as a file."""
 
 from __future__ import annotations
 

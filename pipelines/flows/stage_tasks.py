@@ -1,4 +1,4 @@
-"""The stage loop of every flow: a Prefect task per stage that has something to do, each `dvc repro` of its own."""
+"""The stage loop of every flow: a Prefect task per stage that is out of date, each `dvc repro` of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One flow at a time in a project's folder, and none that outlives the worker that started it."""
+"""One flow at a time in a project's folder, none that outlives its worker, and a Prefect server that answers."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from hicmae_core.reports.figures import (
 )
 from hicmae_core.reports.markdown import escaped
 from hicmae_core.reports.results import write_calibration, write_reports
-from tests.sharing.test_formats import small_model
+from tests.inference.test_formats import small_model
 
 ODD = (
     "joy (high)",

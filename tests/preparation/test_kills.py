@@ -94,7 +94,7 @@ import os, signal, sys
 from pathlib import Path
 from hicmae_core.preparation.journal import Journal
 from hicmae_core.preparation.preparing import prepare_faces
-from tests.data.test_kills import FACES, SETTINGS, manifest_of
+from tests.preparation.test_kills import FACES, SETTINGS, manifest_of
 
 append = Journal.append
 raw, folder, num_processes, clips_left = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])

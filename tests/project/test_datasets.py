@@ -54,7 +54,7 @@ def test_folds_are_numbers_and_a_missing_label_is_no_class(
 ) -> None:
     folder = tmp_path / "clips"
     folder.mkdir()
-    (folder / "manifest.csv").write_text((ROOT / f"tests/data/tables/{name}.csv").read_text())
+    (folder / "manifest.csv").write_text((ROOT / f"tests/corpora/tables/{name}.csv").read_text())
     add_dataset(project, "mine", folder)
     dataset = params_of(project).dataset["mine"]
     assert (dataset.num_folds, dataset.classes) == (num_folds, ("angry", "calm", "happy"))

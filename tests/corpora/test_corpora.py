@@ -22,7 +22,7 @@ from hicmae_core.media.decoding import probe
 from hicmae_core.preparation.building import build_manifest
 from hicmae_core.store.manifest import MANIFEST_COLUMNS
 from tests.conftest import ROOT
-from tests.data import trees
+from tests.corpora import trees
 
 TREES = {
     "msp_improv": trees.msp_improv,

@@ -15,7 +15,7 @@ from hicmae_core.files import sha256_of, write_json
 from hicmae_core.preparation.writing import write_shards
 from hicmae_core.store.manifest import MANIFEST_COLUMNS, write_manifest
 from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA
-from tests.stages.tracked import PARAMS
+from tests.tracking.tracked import PARAMS
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hicmae.project import project_root
 from hicmae.tracking.stage_runs import resolve_model, track
 from hicmae.tracking.store import MlflowStore
-from tests.stages.tracked import PARAMS
+from tests.tracking.tracked import PARAMS
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hicmae.tracking.outbox import MAX_POINTS, Entry, Outbox, waiting_folders
-from tests.stages.tracked import ROOT
+from tests.tracking.tracked import ROOT
 
 
 def metrics(*steps: int, name: str = "loss") -> Entry:

@@ -15,7 +15,7 @@ from hicmae_core.reports.duplicates import find_duplicates, speakers_in_several_
 from hicmae_core.reports.outcome import TRAIN_ONLY, count_labels, histograms, numbers, outcome_of
 from hicmae_core.reports.quality import label_section, reject_section, verdict, write_quality_report
 from hicmae_core.reports.sheets import face_sheets, rejected_sheet
-from tests.quality.tables import made_up
+from tests.reports.tables import made_up
 
 
 class Page(HTMLParser):

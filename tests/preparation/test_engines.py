@@ -16,7 +16,7 @@ from hicmae_core.preparation.engines import runner_for
 from hicmae_core.preparation.pool import ClipFailure, ClipFiles, RunClips
 from hicmae_core.preparation.preparing import prepare_faces
 from tests.media.films import background, talking_head, tone, write_film
-from tests.stages.toy_clips import toy_work
+from tests.preparation.toy_clips import toy_work
 
 DASK = ComputeParams(engine="dask", num_processes=2)
 LOCAL = ComputeParams(num_processes=2)

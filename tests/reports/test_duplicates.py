@@ -7,7 +7,7 @@ import pytest
 from hicmae_core.config import DatasetParams
 from hicmae_core.reports.duplicates import FINDINGS, find_duplicates, speakers_in_several_folds
 from hicmae_core.reports.outcome import count_labels, histograms, numbers, outcome_of
-from tests.quality.tables import made_up
+from tests.reports.tables import made_up
 
 
 def groups(duplicates: pd.DataFrame) -> list[tuple]:

@@ -25,8 +25,8 @@ from hicmae.tracking.store import MlflowStore
 from hicmae_core.config import DatasetParams
 from tests.loading import ask
 from tests.media.films import picture, tone, write_film
-from tests.stages.registered import study
-from tests.stages.tracked import PARAMS
+from tests.tracking.registered import study
+from tests.tracking.tracked import PARAMS
 
 CLASSES = ["anger", "happiness", "neutral", "sadness"]
 

@@ -10,9 +10,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from hicmae.tracking.stage_runs import resolve_model, track
-from tests.stages.mlflow_server import Server
-from tests.stages.postgres import Postgres, needs_postgres
-from tests.stages.tracked import PARAMS, runs_of, start_fold, steps_of
+from tests.tracking.mlflow_server import Server
+from tests.tracking.postgres import Postgres, needs_postgres
+from tests.tracking.tracked import PARAMS, runs_of, start_fold, steps_of
 
 pytestmark = [pytest.mark.slow, needs_postgres]
 

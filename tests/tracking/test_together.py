@@ -12,7 +12,7 @@ import pytest
 from hicmae.tracking import stage_runs
 from hicmae.tracking.outbox import waiting_folders
 from hicmae.tracking.runs import RunStore
-from tests.stages.tracked import PARAMS, ROOT, client_of, runs_of, steps_of
+from tests.tracking.tracked import PARAMS, ROOT, client_of, runs_of, steps_of
 
 NUM_FOLDS = 8
 NUM_STEPS = 200

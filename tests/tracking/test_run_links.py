@@ -7,7 +7,7 @@ import yaml
 
 from hicmae.tracking.run_links import run_links
 from hicmae.tracking.stage_runs import track
-from tests.stages.tracked import PARAMS, ROOT, runs_of
+from tests.tracking.tracked import PARAMS, ROOT, runs_of
 
 STAGES = ("corpus", "faces@demo", "pretrain", "finetune@demo-1", "evaluate@demo-1", "finetune@demo-2", "summarise@demo")
 

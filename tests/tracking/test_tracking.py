@@ -19,7 +19,7 @@ from hicmae_core.config import Params
 from hicmae_core.files import sha256_of
 from hicmae_core.runtime import Interrupted
 from hicmae_core.training.tracker import NullTracker
-from tests.stages.tracked import PARAMS, client_of, runs_of, start_fold, steps_of
+from tests.tracking.tracked import PARAMS, client_of, runs_of, start_fold, steps_of
 
 
 def changed(section: str, **values: object) -> Params:

@@ -12,7 +12,7 @@ from hicmae_core.config import DatasetParams, Params
 from hicmae_core.evaluation.summary import HEADLINES
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.sizes import classifier
-from tests.stages.tracked import PARAMS
+from tests.tracking.tracked import PARAMS
 
 
 def study(

@@ -4,7 +4,7 @@ import pytest
 
 from hicmae_core.corpora.ready_made import READY_MADE
 from hicmae_core.preparation.building import build_manifest
-from tests.data import trees
+from tests.corpora import trees
 
 
 def built(root, **changes):

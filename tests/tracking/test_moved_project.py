@@ -16,7 +16,7 @@ from hicmae.tracking.model_store import ModelStore
 from hicmae.tracking.stage_runs import resolve_model, track
 from hicmae.tracking.store import MlflowStore
 from pipelines.project.datasets import add_dataset
-from tests.stages.tracked import PARAMS, ROOT, client_of, runs_of, start_fold
+from tests.tracking.tracked import PARAMS, ROOT, client_of, runs_of, start_fold
 
 ODD = "a new #1 100% place's (ü)"
 STAGES = {"PYTHONPATH": str(ROOT)}
@@ -32,7 +32,7 @@ def worked_in(tmp_path_factory) -> Path:
     shutil.copy(ROOT / "params.yaml", home)
     script = (
         "import pandas as pd; from pathlib import Path; from hicmae.tracking.registry import register;"
-        "from hicmae.tracking.store import MlflowStore; from tests.stages.registered import study;"
+        "from hicmae.tracking.store import MlflowStore; from tests.tracking.registered import study;"
         "[pd.DataFrame({'clip_id': ['a', name]}).to_parquet(f'data/manifests/{name}.parquet')"
         " for name in ('demo', 'demo_unlabelled')];"
         "register(MlflowStore(Path.cwd()), study(Path.cwd(), 0.8), 'demo')"
@@ -90,7 +90,7 @@ def find_all_and_add() -> None:
 
 def everything_is_in(project: Path) -> str:
     """See that it is, and return what the user was told. In a process of its own, as MLflow remembers places."""
-    script = "from tests.stages.test_moved_project import find_all_and_add; find_all_and_add()"
+    script = "from tests.tracking.test_moved_project import find_all_and_add; find_all_and_add()"
     return python(project, "-c", script)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stages.mlflow_server import free_port
+from tests.tracking.mlflow_server import free_port
 
 _FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 _USER = "postgres"

@@ -16,9 +16,9 @@ from hicmae.tracking.delivery import Delivery
 from hicmae.tracking.outbox import waiting_folders
 from hicmae.tracking.runs import RunStore
 from hicmae.tracking.stage_runs import track
-from tests.stages.mlflow_server import Server
-from tests.stages.test_outbox import full_disk
-from tests.stages.tracked import PARAMS, runs_of, start_fold, steps_of
+from tests.tracking.mlflow_server import Server
+from tests.tracking.test_outbox import full_disk
+from tests.tracking.tracked import PARAMS, runs_of, start_fold, steps_of
 
 
 @pytest.fixture

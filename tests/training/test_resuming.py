@@ -7,7 +7,7 @@ from hicmae_core.files import fingerprint
 from hicmae_core.training import resuming
 from hicmae_core.training.finetune import finetuning_fingerprint, finetuning_inputs
 from hicmae_core.training.pretrain import pretraining_fingerprint, pretraining_inputs
-from tests.stages.tracked import PARAMS
+from tests.tracking.tracked import PARAMS
 
 
 def with_epochs(epochs: int) -> Params:

@@ -7,7 +7,7 @@ from hicmae_core.corpora.ready_made import READY_MADE
 from hicmae_core.media.decoding import probe
 from hicmae_core.preparation.building import build_manifest
 from hicmae_core.preparation.preparing import prepare_faces
-from tests.data import trees
+from tests.corpora import trees
 
 WHOLE, SILENT, SOUND = (0, 1, 2)
 SONGS = [take for take in trees.ravdess_takes("02") if take[3:5] <= "06"][:400]

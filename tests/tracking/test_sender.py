@@ -8,7 +8,7 @@ import pytest
 from hicmae.tracking import sender as sender_module
 from hicmae.tracking.outbox import Entry, Outbox
 from hicmae.tracking.sender import Refused, Sender, reason
-from tests.stages.test_outbox import metrics
+from tests.tracking.test_outbox import metrics
 
 
 class Store:

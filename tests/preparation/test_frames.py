@@ -25,7 +25,7 @@ from hicmae_core.reports.duplicates import find_duplicates
 from hicmae_core.reports.sheets import rejected_sheet
 from hicmae_core.store.shards import FACES_SCHEMA, ClipStore
 from tests.conftest import ROOT
-from tests.data import trees
+from tests.corpora import trees
 from tests.media.face_images import decoded, encoded, face, write_frames
 from tests.media.films import tone, write_film
 
