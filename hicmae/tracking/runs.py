@@ -16,6 +16,7 @@ from hicmae.tracking.provenance import Study
 from hicmae.tracking.stage_runs import NOTE_TAG
 from hicmae.tracking.store import KEY_TAG, PARENT_TAG, MlflowStore
 from hicmae_core.config import Params
+from hicmae_core.files import flatten
 
 _TRAINED_TAG = "trained"
 _FINGERPRINT_TAG = "training_fingerprint"
@@ -89,7 +90,7 @@ class RunStore(MlflowStore):
 
     def _create(self, experiment_id: str, key: str, name: str, tags: Mapping[str, str], study: Study) -> Run:
         run = self.client.create_run(experiment_id, tags={**tags, KEY_TAG: key}, run_name=name)
-        params = [Param(name, value) for name, value in provenance.flatten(study.settings).items()]
+        params = [Param(name, value) for name, value in flatten(study.settings).items()]
         for start in range(0, len(params), _PARAMS_PER_CALL):
             self.client.log_batch(run.info.run_id, params=params[start : start + _PARAMS_PER_CALL])
         self.client.log_inputs(run.info.run_id, provenance.dataset_inputs(self.root, study))

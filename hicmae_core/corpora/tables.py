@@ -87,7 +87,8 @@ def read_columns(path: Path, *columns: str) -> pd.DataFrame:
     empty = cells.isna().any(axis="columns")
     if empty.any():
         raise ValueError(f"{path}, line {cells.index[empty][0]}: a cell of {', '.join(columns)} is empty")
-    return cells.apply(lambda column: column.str.strip())
+    result: pd.DataFrame = cells.apply(lambda column: column.str.strip())
+    return result
 
 
 def read_lines(path: Path, pattern: re.Pattern[str], example: str) -> Iterator[tuple[int, re.Match[str]]]:

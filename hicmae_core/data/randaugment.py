@@ -170,7 +170,8 @@ def _invert(clip: Tensor, level: float, whole: Tensor) -> Tensor:
 def _posterize(clip: Tensor, level: float, whole: Tensor) -> Tensor:
     """Keep the 4 highest bits, or fewer."""
     step = 2 ** (4 + int(4 * abs(level)))
-    return (clip / step).floor_().mul_(step)
+    result: Tensor = (clip / step).floor_().mul_(step)
+    return result
 
 
 def _solarize(clip: Tensor, level: float, whole: Tensor) -> Tensor:
@@ -221,7 +222,8 @@ def _factor(level: float) -> float:
 def _grey(clip: Tensor) -> Tensor:
     """Luma ``[1, T, S, S]``."""
     red, green, blue = clip
-    return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue).unsqueeze(0)
+    result: Tensor = (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue).unsqueeze(0)
+    return result
 
 
 WARPS: dict[str, Callable[[float], Matrix]] = {

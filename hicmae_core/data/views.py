@@ -81,7 +81,8 @@ def sample(frames: Tensor, grids: Tensor) -> Tensor:
     pictures = frames.flatten(0, 1).permute(0, 3, 1, 2).float()
     grid = grids[:, None].expand(-1, frames.shape[1], -1, -1, -1).flatten(0, 1)
     pictures = F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return pictures.unflatten(0, frames.shape[:2]).transpose(1, 2)
+    result: Tensor = pictures.unflatten(0, frames.shape[:2]).transpose(1, 2)
+    return result
 
 
 def shrink(frames: Tensor, size: int) -> Tensor:
@@ -89,4 +90,5 @@ def shrink(frames: Tensor, size: int) -> Tensor:
     pictures = frames.flatten(0, 1).permute(0, 3, 1, 2)
     pictures = pictures if frames.device.type == "cpu" else pictures.float()  # only there it is made for bytes
     pictures = F.interpolate(pictures, (size, size), mode="bilinear", align_corners=False)
-    return pictures.permute(0, 2, 3, 1).unflatten(0, frames.shape[:2])
+    result: Tensor = pictures.permute(0, 2, 3, 1).unflatten(0, frames.shape[:2])
+    return result

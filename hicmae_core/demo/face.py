@@ -142,12 +142,14 @@ def lighting(generator: np.random.Generator) -> np.ndarray:
     along = np.linspace(-1, 1, FRAME_SIZE, dtype=np.float32)
     ramp = 1 + np.float32(strength) * (np.cos(angle) * along[None, :] + np.sin(angle) * along[:, None])
     cast = generator.uniform(0.92, 1.08, 3) * generator.uniform(0.8, 1.12)
-    return (ramp[..., None] * cast).astype(np.float32)
+    result: np.ndarray = (ramp[..., None] * cast).astype(np.float32)
+    return result
 
 
 def to_bytes(picture: np.ndarray) -> np.ndarray:
     """0..1 as 0..255."""
-    return cv2.convertScaleAbs(np.maximum(picture, 0), alpha=255)
+    result: np.ndarray = cv2.convertScaleAbs(np.maximum(picture, 0), alpha=255)
+    return result
 
 
 def _dressed(portrait: Portrait, speaker: Speaker) -> np.ndarray:

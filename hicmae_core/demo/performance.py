@@ -61,7 +61,8 @@ class Syllables:
         """Loudness 0..1 of each syllable at each time, [num_syllables, num_times]."""
         rise = np.clip((times - self.starts[:, None]) / attack, 0, 1)
         fall = np.clip((self.ends[:, None] - times) / max(attack, 0.04), 0, 1)
-        return np.sin(np.pi / 2 * rise) * np.sin(np.pi / 2 * fall) * self.stress[:, None]
+        result: np.ndarray = np.sin(np.pi / 2 * rise) * np.sin(np.pi / 2 * fall) * self.stress[:, None]
+        return result
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ def _expression(clip: Clip, generator: np.random.Generator) -> np.ndarray:
     table = np.array([[_EXPRESSIONS[emotion].get(unit, 0.0) for unit in FACE_UNITS] for emotion in EMOTIONS])
     strength = generator.uniform(0.9, 1.2)
     scatter = generator.normal(size=len(FACE_UNITS)) * 0.12 * np.abs(table).max(0)
-    return strength * (np.array(clip.face) @ table) + scatter
+    result: np.ndarray = strength * (np.array(clip.face) @ table) + scatter
+    return result
 
 
 def _blinks(times: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -173,4 +175,5 @@ def _blinks(times: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 def _wander(length: int, smoothness: float, generator: np.random.Generator) -> np.ndarray:
     """Smooth noise of unit variance; `smoothness` in steps."""
     noise = gaussian_filter1d(generator.normal(size=length + int(8 * smoothness)), smoothness)
-    return (noise / noise.std())[int(4 * smoothness) :][:length]
+    result: np.ndarray = (noise / noise.std())[int(4 * smoothness) :][:length]
+    return result

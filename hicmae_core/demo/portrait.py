@@ -97,7 +97,8 @@ def bump(points: np.ndarray, centre: tuple[float, float] | np.ndarray, sigma_x: 
 def curve(x: np.ndarray, points: tuple[tuple[float, float], ...]) -> np.ndarray:
     """Height of the polyline through `points` at `x`, constant beyond its ends."""
     along, height = zip(*points, strict=True)
-    return np.interp(x, along, height).astype(np.float32)
+    result: np.ndarray = np.interp(x, along, height).astype(np.float32)
+    return result
 
 
 def texture_coordinates(points: np.ndarray) -> np.ndarray:

@@ -45,7 +45,8 @@ def synthesise(
     level = generator.uniform(0.03, 0.12) / max(float(np.sqrt(np.mean(sound**2))), 1e-6)
     room = gaussian_filter1d(generator.normal(size=num_samples), float(generator.uniform(0.5, 3)))
     room *= generator.uniform(0.0005, 0.002) / room.std()
-    return np.clip(sound * level + room, -0.99, 0.99).astype(np.float32)
+    result: np.ndarray = np.clip(sound * level + room, -0.99, 0.99).astype(np.float32)
+    return result
 
 
 def _pitch(
@@ -59,7 +60,8 @@ def _pitch(
     through = (times - middles[:, None]) / (syllables.ends - syllables.starts)[:, None]
     semitones = semitones + tone.slope * (inside * through).sum(0) - 0.8 * times / times[-1]
     semitones = gaussian_filter1d(semitones, 2) + 0.1 * generator.normal(size=len(times))
-    return speaker.pitch_hz * 2 ** (semitones / 12)
+    result: np.ndarray = speaker.pitch_hz * 2 ** (semitones / 12)
+    return result
 
 
 def _pulses(pitch_hz: np.ndarray) -> np.ndarray:
@@ -70,7 +72,8 @@ def _pulses(pitch_hz: np.ndarray) -> np.ndarray:
     near_zero = np.abs(sine) < 1e-4
     train = np.sin((2 * num_harmonics + 1) * np.pi * phase) / np.where(near_zero, 1, sine)
     train[near_zero] = 2 * num_harmonics + 1
-    return (train - 1) / np.sqrt(2 * num_harmonics)
+    result: np.ndarray = (train - 1) / np.sqrt(2 * num_harmonics)
+    return result
 
 
 def _formant_gains(speaker: Speaker, tone: Tone, syllables: Syllables, times: np.ndarray) -> np.ndarray:
@@ -82,7 +85,8 @@ def _formant_gains(speaker: Speaker, tone: Tone, syllables: Syllables, times: np
     distance = (hertz - formants[..., None]) / (_BANDWIDTHS_HZ[:, None] / 2)
     resonances = 0.02 + (_FORMANT_GAINS[:, None] / (1 + distance**2)).sum(1)
     octaves = np.log2(np.maximum(hertz, 60) / 500)
-    return resonances * 10 ** ((_SOURCE_TILT_DB + speaker.tilt_db + tone.tilt) * octaves / 20)
+    result: np.ndarray = resonances * 10 ** ((_SOURCE_TILT_DB + speaker.tilt_db + tone.tilt) * octaves / 20)
+    return result
 
 
 def _shape(source: np.ndarray, gains: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -119,4 +123,7 @@ def _consonants(white: np.ndarray, syllables: Syllables, times: np.ndarray, num_
 
 def _at_samples(track: np.ndarray, num_samples: int) -> np.ndarray:
     """A track of 100 values a second, at every sample."""
-    return np.interp(np.arange(num_samples) * (VOICE_RATE_HZ / SAMPLE_RATE_HZ), np.arange(len(track)), track)
+    result: np.ndarray = np.interp(
+        np.arange(num_samples) * (VOICE_RATE_HZ / SAMPLE_RATE_HZ), np.arange(len(track)), track
+    )
+    return result

@@ -36,4 +36,7 @@ def lay_out(features: NDArray[np.float32]) -> NDArray[np.float64]:
     if len(features) < 4:
         raise ValueError(f"a layout needs at least 4 clips, not {len(features)}")
     perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
-    return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features).astype(np.float64)
+    result: NDArray[np.float64] = (
+        TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features).astype(np.float64)
+    )
+    return result

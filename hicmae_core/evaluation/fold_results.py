@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ _CUT_FROM = {"avcaffe": "participant x task"}
 _NAMED = "named by the column `unit`"
 
 
-def actual_and_predicted(predictions: pd.DataFrame, dataset: DatasetParams) -> tuple[NDArray, NDArray]:
+def actual_and_predicted(predictions: pd.DataFrame, dataset: DatasetParams) -> tuple[NDArray[Any], NDArray[Any]]:
     """Class ids, or values of a regression, of a table of predictions, by unit: twice `[num_units, num_targets]`."""
     rows = by_unit(predictions, dataset)
     kinds = ("target", "output") if dataset.task == "regression" else ("label", "prediction")

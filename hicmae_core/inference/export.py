@@ -31,9 +31,9 @@ class _ByName(nn.Module):
         self.modality = model.architecture.modality
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        if self.modality == "both":
-            return self.model(*inputs)
-        return self.model(inputs[0], None) if self.modality == "video" else self.model(None, inputs[0])
+        given = {"both": inputs, "video": (inputs[0], None), "audio": (None, inputs[0])}[self.modality]
+        outputs: Tensor = self.model(*given)
+        return outputs
 
 
 def input_shapes(model: Classifier) -> dict[str, tuple[int, ...]]:

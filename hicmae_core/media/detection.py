@@ -270,4 +270,5 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
     intersection = np.prod(np.maximum(bottom_right - top_left, 0), -1)
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], -1) for boxes in (first, second)]
-    return intersection / np.maximum(areas[0][:, None] + areas[1][None] - intersection, 1e-9)
+    result: np.ndarray = intersection / np.maximum(areas[0][:, None] + areas[1][None] - intersection, 1e-9)
+    return result

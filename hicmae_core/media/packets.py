@@ -48,7 +48,7 @@ class Damage:
             return ""
         return f"is damaged: {self.num_broken} of {self.num_packets} {self.what} packets do not decode"
 
-    def decode(self, packet: av.Packet) -> list[Any] | None:
+    def decode(self, packet: av.Packet[Any]) -> list[Any] | None:
         """The video or audio frames that a packet completes; None if the decoder refuses it.
 
         An empty packet flushes the decoder.
@@ -93,7 +93,7 @@ class Demuxer:
         self.end_seconds = 0.0
         self.num_failures = 0
 
-    def __iter__(self) -> Iterator[av.Packet]:
+    def __iter__(self) -> Iterator[av.Packet[Any]]:
         """Packets; behind a place that cannot be read it goes on. The last one of each stream is empty."""
         num_in_a_row = 0
         ticks = {stream.index: float(stream.time_base or 0) for stream in self._streams}  # fractions are slow
@@ -139,7 +139,7 @@ class VideoClock:
         self._is_avi = video.container.format.name == "avi"
         self._due: list[float] = []
 
-    def add(self, packet: av.Packet, is_refused: bool = False) -> None:
+    def add(self, packet: av.Packet[Any], is_refused: bool = False) -> None:
         """Take note of a packet's time, unless it only serves to decode others, as before an edit list's start."""
         if not packet.size or packet.is_discard:
             return
@@ -156,7 +156,7 @@ class VideoClock:
         """Whether `peek` has found a frame."""
         return self._first is not None
 
-    def peek(self, packet: av.Packet) -> None:
+    def peek(self, packet: av.Packet[Any]) -> None:
         """`add` a packet, and decode it if it may hold the first frame."""
         if self.has_begun:
             self.add(packet)

@@ -225,7 +225,8 @@ def _as_shown(pixels: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
     if transfer in _HDR:
         brightest = light.max(-1)
         light *= (_rolled_off(brightest) / np.maximum(brightest, 1e-6))[..., None]
-    return _screen()[np.minimum(light * (_STEPS - 1) + 0.5, _STEPS - 1).astype(np.uint16)]
+    result: np.ndarray = _screen()[np.minimum(light * (_STEPS - 1) + 0.5, _STEPS - 1).astype(np.uint16)]
+    return result
 
 
 def _rolled_off(light: np.ndarray) -> np.ndarray:

@@ -70,7 +70,8 @@ class Classifier(nn.Module):
         Raises:
             ValueError: If an input that the model reads is None or has another shape than it was built for.
         """
-        return self.activation(self.head(self.features(video, audio)))
+        result: Tensor = self.activation(self.head(self.features(video, audio)))
+        return result
 
     def features(self, video: Tensor | None, audio: Tensor | None) -> Tensor:
         """What the head reads, after the last norm: ``[B, 4D]``, or ``[B, D]`` with one modality, of pooled means.
@@ -89,7 +90,8 @@ class Classifier(nn.Module):
             last.append(tokens)
         if a.modality == "both":
             parts += [tokens.mean(dim=1) for tokens in self.encoder_fusion(*last)]
-        return self.fc_norm(torch.cat(parts, dim=-1))
+        result: Tensor = self.fc_norm(torch.cat(parts, dim=-1))
+        return result
 
     def freeze_features(self) -> None:
         """Let only the last norm and the head learn, which pre-training does not give: a linear probe.
@@ -201,7 +203,8 @@ def heard_steps(audio: Tensor, frames_per_step: int) -> Tensor:
     """
     steps = audio.unflatten(2, (-1, frames_per_step)).flatten(3)[:, 0]
     heard = steps.amax(dim=2) > steps.amin(dim=2)
-    return heard | ~heard.any(dim=1, keepdim=True)
+    result: Tensor = heard | ~heard.any(dim=1, keepdim=True)
+    return result
 
 
 class Standardise(nn.Module):

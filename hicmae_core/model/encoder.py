@@ -87,7 +87,8 @@ class Decoder(nn.Module):
         for index, block in enumerate(self.blocks):
             context = [contexts[-index] + visible_positions] if self.skips and index > 0 else []
             x = block(x, *context, first=visible.shape[1] if index == last else 0)  # then only masked tokens are left
-        return self.head(self.norm(x))
+        result: Tensor = self.head(self.norm(x))
+        return result
 
 
 def patchify(x: Tensor, patch_size: tuple[int, ...]) -> Tensor:

@@ -24,7 +24,8 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, num_heads: int) -> Tensor
         mixed = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(dim=-1) @ v
     else:
         mixed = F.scaled_dot_product_attention(q, k, v)
-    return mixed.transpose(1, 2).flatten(2)
+    result: Tensor = mixed.transpose(1, 2).flatten(2)
+    return result
 
 
 class Attention(nn.Module):
@@ -47,7 +48,8 @@ class Attention(nn.Module):
             dim = len(self.q_bias)
             query = F.linear(x[:, first:], self.qkv.weight[:dim], self.q_bias)
             key, value = F.linear(x, self.qkv.weight[dim:], bias[dim:]).chunk(2, dim=-1)
-        return self.proj(_attend(query, key, value, self.num_heads))
+        result: Tensor = self.proj(_attend(query, key, value, self.num_heads))
+        return result
 
 
 class CrossAttention(nn.Module):
@@ -66,7 +68,8 @@ class CrossAttention(nn.Module):
         query = F.linear(x, self.q.weight, self.q_bias)
         bias = torch.cat((torch.zeros_like(self.v_bias), self.v_bias))
         key, value = F.linear(context, self.kv.weight, bias).chunk(2, dim=-1)
-        return self.proj(_attend(query, key, value, self.num_heads))
+        result: Tensor = self.proj(_attend(query, key, value, self.num_heads))
+        return result
 
 
 class FeedForward(nn.Module):
@@ -78,7 +81,8 @@ class FeedForward(nn.Module):
         self.fc2 = nn.Linear(MLP_RATIO * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
+        result: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return result
 
 
 class Block(nn.Module):
@@ -106,7 +110,8 @@ class Block(nn.Module):
     def layers(self, x: Tensor, *, first: int = 0) -> Tensor:
         """Tokens ``[B, N, D]`` to ``[B, N - first, D]``: those before `first` are read, but not computed."""
         x = x[:, first:] + self.drop_path(self.attn(self.norm1(x), first))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        result: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return result
 
 
 class CrossBlock(Block):

@@ -44,7 +44,8 @@ def average_segments(outputs: Tensor, num_classes: int) -> Tensor:
     if not num_classes:
         return outputs.mean(dim=-2)
     by_target = outputs.unflatten(-1, (-1, num_classes)).log_softmax(dim=-1)  # [..., segments, targets, classes]
-    return (by_target.logsumexp(dim=-3) - math.log(outputs.shape[-2])).flatten(-2)
+    result: Tensor = (by_target.logsumexp(dim=-3) - math.log(outputs.shape[-2])).flatten(-2)
+    return result
 
 
 def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:

@@ -70,7 +70,8 @@ class SealedWork:
 
     @cached_property
     def _work(self) -> ClipWork:
-        return pickle.loads(self._pickled)
+        result: ClipWork = pickle.loads(self._pickled)
+        return result
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _run(
 
 def _in_order(client: Client, job: Job, clips: Sequence[ClipFiles]) -> Iterator[bytes | ClipFailure]:
     size = max(1, min(_MAX_CLIPS_PER_CHUNK, len(clips) // (len(client.nthreads()) * _MIN_CHUNKS_PER_WORKER)))
-    flight: deque[tuple[Sequence[ClipFiles], Future]] = deque()
+    flight: deque[tuple[Sequence[ClipFiles], Future[Results]]] = deque()
     for start in range(0, len(clips), size):
         chunk = clips[start : start + size]
         flight.append((chunk, _submit(client, job, chunk)))
@@ -118,11 +119,11 @@ def _in_order(client: Client, job: Job, clips: Sequence[ClipFiles]) -> Iterator[
         yield from _results(client, job, *flight.popleft())
 
 
-def _submit(client: Client, job: Job, clips: Sequence[ClipFiles]) -> Future:
+def _submit(client: Client, job: Job, clips: Sequence[ClipFiles]) -> Future[Results]:
     return client.submit(prepare_here, job, list(clips), key=f"clips from {clips[0].clip_id}-{uuid4().hex}", pure=False)
 
 
-def _results(client: Client, job: Job, clips: Sequence[ClipFiles], future: Future) -> Results:
+def _results(client: Client, job: Job, clips: Sequence[ClipFiles], future: Future[Results]) -> Results:
     """A chunk's results. If worker after worker died with it, its clips are tried one by one to find the one."""
     from distributed import KilledWorker
 

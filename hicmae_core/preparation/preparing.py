@@ -153,7 +153,7 @@ def _prepare(
 
 
 def _results(
-    run: RunClips, work: ClipWork, clips: ClipSequence, bar: tqdm
+    run: RunClips, work: ClipWork, clips: ClipSequence, bar: tqdm[Any]
 ) -> Generator[bytes | ClipFailure, None, None]:
     """What `run` yields, with progress; a generator, so that closing it ends the workers."""
     for result in run(work, clips):

@@ -88,7 +88,8 @@ def faces_batch(clip: ClipFiles, faces: FacesParams, policy: FacePolicy, max_sec
         }
         for number, track in enumerate(tracks, 1)
     ]
-    return batch_of(rows, FACES_SCHEMA).serialize().to_pybytes()
+    result: bytes = batch_of(rows, FACES_SCHEMA).serialize().to_pybytes()
+    return result
 
 
 def audio_batch(clip: ClipFiles, max_seconds: float) -> bytes:
@@ -107,7 +108,8 @@ def audio_batch(clip: ClipFiles, max_seconds: float) -> bytes:
             row |= {"status": "damaged", "reason": damage.reason}
     except MediaError as error:
         row |= {"status": error.status, "reason": error.reason}
-    return batch_of([row], AUDIO_SCHEMA).serialize().to_pybytes()
+    result: bytes = batch_of([row], AUDIO_SCHEMA).serialize().to_pybytes()
+    return result
 
 
 def failed_batch(clip_id: str, key: str, failure: ClipFailure, schema: pa.Schema) -> pa.RecordBatch:

@@ -190,7 +190,8 @@ class ShardCache:
         if not parts:
             return pd.DataFrame(columns=["clip_id", *names[1:], "file"])
         clips = pa.concat_tables(parts).rename_columns(["clip_id", *names[1:], "file"])
-        return clips.to_pandas().drop_duplicates(["clip_id", "key"])
+        result: pd.DataFrame = clips.to_pandas().drop_duplicates(["clip_id", "key"])
+        return result
 
     def is_complete(self, shard: int, files: pd.Series) -> bool:
         """Whether a shard of the store holds what it should and no more, given the file that each clip is in."""

@@ -118,7 +118,8 @@ def test_clips(manifest: pd.DataFrame, fold: int) -> list[str]:
     if tested.empty:
         folds = ", ".join(str(number) for number in sorted(manifest["test_fold"].dropna().unique()))
         raise ValueError(f"fold {fold} has no test clips; there are folds {folds}")
-    return tested.tolist()
+    result: list[str] = tested.tolist()
+    return result
 
 
 def check_folds(manifest: pd.DataFrame, dataset: DatasetParams) -> None:

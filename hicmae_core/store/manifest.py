@@ -131,9 +131,10 @@ def check_rejects(rows: pd.DataFrame, max_reject_fraction: float, source: str, w
 
 def among(ids: pd.Series, others: pd.Series | Sequence[str]) -> np.ndarray:
     """Which of `ids` are in `others`, as ``ids.isin(others)`` has it, but at once for millions of strings."""
-    return pc.is_in(pa.array(ids, pa.large_string()), pa.array(others, pa.large_string())).to_numpy(
+    result: np.ndarray = pc.is_in(pa.array(ids, pa.large_string()), pa.array(others, pa.large_string())).to_numpy(
         zero_copy_only=False
     )
+    return result
 
 
 class Units:

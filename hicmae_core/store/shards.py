@@ -157,4 +157,5 @@ class ClipStore:
 
 def as_matrix(rows: pa.Array) -> np.ndarray:
     """A column of equally long lists, such as a clip's fbank, as a read-only array ``[rows, columns]``."""
-    return rows.flatten().to_numpy(zero_copy_only=True).reshape(len(rows), -1)
+    result: np.ndarray = rows.flatten().to_numpy(zero_copy_only=True).reshape(len(rows), -1)
+    return result

@@ -78,7 +78,8 @@ class CheckpointStore:
             content = read_digested(path)
             if content is not None:
                 self._tell_changes(content["about"], path)
-                return content["state"]
+                result: dict[str, Any] | None = content["state"]
+                return result
             _tell(f"{path} is damaged and passed over; the checkpoint before it is used, if there is one")
         return None
 
@@ -197,7 +198,8 @@ class BestWeights:
         for path in reversed(files):
             weights = read_digested(path)
             if weights is not None:
-                return weights
+                result: dict[str, Tensor] = weights
+                return result
         state = f"{files[-1]} is damaged" if files else f"{self.folder} holds no best weights of epoch {epoch}"
         raise ValueError(f"{state}: delete {self.folder} and train again")
 

@@ -79,7 +79,7 @@ def _meeting_place() -> Store:
     torchrun keeps one store for all its starts, in which the addresses of dead workers stay behind, unless it is told
     otherwise. On one machine each start has a number; over several, each machine counts its own.
     """
-    store = next(distributed.rendezvous("env://", timeout=_TIMEOUT))[0]
+    store: Store = next(distributed.rendezvous("env://", timeout=_TIMEOUT))[0]
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return store
     if os.environ["GROUP_WORLD_SIZE"] == "1":

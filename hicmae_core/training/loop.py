@@ -230,4 +230,7 @@ class _Training:
 def _schedule(params: PretrainParams | FinetuneParams, steps_per_epoch: int) -> list[float]:
     scale = params.batch_size / REFERENCE_BATCH
     base_lr, min_lr = params.base_lr * scale, params.min_lr * scale
-    return cosine_schedule(base_lr, min_lr, params.epochs, steps_per_epoch, params.warmup_epochs).tolist()
+    result: list[float] = cosine_schedule(
+        base_lr, min_lr, params.epochs, steps_per_epoch, params.warmup_epochs
+    ).tolist()
+    return result

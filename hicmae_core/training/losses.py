@@ -48,7 +48,8 @@ def video_targets(
     if frame_difference:
         first, second = values.unbind(dim=-2)
         values = torch.stack((first, second - first), dim=-2)
-    return values.movedim(2, -1).flatten(2)
+    result: Tensor = values.movedim(2, -1).flatten(2)
+    return result
 
 
 def audio_targets(audio: Tensor, audio_mask: Tensor | TokenSplit, patch: tuple[int, int] = AUDIO_PATCH) -> Tensor:
@@ -110,7 +111,8 @@ def _standardise(values: Tensor) -> Tensor:
     """Zero mean and unit (unbiased) standard deviation over the last axis."""
     centred = values - values.mean(dim=-1, keepdim=True)
     deviation = centred.norm(dim=-1, keepdim=True) / math.sqrt(values.shape[-1] - 1)
-    return centred / (deviation + _EPSILON)
+    result: Tensor = centred / (deviation + _EPSILON)
+    return result
 
 
 def _mean_squared_error(prediction: Tensor, target: Tensor) -> Tensor:
@@ -186,7 +188,8 @@ def class_weights(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.flo
     counts = np.stack([np.bincount(ids, minlength=num_classes) for ids in labels.reshape(len(labels), -1).T])
     num_present = (counts > 0).sum(axis=1, keepdims=True)
     weights = len(labels) / (num_present * np.maximum(counts, 1)) * (counts > 0)
-    return weights.astype(np.float32)
+    result: NDArray[np.float32] = weights.astype(np.float32)
+    return result
 
 
 def sampling_weights(labels: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -118,4 +118,5 @@ def _unpatchify(patches: Tensor, grid: tuple[int, ...], patch_size: tuple[int, .
     x = patches.transpose(1, 2).unflatten(-1, patch_size).unflatten(2, grid)  # [B, C, *grid, *patch]
     pairs = [axis for i in range(num_axes) for axis in (2 + i, 2 + num_axes + i)]
     size = [count * step for count, step in zip(grid, patch_size, strict=True)]
-    return x.permute(0, 1, *pairs).reshape(*patches.shape[:1], patches.shape[2], *size)
+    result: Tensor = x.permute(0, 1, *pairs).reshape(*patches.shape[:1], patches.shape[2], *size)
+    return result

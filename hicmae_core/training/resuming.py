@@ -70,7 +70,8 @@ def _interrupted_beside(folder: Path) -> Iterable[Path]:
 
 def _note_of(folder: Path) -> dict[str, str]:
     try:
-        return json.loads((folder / _NOTE).read_text(encoding="utf-8"))
+        result: dict[str, str] = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
+        return result
     except FileNotFoundError:  # interrupted before its note was written
         return {}
 
