@@ -19,11 +19,13 @@ from hicmae_core.config import PretrainParams
 from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.training.checkpoint import CheckpointStore
 from hicmae_core.training.learner import Learner
+from hicmae_core.training.optim import adamw
 
 
 def learner_after_a_step(size: str) -> Learner:
     """A model and its optimizer, whose state exists after the first step."""
-    learner = Learner(pretraining_model(size), PretrainParams(), None)
+    model, recipe = pretraining_model(size), PretrainParams()
+    learner = Learner(model, adamw(model, recipe.betas, recipe.weight_decay), recipe)
     for parameter in learner.model.parameters():
         parameter.grad = torch.randn_like(parameter)
     learner.step(0.001, {"total": torch.zeros(())})

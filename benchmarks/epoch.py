@@ -31,14 +31,14 @@ from hicmae_core.preparation.writing import write_shards
 from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
 from hicmae_core.training import finetune, pretrain
 from hicmae_core.training.learner import Learner
-from hicmae_core.training.loop import Run, Task, train
+from hicmae_core.training.loop import TrainSettings, TrainTask, train
 from hicmae_core.training.tracker import NullTracker
 
 DEMO = Path("params.yaml")
 CROP_SIZE = 80
 NUM_CLIPS = 96
 Training = Callable[[Params, ClipDataset, Path], None]
-Arm = Callable[[Task, int], Task]
+Arm = Callable[[TrainTask, int], TrainTask]
 
 
 @dataclass(frozen=True)
@@ -59,30 +59,30 @@ class OneBatch:
 class ReadyInputs:
     """The inputs of a task's first step, for all steps."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: TrainTask) -> None:
         self._task, self._inputs = task, None
 
     def __call__(self, batch: Batch, step: int, part: int) -> Any:
         if self._inputs is None:
-            self._inputs = self._task.inputs_of(batch, step, part)
+            self._inputs = self._task.make_inputs(batch, step, part)
         return self._inputs
 
 
-def real_clips(task: Task, batch_size: int) -> Task:
+def real_clips(task: TrainTask, batch_size: int) -> TrainTask:
     """The task as it is."""
     return task
 
 
-def one_batch(task: Task, batch_size: int) -> Task:
+def one_batch(task: TrainTask, batch_size: int) -> TrainTask:
     """The task with one batch that is read once."""
     indices = range(batch_size)
     batch = task.clips.training_batch(indices, [np.random.default_rng(index) for index in indices])
     return replace(task, clips=OneBatch(batch, len(task.clips)))
 
 
-def ready_inputs(task: Task, batch_size: int) -> Task:
+def ready_inputs(task: TrainTask, batch_size: int) -> TrainTask:
     """The task with the inputs of one step."""
-    return replace(one_batch(task, batch_size), inputs_of=ReadyInputs(task))
+    return replace(one_batch(task, batch_size), make_inputs=ReadyInputs(task))
 
 
 ARMS = (real_clips, one_batch, ready_inputs)
@@ -114,13 +114,15 @@ def _jpeg(coarse: np.ndarray) -> bytes:
 
 def pretraining(params: Params, clips: ClipDataset, folder: Path) -> None:
     """Pre-train into `folder`."""
-    pretrain.run_pretraining(params, clips, folder, folder / "checkpoints", NullTracker())
+    settings = TrainSettings.of(params, params.pretrain)
+    pretrain.run_pretraining(settings, clips, folder, folder / "checkpoints", NullTracker())
 
 
 def finetuning(params: Params, clips: ClipDataset, folder: Path) -> None:
     """Fine-tune from random weights into `folder`."""
     out, checkpoints = folder / "model.safetensors", folder / "checkpoints"
-    finetune.run_finetuning(params, "demo", 1, clips, None, None, out, checkpoints, NullTracker())
+    settings, dataset = TrainSettings.of(params, params.finetune), params.dataset["demo"]
+    finetune.run_finetuning(settings, dataset, 1, clips, None, None, out, checkpoints, NullTracker(), {})
 
 
 TRAININGS = ((pretrain, pretraining), (finetune, finetuning))
@@ -129,8 +131,8 @@ TRAININGS = ((pretrain, pretraining), (finetune, finetuning))
 def history(module: ModuleType, training: Training, params: Params, clips: ClipDataset, arm: Arm) -> pd.DataFrame:
     """A training's history, the first epoch left out."""
 
-    def train_arm(task: Task, settings: Any, run: Run) -> Learner:
-        return train(arm(task, settings.batch_size), settings, run)
+    def train_arm(task: TrainTask, settings: Any, *where: Any) -> Learner:
+        return train(arm(task, settings.recipe.batch_size), settings, *where)
 
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(module, "train", train_arm):
         training(params, clips, Path(folder))
@@ -155,12 +157,12 @@ def cpu_shares(module: ModuleType, training: Training, params: Params, clips: Cl
     torch.set_num_threads(1)
     shares = []
 
-    def train_counted(task: Task, settings: Any, run: Run) -> Learner:
-        inputs_of, read = Counted(task.inputs_of), Counted(task.clips.training_batch)
+    def train_counted(task: TrainTask, settings: Any, *where: Any) -> Learner:
+        make_inputs, read = Counted(task.make_inputs), Counted(task.clips.training_batch)
         started = time.process_time()
         with mock.patch.object(ClipDataset, "training_batch", lambda self, *arguments: read(*arguments)):
-            learner = train(replace(task, inputs_of=inputs_of), settings, run)
-        shares.extend(counted.seconds / (time.process_time() - started) for counted in (read, inputs_of))
+            learner = train(replace(task, make_inputs=make_inputs), settings, *where)
+        shares.extend(counted.seconds / (time.process_time() - started) for counted in (read, make_inputs))
         return learner
 
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(module, "train", train_counted):

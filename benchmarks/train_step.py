@@ -33,6 +33,7 @@ from hicmae_core.progress import progress_bar, tell
 from hicmae_core.runtime import device_named
 from hicmae_core.training.learner import Learner
 from hicmae_core.training.objectives import FinetuningObjective, PretrainingObjective
+from hicmae_core.training.optim import adamw
 from hicmae_core.training.randomness import seed_everything
 
 LOG_EVERY = 10
@@ -85,7 +86,9 @@ def our_step(case: Case, objective: PretrainingObjective | FinetuningObjective) 
     params = settings(precision=case.precision)
     if case.checkpointed:
         checkpoint_blocks(objective.model)
-    learner = Learner(objective.model, params, params.layer_decay if isinstance(params, FinetuneParams) else None)
+    layer_decay = params.layer_decay if isinstance(params, FinetuneParams) else None
+    optimizer = adamw(objective.model, params.betas, params.weight_decay, layer_decay)
+    learner = Learner(objective.model, optimizer, params)
     forward = torch.compile(objective, dynamic=False) if case.compiled else objective
     kind = case.device.type
 

@@ -9,6 +9,7 @@ from hicmae_core.reports.figures import plot_history
 from hicmae_core.store.folds import training_parts
 from hicmae_core.training import distributed, resuming
 from hicmae_core.training.finetune import finetuning_fingerprint, finetuning_inputs, run_finetuning
+from hicmae_core.training.loop import TrainSettings
 from hicmae_core.training.pretrain import adapt
 from hicmae_core.training.slots import placed
 
@@ -37,11 +38,13 @@ def main() -> None:
         resuming.begin(checkpoints, finetuning_inputs(params, name, fold, prepared.files, pretrained))
         with distributed.process_group(distributed.training_device(params.compute.device)):  # one for both trainings
             if settings.adaptive_epochs:
-                pretrained = adapt(params, prepared.clips(parts.train), pretrained, checkpoints)
+                pretraining = TrainSettings.of(params, params.pretrain)
+                epochs = settings.adaptive_epochs
+                pretrained = adapt(pretraining, epochs, prepared.clips(parts.train), pretrained, checkpoints)
                 tracker.log_artifact(pretrained.with_name("history.csv"), "adaptation")
             run_finetuning(
-                params,
-                name,
+                TrainSettings.of(params, settings),
+                prepared.dataset,
                 fold,
                 clips=prepared.clips(parts.train, settings.modality),
                 validation=None if parts.validation is None else prepared.clips(parts.validation, settings.modality),
@@ -49,6 +52,7 @@ def main() -> None:
                 out_path=out_dir / "model.safetensors",
                 checkpoint_dir=checkpoints,
                 tracker=tracker,
+                notes={"dataset": name, "faces": params.faces_of(name).model_dump(mode="json")},
             )
         if distributed.rank() == 0:
             plot_history(out_dir / "history.csv", out_dir / "history.png")

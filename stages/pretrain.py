@@ -12,6 +12,7 @@ from hicmae_core.files import write_json
 from hicmae_core.model.artifact import load_model
 from hicmae_core.reports.figures import plot_history, plot_reconstruction
 from hicmae_core.training import distributed, resuming
+from hicmae_core.training.loop import TrainSettings
 from hicmae_core.training.pretrain import pretraining_fingerprint, pretraining_inputs, run_pretraining, untrained_model
 from hicmae_core.training.reconstruction import reconstruct_sample
 from hicmae_core.training.slots import placed
@@ -38,12 +39,13 @@ def main() -> None:
     checkpoints = layout.CHECKPOINTS / f"pretrain-{mark}"
     with placed(params) as params, track("pretrain", params, fingerprint=mark) as tracker:
         resuming.begin(checkpoints, pretraining_inputs(params, files))
-        summary = run_pretraining(params, clips, layout.PRETRAIN, checkpoints, tracker)
+        settings = TrainSettings.of(params, params.pretrain)
+        summary = run_pretraining(settings, clips, layout.PRETRAIN, checkpoints, tracker)
         if distributed.rank() != 0:
             return
         before, after = (
-            reconstruct_sample(model, paired, params, num_clips=1)
-            for model in (untrained_model(params).eval(), load_model(layout.PRETRAINED_MODEL)[0])
+            reconstruct_sample(model, paired, settings, num_clips=1)
+            for model in (untrained_model(settings).eval(), load_model(layout.PRETRAINED_MODEL)[0])
         )
         clip = {name: values[0] for name, values in after._asdict().items()}
         clip |= {"frames_untrained": before.frames_predicted[0], "log_mel_untrained": before.log_mel_predicted[0]}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hicmae_core.code import code_of
-from hicmae_core.config import DatasetParams, Params
+from hicmae_core.config import DatasetParams, FinetuneParams, Params
 from hicmae_core.data.augmentation import audio_gain, finetuning_augmentation, hide_modalities, mix
 from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.files import fingerprint
@@ -26,9 +26,10 @@ from hicmae_core.model.sizes import classifier
 from hicmae_core.model.weights_file import own_header
 from hicmae_core.training import distributed
 from hicmae_core.training.checkpoint import CheckpointStore
-from hicmae_core.training.loop import Run, Task, train
+from hicmae_core.training.loop import TrainSettings, TrainTask, train
 from hicmae_core.training.losses import class_weights, sampling_weights, smooth_one_hot
 from hicmae_core.training.objectives import FinetuningObjective
+from hicmae_core.training.optim import adamw
 from hicmae_core.training.randomness import generator_for, seed_everything
 from hicmae_core.training.tracker import Tracker, summarise, write_history
 from hicmae_core.training.validation import held_out_levels, temperature_names, validate
@@ -69,8 +70,8 @@ def finetuning_fingerprint(
 
 
 def run_finetuning(
-    params: Params,
-    dataset_name: str,
+    settings: TrainSettings[FinetuneParams],
+    dataset: DatasetParams,
     fold: int,
     clips: ClipDataset,
     validation: ClipDataset | None,
@@ -78,19 +79,21 @@ def run_finetuning(
     out_path: Path,
     checkpoint_dir: Path,
     tracker: Tracker,
+    notes: Mapping[str, object],
 ) -> dict[str, float]:
     """Fine-tune one fold, resuming where a killed run of the same fingerprint stopped.
 
     Args:
-        params: All parameters; `seed`, `compute`, `model`, `finetune` and the dataset's count.
-        dataset_name: A key of `params.dataset`.
+        settings: Seed, recipe, geometry of the model, and where it runs.
+        dataset: What is predicted.
         fold: The test fold, 1-based; a note for the model's metadata, its clips are not here.
         clips: Training clips with labels, int64 class ids or float32 targets, read for `finetune.modality`.
         validation: Held-out training clips, if selection is ``validation``; else None.
         pretrained: The pre-trained weights (`load_pretrained`); None starts from random ones.
         out_path: Gets the model; ``history.csv`` appears beside it.
         checkpoint_dir: Named by `finetuning_fingerprint`; deleted at the end.
-        tracker: Told of every step and epoch.
+        tracker: Gets the metrics of steps and epochs.
+        notes: Further metadata of the model: the dataset's name, and how its faces were made.
 
     Returns:
         The last epoch's row (`train_loss`, and `validation_*` if validated), with `samples_per_second` over all
@@ -101,101 +104,96 @@ def run_finetuning(
             do not fit, `finetune.class_balance` does not fit the labels, or `validation` and the selection disagree.
     """
     started = time.perf_counter()
-    settings, dataset = params.finetune, params.dataset[dataset_name]
-    if (validation is not None) != (settings.selection == "validation"):
-        raise ValueError(
-            f"finetune.selection is {settings.selection}: validation clips are given for `validation` alone"
-        )
-    device = distributed.training_device(params.compute.device)
+    recipe, compute = settings.recipe, settings.compute
+    if (validation is not None) != (recipe.selection == "validation"):
+        raise ValueError(f"finetune.selection is {recipe.selection}: validation clips are given for `validation` alone")
+    device = distributed.training_device(compute.device)
     with distributed.process_group(device):
-        seed_everything(params.seed, "initial weights of fine-tuning", fold)
-        model = _model(params, dataset, pretrained).to(device)
-        if params.compute.activation_checkpointing:
+        seed_everything(settings.seed, "initial weights of fine-tuning", fold)
+        model = _model(settings, dataset, pretrained).to(device)
+        if compute.activation_checkpointing:
             checkpoint_blocks(model)
-        task = _task(params, dataset, fold, model, clips, validation)
-        run = Run(
-            params.seed,
-            device,
-            params.compute,
-            CheckpointStore(checkpoint_dir, params.compute.num_checkpoints),
-            tracker,
-        )
-        learner = train(task, settings, run)
-        chosen_epoch = settings.epochs - 1 if learner.best_epoch is None else learner.best_epoch
+        task = _task(settings, dataset, fold, model, clips, validation)
+        store = CheckpointStore(checkpoint_dir, compute.num_checkpoints)
+        learner = train(task, settings, device, store, tracker)
+        chosen_epoch = recipe.epochs - 1 if learner.best_epoch is None else learner.best_epoch
         weights = learner.weights()
         if distributed.rank() == 0:
             if learner.best_epoch is not None:
-                weights = run.checkpoints.best(chosen_epoch)
-            metadata = _metadata(params, dataset_name, fold, chosen_epoch, pretrained) | clips.stride.metadata
+                weights = store.best(chosen_epoch)
+            metadata = (
+                _metadata(settings, dataset, fold, chosen_epoch, pretrained) | clips.stride.metadata | dict(notes)
+            )
             if validation is not None:
-                metadata |= _held_out(model, weights, validation, learner.history[chosen_epoch], params, dataset)
+                metadata |= _held_out(model, weights, validation, learner.history[chosen_epoch], settings, dataset)
             save_model(out_path, model, metadata, weights)
             write_history(out_path.with_name("history.csv"), learner.history)
-            run.checkpoints.clear()
+            store.clear()
         distributed.wait_for_all()
     return summarise(learner, len(clips)) | {"chosen_epoch": chosen_epoch, "seconds": time.perf_counter() - started}
 
 
-def _model(params: Params, dataset: DatasetParams, pretrained: Path | None) -> Classifier:
+def _model(settings: TrainSettings[FinetuneParams], dataset: DatasetParams, pretrained: Path | None) -> Classifier:
+    shape, recipe = settings.model, settings.recipe
     model = classifier(
-        params.model.size,
+        shape.size,
         dataset.num_outputs,
-        image_size=params.model.image_size,
-        num_frames=params.model.num_frames,
-        num_audio_frames=params.model.num_audio_frames,
-        video_patch=params.model.video_patch,
-        audio_patch=params.model.audio_patch,
-        modality=params.finetune.modality,
-        drop_path=params.finetune.drop_path,
-        output_activation=params.finetune.output_activation,
-        fusion=params.finetune.fusion,
-        pooling=params.finetune.pooling,
+        image_size=shape.image_size,
+        num_frames=shape.num_frames,
+        num_audio_frames=shape.num_audio_frames,
+        video_patch=shape.video_patch,
+        audio_patch=shape.audio_patch,
+        modality=recipe.modality,
+        drop_path=recipe.drop_path,
+        output_activation=recipe.output_activation,
+        fusion=recipe.fusion,
+        pooling=recipe.pooling,
     )
     if pretrained is not None:
-        initialise_from_pretraining(model, load_pretrained(pretrained, params.model.size).state_dict())
-    if params.finetune.trainable == "head":
+        initialise_from_pretraining(model, load_pretrained(pretrained, shape.size).state_dict())
+    if recipe.trainable == "head":
         model.freeze_features()
     return model
 
 
 def _task(
-    params: Params,
+    settings: TrainSettings[FinetuneParams],
     dataset: DatasetParams,
     fold: int,
     model: Classifier,
     clips: ClipDataset,
     validation: ClipDataset | None,
-) -> Task:
-    settings = params.finetune
+) -> TrainTask:
+    recipe = settings.recipe
     assert clips.labels is not None, "fine-tuning needs labels"
     by_class = by_clip = None
-    if settings.class_balance == "loss":
+    if recipe.class_balance == "loss":
         by_class = torch.from_numpy(class_weights(clips.labels, len(dataset.classes))).to(model.head.weight.device)
-    elif settings.class_balance == "sampler":
+    elif recipe.class_balance == "sampler":
         by_clip = sampling_weights(clips.labels)
-    return Task(
+    return TrainTask(
         model=model,
-        objective=FinetuningObjective(model, dataset, settings, by_class),
+        optimizer=adamw(model, recipe.betas, recipe.weight_decay, recipe.layer_decay),
+        objective=FinetuningObjective(model, dataset, recipe, by_class),
         clips=clips,
-        inputs_of=partial(_inputs, params, dataset, fold),
-        layer_decay=settings.layer_decay,
+        make_inputs=partial(_inputs, settings, dataset, fold),
         validate=None
         if validation is None
-        else partial(validate, model, validation, dataset, settings, params.compute.num_workers),
+        else partial(validate, model, validation, dataset, recipe, settings.compute.num_workers),
         sampling_weights=by_clip,
     )
 
 
 def _inputs(
-    params: Params, dataset: DatasetParams, fold: int, batch: Batch, step: int, part: int
+    settings: TrainSettings[FinetuneParams], dataset: DatasetParams, fold: int, batch: Batch, step: int, part: int
 ) -> tuple[Tensor, ...]:
-    """A part of a batch, augmented and mixed: what the objective takes."""
-    augmentation = params.finetune.augmentation
-    generator = generator_for(params.seed, "fine-tuning augmentation", fold, step, distributed.rank(), part)
-    video = finetuning_augmentation(batch.frames, augmentation, params.model.image_size, generator)
+    """A micro-batch, augmented and mixed: what the objective takes."""
+    augmentation = settings.recipe.augmentation
+    generator = generator_for(settings.seed, "fine-tuning augmentation", fold, step, distributed.rank(), part)
+    video = finetuning_augmentation(batch.frames, augmentation, settings.model.image_size, generator)
     audio = audio_gain(batch.audio, generator) if augmentation.audio_gain else batch.audio
     assert batch.labels is not None
-    hidden = params.finetune.modality_dropout
+    hidden = settings.recipe.modality_dropout
     if dataset.task == "regression":
         return *hide_modalities(video, audio, hidden, generator), batch.labels
     by_target = batch.labels.view(len(video), -1)
@@ -205,25 +203,27 @@ def _inputs(
 
 
 def _metadata(
-    params: Params, dataset_name: str, fold: int, chosen_epoch: int, pretrained: Path | None
+    settings: TrainSettings[FinetuneParams],
+    dataset: DatasetParams,
+    fold: int,
+    chosen_epoch: int,
+    pretrained: Path | None,
 ) -> dict[str, object]:
     """What evaluation and serving need to know of a model."""
-    dataset = params.dataset[dataset_name]
+    recipe = settings.recipe
     return {
-        "dataset": dataset_name,
         "fold": fold,
         "task": dataset.task,
         "classes": list(dataset.classes),
         "targets": list(dataset.targets),
         "labels": dataset.labels,
-        "modality": params.finetune.modality,
-        "selection": params.finetune.selection,
+        "modality": recipe.modality,
+        "selection": recipe.selection,
         "epoch": chosen_epoch,
-        "faces": params.faces_of(dataset_name).model_dump(mode="json"),
         "face_source": dataset.faces,
-        "recipe": params.finetune.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json"),
         "pretraining": None if pretrained is None else _pretraining(pretrained),
-        **params.model.model_dump(),
+        **settings.model.model_dump(),
     }
 
 
@@ -232,7 +232,7 @@ def _held_out(
     weights: Mapping[str, Tensor],
     clips: ClipDataset,
     row: Mapping[str, float],
-    params: Params,
+    settings: TrainSettings[FinetuneParams],
     dataset: DatasetParams,
 ) -> dict[str, object]:
     """What the validation clips say of the weights that are kept: temperatures, and when not to answer."""
@@ -242,8 +242,8 @@ def _held_out(
     kept = Classifier(model.architecture)
     kept.load_state_dict(weights)
     kept.to(model.head.weight.device)
-    workers = params.compute.num_workers
-    levels = held_out_levels(kept, clips, dataset, params.finetune, temperatures[0], workers)
+    workers = settings.compute.num_workers
+    levels = held_out_levels(kept, clips, dataset, settings.recipe, temperatures[0], workers)
     return {"temperatures": temperatures, "abstention_levels": levels}
 
 

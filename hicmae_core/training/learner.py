@@ -12,7 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hicmae_core.config import FinetuneParams, PretrainParams
 from hicmae_core.training.meter import Meter
-from hicmae_core.training.optim import parameter_groups, set_learning_rate
+from hicmae_core.training.optim import set_learning_rate
 from hicmae_core.training.randomness import random_state, restore_random_state
 
 Row = dict[str, float]
@@ -24,40 +24,39 @@ class Learner:
 
     Attributes:
         model: Trained in place.
-        optimizer: AdamW over its parameters.
+        optimizer: Over its parameters (`optim.adamw`).
         num_steps: Optimizer steps done.
         history: One row per finished epoch.
         meter: What the steps of the epoch at hand have measured.
         best_epoch: Epoch (from 0) of the highest `score`, the first of equals; None where none is scored.
     """
 
-    def __init__(self, model: nn.Module, params: PretrainParams | FinetuneParams, layer_decay: float | None) -> None:
-        self.model = model
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(model, params.weight_decay, layer_decay), lr=0.0, betas=params.betas, fused=True
-        )
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: PretrainParams | FinetuneParams
+    ) -> None:
+        self.model, self.optimizer = model, optimizer
         self.num_steps = 0
         self.history: list[Row] = []
         self.meter = Meter()
         self.best_epoch: int | None = None
-        self._clip_grad = params.clip_grad
-        self._stops = params.on_nonfinite == "stop"
+        self._clip_grad = recipe.clip_grad
+        self._stops = recipe.on_nonfinite == "stop"
         self._parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         device = self._parameters[0].device
-        self._scaler = torch.amp.GradScaler(device.type, enabled=params.precision == "float16")
+        self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
         self._bad = torch.zeros((), device=device)
-        self._average = [parameter.detach().clone() for parameter in self._parameters] if params.ema_decay else []
-        self._update_average = get_ema_multi_avg_fn(params.ema_decay) if params.ema_decay else None
+        self._average = [parameter.detach().clone() for parameter in self._parameters] if recipe.ema_decay else []
+        self._update_average = get_ema_multi_avg_fn(recipe.ema_decay) if recipe.ema_decay else None
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of `loss`."""
         self._scaler.scale(loss).backward()
 
     def step(self, learning_rate: float, losses: Mapping[str, Tensor]) -> None:
-        """One optimizer step down the gradients, which are gone then; `losses` are what they are of.
+        """Unscale, clip, step, zero the gradients of `losses`.
 
-        Nothing is taken where a gradient is not finite, nor, where that stops the training, ever after: the decision
-        stays on the device, and the meter's next reading tells.
+        Skip the step if the norm is not finite, and, if that stops the training, every later one: the decision stays on
+        the device until the meter is read.
         """
         set_learning_rate(self.optimizer, learning_rate)
         self._scaler.unscale_(self.optimizer)

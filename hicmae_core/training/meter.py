@@ -120,10 +120,10 @@ class Meter:
 
 
 @torch.no_grad()
-def refuse(
+def dump_and_raise_nonfinite(
     step: int,
     parts: list[Batch],
-    inputs_of: Callable[[Batch, int, int], tuple[Tensor, ...]],
+    make_inputs: Callable[[Batch, int, int], tuple[Tensor, ...]],
     objective: nn.Module,
     path: Path,
 ) -> NoReturn:
@@ -132,7 +132,7 @@ def refuse(
     Args:
         step: The optimizer step, from 0; it has not been taken.
         parts: Its clips, on the device.
-        inputs_of: As in `loop.Task`.
+        make_inputs: As in `loop.TrainTask`.
         objective: Likewise.
         path: Gets `step`, `objective` (its weights), and `parts`: for each its `clip_ids`, the objective's `inputs`
             and its `losses`, computed once more in full precision.
@@ -142,7 +142,7 @@ def refuse(
     """
     saved: list[dict[str, Any]] = []
     for part, clips in enumerate(parts):
-        inputs = inputs_of(clips, step, part)
+        inputs = make_inputs(clips, step, part)
         losses = {name: loss.item() for name, loss in objective(*inputs).items()}
         saved.append({"clip_ids": clips.clip_ids, "inputs": inputs, "losses": losses})
     with atomic_path(path) as temporary:

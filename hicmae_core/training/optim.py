@@ -26,6 +26,13 @@ def cosine_schedule(base_lr: float, min_lr: float, epochs: int, steps_per_epoch:
     return np.concatenate([np.linspace(0, base_lr, num_warmup), decay])
 
 
+def adamw(
+    model: nn.Module, betas: tuple[float, float], weight_decay: float, layer_decay: float | None = None
+) -> torch.optim.AdamW:
+    """AdamW over `parameter_groups`; the learning rate comes with each step (`set_learning_rate`)."""
+    return torch.optim.AdamW(parameter_groups(model, weight_decay, layer_decay), lr=0.0, betas=betas, fused=True)
+
+
 def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float | None = None) -> list[dict[str, Any]]:
     """Trainable parameters grouped by layer and by whether they decay.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.model.weights_file import load_weights
 from hicmae_core.training import distributed
 from hicmae_core.training.checkpoint import CheckpointStore
-from hicmae_core.training.loop import Run, Task, train
+from hicmae_core.training.loop import TrainSettings, TrainTask, train
 from hicmae_core.training.objectives import PretrainingObjective
+from hicmae_core.training.optim import adamw
 from hicmae_core.training.randomness import Key, generator_for, seed_everything
 from hicmae_core.training.tracker import NullTracker, Tracker, summarise, write_history
 
@@ -58,16 +60,21 @@ def pretraining_fingerprint(params: Params, data: Sequence[Path]) -> str:
 
 
 def run_pretraining(
-    params: Params, clips: Clips, out_dir: Path, checkpoint_dir: Path, tracker: Tracker, start: Path | None = None
+    settings: TrainSettings[PretrainParams],
+    clips: Clips,
+    out_dir: Path,
+    checkpoint_dir: Path,
+    tracker: Tracker,
+    start: Path | None = None,
 ) -> dict[str, float]:
     """Pre-train, resuming where a killed run of the same fingerprint stopped.
 
     Args:
-        params: All parameters; `seed`, `compute`, `model` and `pretrain` count.
-        clips: Clips to train on, of all datasets of `pretrain.dataset`, in their order; labels are not looked at.
+        settings: Seed, recipe, geometry of the model, and where it runs.
+        clips: Clips to train on, of all datasets of `pretrain.dataset`, in their order; labels are not read.
         out_dir: Gets ``model.safetensors`` and ``history.csv``.
         checkpoint_dir: Named by `pretraining_fingerprint`; deleted at the end.
-        tracker: Told of every step and epoch.
+        tracker: Gets the metrics of steps and epochs.
         start: Pre-trained weights to go on from (`load_pretrained`); None starts from random ones.
 
     Returns:
@@ -78,28 +85,33 @@ def run_pretraining(
         ValueError: If there are fewer clips than a batch holds, or a loss is not finite.
     """
     started = time.perf_counter()
-    settings = params.pretrain
-    device = distributed.training_device(params.compute.device)
+    recipe, compute = settings.recipe, settings.compute
+    device = distributed.training_device(compute.device)
     with distributed.process_group(device):
-        model = untrained_model(params)
+        model = untrained_model(settings)
         if start is not None:
-            given = load_pretrained(start, params.model.size).state_dict()
+            given = load_pretrained(start, settings.model.size).state_dict()
             load_weights(model, given, f"{start}: these pre-trained weights do not fit the model of params.yaml")
         model.to(device)
-        if params.compute.activation_checkpointing:
+        if compute.activation_checkpointing:
             checkpoint_blocks(model)
-        inputs_of = partial(_inputs, params, (model.video_grid, model.audio_grid))
-        by_clip = clips.weights(settings.dataset_weights) if isinstance(clips, JoinedClips) else None
-        task = Task(model, PretrainingObjective(model, settings), clips, inputs_of, sampling_weights=by_clip)
-        store = CheckpointStore(checkpoint_dir, params.compute.num_checkpoints)
-        learner = train(task, settings, Run(params.seed, device, params.compute, store, tracker))
+        task = TrainTask(
+            model,
+            adamw(model, recipe.betas, recipe.weight_decay),
+            PretrainingObjective(model, recipe),
+            clips,
+            make_inputs=partial(_inputs, settings, (model.video_grid, model.audio_grid)),
+            sampling_weights=clips.weights(recipe.dataset_weights) if isinstance(clips, JoinedClips) else None,
+        )
+        store = CheckpointStore(checkpoint_dir, compute.num_checkpoints)
+        learner = train(task, settings, device, store, tracker)
         weights = learner.weights()
         if distributed.rank() == 0:
             about = {
-                "size": params.model.size,
-                "epochs": settings.epochs,
-                "dataset": "+".join(settings.dataset),
-                "recipe": settings.model_dump(mode="json"),
+                "size": settings.model.size,
+                "epochs": recipe.epochs,
+                "dataset": "+".join(recipe.dataset),
+                "recipe": recipe.model_dump(mode="json"),
                 **clips.stride.metadata,
             }
             save_model(out_dir / "model.safetensors", model, about, weights)
@@ -109,12 +121,15 @@ def run_pretraining(
     return summarise(learner, len(clips)) | {"seconds": time.perf_counter() - started}
 
 
-def adapt(params: Params, clips: ClipDataset, start: Path | None, folder: Path) -> Path:
-    """Pre-train for `finetune.adaptive_epochs` on a fold's training clips, before they are fine-tuned on.
+def adapt(
+    settings: TrainSettings[PretrainParams], epochs: int, clips: ClipDataset, start: Path | None, folder: Path
+) -> Path:
+    """Pre-train on a fold's training clips, before they are fine-tuned on.
 
     Args:
-        params: All parameters; those of pre-training count, but for its epochs.
-        clips: The fold's training clips, read for both modalities; their labels are not looked at.
+        settings: Those of pre-training.
+        epochs: In place of the recipe's.
+        clips: The fold's training clips, read for both modalities; their labels are not read.
         start: Pre-trained weights to go on from; None starts from random ones.
         folder: Of the fold's checkpoints, where the weights stay until the fold is done.
 
@@ -124,55 +139,58 @@ def adapt(params: Params, clips: ClipDataset, start: Path | None, folder: Path) 
     Raises:
         ValueError: As `run_pretraining`, or if `start` does not fit.
     """
-    if len(clips) < params.pretrain.batch_size:
+    recipe = settings.recipe
+    if len(clips) < recipe.batch_size:
         raise ValueError(
-            f"finetune.adaptive_epochs: pretrain.batch_size {params.pretrain.batch_size} is more than the fold's "
+            f"finetune.adaptive_epochs: pretrain.batch_size {recipe.batch_size} is more than the fold's "
             f"{len(clips)} training clips; lower it"
         )
     path = folder / "adapted" / "model.safetensors"
     if not path.is_file():
-        epochs = params.finetune.adaptive_epochs
-        changed = {"epochs": epochs, "warmup_epochs": min(params.pretrain.warmup_epochs, epochs - 1)}
-        chosen = params.model_copy(update={"pretrain": params.pretrain.model_copy(update=changed)})
+        changed = {"epochs": epochs, "warmup_epochs": min(recipe.warmup_epochs, epochs - 1)}
+        chosen = replace(settings, recipe=recipe.model_copy(update=changed))
         run_pretraining(chosen, clips, path.parent, folder / "adapting", NullTracker(), start)
     return path
 
 
-def untrained_model(params: Params) -> PretrainingModel:
+def untrained_model(settings: TrainSettings[PretrainParams]) -> PretrainingModel:
     """The model with the weights from which pre-training starts."""
-    seed_everything(params.seed, "initial weights of pre-training")
+    seed_everything(settings.seed, "initial weights of pre-training")
+    shape, recipe = settings.model, settings.recipe
     return pretraining_model(
-        params.model.size,
-        image_size=params.model.image_size,
-        num_frames=params.model.num_frames,
-        num_audio_frames=params.model.num_audio_frames,
-        video_patch=params.model.video_patch,
-        audio_patch=params.model.audio_patch,
-        temperature=params.pretrain.temperature,
-        gather_negatives=params.pretrain.gather_negatives,
-        skips=params.pretrain.skips,
+        shape.size,
+        image_size=shape.image_size,
+        num_frames=shape.num_frames,
+        num_audio_frames=shape.num_audio_frames,
+        video_patch=shape.video_patch,
+        audio_patch=shape.audio_patch,
+        temperature=recipe.temperature,
+        gather_negatives=recipe.gather_negatives,
+        skips=recipe.skips,
     )
 
 
-def _inputs(params: Params, grids: tuple[Grid, Grid], batch: Batch, step: int, part: int) -> tuple[Tensor, ...]:
-    """A part of this process's batch, augmented, and its scores for the masks: what the objective takes.
+def _inputs(
+    settings: TrainSettings[PretrainParams], grids: tuple[Grid, Grid], batch: Batch, step: int, part: int
+) -> tuple[Tensor, ...]:
+    """A micro-batch of this process, augmented, and its scores for the masks: what the objective takes.
 
-    The scores are drawn for all clips of the step, so that masks do not depend on the number of processes or parts.
+    The scores are drawn for all clips of the step: masks do not depend on the number of processes or micro-batches.
     """
-    settings = params.pretrain
-    generator = generator_for(params.seed, "pre-training augmentation", step, distributed.rank(), part)
+    recipe = settings.recipe
+    generator = generator_for(settings.seed, "pre-training augmentation", step, distributed.rank(), part)
     frames, audio, device = batch.frames, batch.audio, batch.frames.device
-    start = (distributed.rank() * settings.accumulation_steps + part) * len(frames)
+    start = (distributed.rank() * recipe.accumulation_steps + part) * len(frames)
     video_scores, audio_scores = (
-        scores[start : start + len(frames)] for scores in draw_scores(*grids, settings.batch_size, params.seed, step)
+        scores[start : start + len(frames)] for scores in draw_scores(*grids, recipe.batch_size, settings.seed, step)
     )
     pairs: tuple[Tensor, ...] = ()
     if batch.modalities is not None:
         faces, voices, places = _present(batch.modalities)
         video_scores, audio_scores = video_scores[faces], audio_scores[voices]
         frames, audio, pairs = frames[faces.to(device)], audio[voices.to(device)], (places.to(device),)
-    video = multi_scale_corner_crop(frames, settings.crop_scales, params.model.image_size, generator)
-    audio = audio_gain(audio, generator) if settings.audio_gain else audio
+    video = multi_scale_corner_crop(frames, recipe.crop_scales, settings.model.image_size, generator)
+    audio = audio_gain(audio, generator) if recipe.audio_gain else audio
     video_scores, audio_scores = (scores.to(device, non_blocking=True) for scores in (video_scores, audio_scores))
     return video, video_scores, audio, audio_scores, *pairs
 

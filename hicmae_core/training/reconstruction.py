@@ -7,12 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hicmae_core.config import Params
+from hicmae_core.config import PretrainParams
 from hicmae_core.data.augmentation import IMAGENET_MEAN, IMAGENET_STD, resize_only
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE
 from hicmae_core.model.encoder import patchify
 from hicmae_core.model.pretraining import PretrainingModel
+from hicmae_core.training.loop import TrainSettings
 from hicmae_core.training.pretrain import draw_masks
 
 GREY = 0.5
@@ -89,13 +90,16 @@ def reconstruct(
     )
 
 
-def reconstruct_sample(model: PretrainingModel, clips: ClipDataset, params: Params, num_clips: int) -> Reconstruction:
+def reconstruct_sample(
+    model: PretrainingModel, clips: ClipDataset, settings: TrainSettings[PretrainParams], num_clips: int
+) -> Reconstruction:
     """Reconstruct the middles of the first `num_clips` clips under masks that the seed determines."""
+    recipe = settings.recipe
     items = [clips.test_item(index, num_segments=1) for index in range(min(num_clips, len(clips)))]
-    video = resize_only(torch.cat([frames for frames, _ in items]), params.model.image_size)
+    video = resize_only(torch.cat([frames for frames, _ in items]), settings.model.image_size)
     audio = torch.stack([log_mel for _, log_mel in items])
-    masks = draw_masks(params.pretrain, model.video_grid, model.audio_grid, len(items), params.seed, "reconstruction")
-    return reconstruct(model, video, masks[0], audio, masks[1], params.pretrain.frame_difference)
+    masks = draw_masks(recipe, model.video_grid, model.audio_grid, len(items), settings.seed, "reconstruction")
+    return reconstruct(model, video, masks[0], audio, masks[1], recipe.frame_difference)
 
 
 def _fill(patches: Tensor, mask: Tensor, values: Tensor, standardised: bool = False) -> Tensor:

@@ -13,6 +13,8 @@ from hicmae_core.config import Params, parse_params
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.preparation.writing import write_shards
 from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
+from hicmae_core.training import finetune, pretrain
+from hicmae_core.training.loop import TrainSettings
 
 CLASSES = np.arange(24, dtype=np.int64) % 3
 CLIP_IDS = [f"clip{index:02d}" for index in range(24)]
@@ -100,3 +102,20 @@ def with_targets(clips_folder: Path) -> ClipDataset:
 @pytest.fixture(scope="session")
 def unlabelled(clips_folder: Path) -> ClipDataset:
     return open_clips(clips_folder, "none")
+
+
+def run_pretraining(params: Params, *arguments: Any) -> dict[str, float]:
+    """Pre-train as the stage does."""
+    return pretrain.run_pretraining(TrainSettings.of(params, params.pretrain), *arguments)
+
+
+def adapt(params: Params, *arguments: Any) -> Path:
+    """Adapt to a fold's clips as the stage does."""
+    return pretrain.adapt(TrainSettings.of(params, params.pretrain), params.finetune.adaptive_epochs, *arguments)
+
+
+def run_finetuning(params: Params, name: str, *arguments: Any, **more: Any) -> dict[str, float]:
+    """Fine-tune a dataset of the parameters as the stage does."""
+    notes = {"dataset": name, "faces": params.faces_of(name).model_dump(mode="json")}
+    settings, dataset = TrainSettings.of(params, params.finetune), params.dataset[name]
+    return finetune.run_finetuning(settings, dataset, *arguments, **more, notes=notes)

@@ -7,10 +7,9 @@ import torch
 
 from hicmae_core.config import Params
 from hicmae_core.data.clips import ClipDataset
-from hicmae_core.training.finetune import run_finetuning
-from hicmae_core.training.pretrain import run_pretraining
 from hicmae_core.training.randomness import deterministic
 
+from .conftest import run_finetuning, run_pretraining
 from .trackers import Recorder
 
 

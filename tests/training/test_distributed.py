@@ -14,6 +14,7 @@ from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.training import distributed
 from hicmae_core.training.learner import Learner
 from hicmae_core.training.objectives import PretrainingObjective
+from hicmae_core.training.optim import adamw
 from hicmae_core.training.pretrain import draw_scores
 
 from .conftest import make_params
@@ -41,7 +42,7 @@ def learn(clips_of_part: list[list[int]], keys: dict[str, Any]) -> dict[str, Any
     model = pretraining_model("demo", **SMALL, gather_negatives=True)
     objective = PretrainingObjective(model, settings)
     wrapped = distributed.wrap_ddp(objective, CPU)
-    learner = Learner(model, settings, None)
+    learner = Learner(model, adamw(model, settings.betas, settings.weight_decay), settings)
     generator = torch.Generator().manual_seed(1)
     video = torch.randn(BATCH_SIZE, 3, 4, 32, 32, generator=generator)
     audio = torch.randn(BATCH_SIZE, 1, 32, 32, generator=generator)

@@ -13,10 +13,10 @@ from hicmae_core.data.clips import ClipDataset
 from hicmae_core.evaluation.prediction import predict
 from hicmae_core.model.artifact import load_classifier, load_pretrained, save_model
 from hicmae_core.model.sizes import classifier, pretraining_model
-from hicmae_core.training.finetune import finetuning_fingerprint, run_finetuning
+from hicmae_core.training.finetune import finetuning_fingerprint
 from hicmae_core.training.tracker import NullTracker, Tracker
 
-from .conftest import NO_AUGMENTATION
+from .conftest import NO_AUGMENTATION, run_finetuning
 from .trackers import Breaker, Broken, Recorder
 
 

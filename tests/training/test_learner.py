@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hicmae_core.config import Params
 from hicmae_core.training.learner import Learner
+from hicmae_core.training.optim import adamw
 
 Make = Callable[..., Learner]
 
@@ -17,7 +18,8 @@ def make(params: Callable[..., Params]) -> Make:
     def learner(**keys: Any) -> Learner:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
-        return Learner(model, params(pretrain={"weight_decay": 0.0} | keys).pretrain, None)
+        recipe = params(pretrain={"weight_decay": 0.0} | keys).pretrain
+        return Learner(model, adamw(model, recipe.betas, recipe.weight_decay), recipe)
 
     return learner
 

@@ -12,9 +12,9 @@ from hicmae_core.config import Params
 from hicmae_core.data.batches import training_batches
 from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.training.checkpoint import CheckpointStore
-from hicmae_core.training.pretrain import run_pretraining
 from hicmae_core.training.tracker import NullTracker
 
+from .conftest import run_pretraining
 from .trackers import Breaker, Broken
 
 BAD_STEP = 2

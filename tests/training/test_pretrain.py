@@ -16,10 +16,10 @@ from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.preparation.writing import write_shards
 from hicmae_core.store.shards import FACES_SCHEMA, ClipStore
 from hicmae_core.training.objectives import PretrainingObjective
-from hicmae_core.training.pretrain import adapt, draw_masks, pretraining_fingerprint, run_pretraining
+from hicmae_core.training.pretrain import draw_masks, pretraining_fingerprint
 from hicmae_core.training.tracker import NullTracker
 
-from .conftest import CLIP_IDS
+from .conftest import CLIP_IDS, adapt, run_pretraining
 from .trackers import Breaker, Broken, Recorder
 
 

@@ -18,10 +18,9 @@ from hicmae_core.evaluation.prediction import predict
 from hicmae_core.evaluation.summary import summarise
 from hicmae_core.model.artifact import load_classifier
 from hicmae_core.reports.results import write_reports
-from hicmae_core.training.finetune import run_finetuning
 from hicmae_core.training.tracker import NullTracker
 
-from .conftest import CLASSES, NO_AUGMENTATION, PARAMS
+from .conftest import CLASSES, NO_AUGMENTATION, PARAMS, run_finetuning
 
 CPU = torch.device("cpu")
 

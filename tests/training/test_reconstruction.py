@@ -8,6 +8,7 @@ from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.model.pretraining import PretrainingModel, PretrainingOutput
 from hicmae_core.model.sizes import pretraining_model
+from hicmae_core.training.loop import TrainSettings
 from hicmae_core.training.losses import audio_targets, video_targets
 from hicmae_core.training.pretrain import draw_masks
 from hicmae_core.training.reconstruction import reconstruct, reconstruct_sample
@@ -52,8 +53,9 @@ def test_perfect_predictions_give_the_original_back(params: Callable[..., Params
 
 def test_the_sample_is_the_same_every_time(params: Callable[..., Params], unlabelled: ClipDataset) -> None:
     model = untrained()
-    first = reconstruct_sample(model, unlabelled, params(), num_clips=3)
-    again = reconstruct_sample(model, unlabelled, params(), num_clips=3)
+    settings = TrainSettings.of(params(), params().pretrain)
+    first = reconstruct_sample(model, unlabelled, settings, num_clips=3)
+    again = reconstruct_sample(model, unlabelled, settings, num_clips=3)
     assert first.frames.shape == (3, 4, 32, 32, 3)
     assert first.log_mel.shape == (3, 32, 128)
     assert torch.equal(first.frames_predicted, again.frames_predicted)

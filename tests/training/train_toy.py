@@ -12,8 +12,7 @@ from typing import Any
 
 from hicmae.command import run
 from hicmae_core.training.distributed import process_group, rank, training_device
-from hicmae_core.training.finetune import run_finetuning
-from hicmae_core.training.pretrain import adapt, run_pretraining
+from tests.training.conftest import adapt, run_finetuning, run_pretraining
 
 from .conftest import make_params, open_clips
 from .trackers import Recorder
