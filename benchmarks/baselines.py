@@ -25,7 +25,7 @@ from sklearn.svm import LinearSVC
 from benchmarks import evidence
 from hicmae import layout
 from hicmae.command import parser, run
-from hicmae.project import PreparedDataset
+from hicmae.prepared import PreparedDataset
 from hicmae_core.config import SAMPLE_RATE_HZ, Params, load_params
 from hicmae_core.data.reading import decode_frames
 from hicmae_core.media.decoding import read_audio

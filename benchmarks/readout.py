@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.baselines import svm
 from hicmae.command import parser, run
-from hicmae.project import PreparedDataset
+from hicmae.prepared import PreparedDataset
 from hicmae_core.config import Params, load_params
 from hicmae_core.evaluation.embedding import features_of, lay_out
 from hicmae_core.model.artifact import load_pretrained

@@ -143,8 +143,12 @@ TABLE_COLUMNS = {
     "label_name": "label",
 }
 """The names in a manifest.csv of the manifest's columns; targets have columns of their own names beside them."""
+HOP_SECONDS = 1.0
+"""Between the windows of a prediction's timeline."""
+MODEL_KEY = "model_sha256"
+"""Column of predictions and features for the SHA-256 of the model's file: the way back to its training."""
 _ANSWER_COLUMNS = (
-    *("video", "face", "part", "start_seconds", "end_seconds", "status", "reason", "model_sha256", "prediction"),
+    *("video", "face", "part", "start_seconds", "end_seconds", "status", "reason", MODEL_KEY, "prediction"),
     *("calibrated", "label", "used"),
 )
 """Columns of answers, beside which there is one for each class, or target of a regression."""

@@ -37,6 +37,16 @@ _ARCHIVES = (
     (0, b"Rar!", "RAR"),
     (257, b"ustar", "tar"),
 )
+VIDEO = (
+    *(".mp4", ".avi", ".flv", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv", ".asf", ".3gp", ".3g2"),
+    *(".ts", ".mts", ".m2ts", ".m2t", ".vob", ".m2p", ".ogv", ".f4v", ".qt", ".divx"),
+)
+AUDIO = (".wav", ".flac", ".m4a", ".mp3", ".aac", ".ogg", ".oga", ".opus", ".wma", ".mka", ".weba")
+"""Extensions of files with video, and of those with audio alone; of one clip's files the first is taken."""
+
+_IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
+IMAGE_KINDS = ", ".join(extension.removeprefix(".") for extension in _IMAGES)
+"""Extensions of images, for messages."""
 _MAX_KEPT_NAME = 50
 """Letters of a name that a temporary file keeps: a name may take 255 bytes, and a letter 4."""
 
@@ -163,3 +173,8 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[prefix + name] = value if isinstance(value, str) else json.dumps(value)
     return flat
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of that name is an image that is read, by its extension in any case; hidden files are not."""
+    return name[name.rfind(".") :].lower() in _IMAGES and not name.startswith(".")

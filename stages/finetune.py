@@ -2,7 +2,7 @@
 
 from hicmae import layout
 from hicmae.command import fold_parser, run
-from hicmae.project import PreparedDataset
+from hicmae.prepared import PreparedDataset
 from hicmae.tracking.stage_runs import track
 from hicmae_core.config import load_params
 from hicmae_core.reports.figures import plot_history

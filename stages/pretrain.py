@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from hicmae import layout
 from hicmae.command import parser, run
-from hicmae.project import PreparedDataset
+from hicmae.prepared import PreparedDataset
 from hicmae.tracking.stage_runs import track
 from hicmae_core.config import PretrainParams, load_params
 from hicmae_core.data.joined import JoinedClips

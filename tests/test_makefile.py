@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hicmae.folder_check import check_folder, commit_problem
-from hicmae.project import git_state
+from hicmae.layout import git_state
 from pipelines.project.launchers import make_portable
 from tests.conftest import ROOT, Project, copy_repository
 

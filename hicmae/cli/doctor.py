@@ -160,7 +160,7 @@ def _num_stages(lock: Path) -> int:
 def _mlflow() -> str:
     if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").is_file():
         return "no mlflow.db here: it appears with the first run"
-    from hicmae.project import project_root
+    from hicmae.layout import project_root
     from hicmae.tracking.store import MlflowStore
 
     store = MlflowStore(project_root())

@@ -12,9 +12,8 @@ import typer
 
 from hicmae.cli.files import media_files
 from hicmae.cli.opening import FilesArgument, ModelOption, ProcessesOption, num_processes_for, open_reader
-from hicmae_core.config import SAMPLE_RATE_HZ
+from hicmae_core.config import MODEL_KEY, SAMPLE_RATE_HZ
 from hicmae_core.files import as_text, atomic_path
-from hicmae_core.inference.video import MODEL_KEY
 from hicmae_core.inference.windows import Judgement
 from hicmae_core.progress import progress_bar
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hicmae_core.corpora.listing import Folder, in_words
-from hicmae_core.files import as_text, in_a_line
-from hicmae_core.media.opening import AUDIO, VIDEO
+from hicmae_core.files import AUDIO, VIDEO, as_text, in_a_line
 from hicmae_core.progress import tell
 
 PATIENCE_SECONDS = (2.0, 10.0)

@@ -9,7 +9,7 @@ import pandas as pd
 import typer
 
 from hicmae import layout
-from hicmae.project import PreparedDataset
+from hicmae.prepared import PreparedDataset
 from hicmae_core.config import DatasetParams, load_params
 from hicmae_core.evaluation.embedding import features_of, lay_out
 from hicmae_core.model.artifact import load_classifier

@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hicmae import layout
 from hicmae.tracking.stage_runs import MODEL_FILE, resolve_model
 from hicmae_core.config import Params, load_params
-from hicmae_core.inference.video import VideoReader, open_video_reader
 from hicmae_core.runtime import device_named
+
+if TYPE_CHECKING:
+    from hicmae_core.inference.video import VideoReader
 
 MODEL_HELP = "A model.safetensors or its folder, a published checkpoint, an MLflow run id, or models:/NAME@ALIAS."
 FilesArgument = Annotated[
@@ -66,6 +68,8 @@ def open_reader(model: str | None, require: Require = Require.ANY) -> VideoReade
     Raises:
         ValueError: If there is no such model.
     """
+    from hicmae_core.inference.video import open_video_reader  # torch takes seconds to load
+
     params = params_here()
     path = found_model(model)
     device = device_named(params.compute.device if params else "auto")

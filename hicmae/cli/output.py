@@ -10,15 +10,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import indent
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
+from hicmae_core.config import MODEL_KEY
 from hicmae_core.files import as_text, in_a_line
-from hicmae_core.inference.video import MODEL_KEY, Answer, VideoReader
+
+if TYPE_CHECKING:
+    from hicmae_core.inference.video import Answer, VideoReader
 
 STDOUT = "-"
 

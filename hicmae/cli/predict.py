@@ -17,7 +17,7 @@ from hicmae.cli.opening import (
     open_reader,
 )
 from hicmae.cli.output import STDOUT, Answered, AnswersTable, RecordsArray, show
-from hicmae_core.inference.video import HOP_SECONDS
+from hicmae_core.config import HOP_SECONDS
 from hicmae_core.progress import progress_bar
 
 EXAMPLES = """

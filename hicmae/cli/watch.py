@@ -17,9 +17,9 @@ from hicmae.cli.files import GrowingFolder
 from hicmae.cli.opening import ModelOption, Require, RequireOption, open_reader
 from hicmae.cli.output import Answered, AnswersTable, in_lines, records
 from hicmae.web.camera import Camera
-from hicmae_core.config import FacePolicy
+from hicmae_core.config import HOP_SECONDS, FacePolicy
 from hicmae_core.inference.preprocessing import looking_process
-from hicmae_core.inference.video import HOP_SECONDS, Answer, VideoReader
+from hicmae_core.inference.video import Answer, VideoReader
 
 EXAMPLES = """
 hicmae watch recordings/

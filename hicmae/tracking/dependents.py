@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mlflow.entities import Run
 
 from hicmae import layout
-from hicmae.project import PreparedDataset
+from hicmae.prepared import PreparedDataset
 from hicmae.tracking import provenance
 from hicmae.tracking.model_store import ModelStore
 from hicmae.tracking.registry import model_name

@@ -14,16 +14,15 @@ from mlflow.exceptions import MlflowException
 from tabulate import tabulate
 
 from hicmae.command import parser, run
-from hicmae.project import project_root
+from hicmae.layout import project_root
 from hicmae.tracking.delivery import DIGEST_TAG
 from hicmae.tracking.dependents import uses
 from hicmae.tracking.model_store import ModelStore
 from hicmae.tracking.provenance import ENVIRONMENT_TAG
 from hicmae.tracking.stage_runs import MODEL_FILE
 from hicmae.tracking.store import KEY_TAG, PARENT_TAG, MlflowStore
-from hicmae_core.config import load_params
+from hicmae_core.config import MODEL_KEY, load_params
 from hicmae_core.files import sha256_of
-from hicmae_core.inference.video import MODEL_KEY
 
 EXAMPLES = """
 python -m hicmae.tracking.lineage 0123456789abcdef0123456789abcdef

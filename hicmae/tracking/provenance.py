@@ -16,17 +16,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import distributions, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow.parquet as pq
 import yaml
-from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from hicmae import layout
-from hicmae.project import git_state
-from hicmae.tracking import provenance
+from hicmae.layout import git_state
 from hicmae_core.config import Params
 from hicmae_core.files import sha256_of
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
 
 ENVIRONMENT_TAG = "environment."
 """Begins the tags that say, for each stage of a run, what it ran on."""
@@ -93,6 +94,8 @@ def dataset_inputs(root: Path, study: Study) -> list[DatasetInput]:
 
 
 def _dataset_input(root: Path, name: str, context: str) -> DatasetInput:
+    from mlflow.entities import Dataset, DatasetInput, InputTag  # MLflow takes seconds to load
+
     path = layout.manifest_file(name)
     digest = sha256_of(root / path)
     dataset = Dataset(
@@ -132,7 +135,7 @@ def _md5_of_inputs(root: Path, study: Study, params: Params) -> dict[str, str]:
     """
     folders = (layout.manifest_file, layout.faces_folder, layout.audio_folder)
     wanted = [folder(name) for name in study.datasets for folder in folders]
-    if study.experiment != provenance.PRETRAINING and provenance.starting_point(params) is not None:
+    if study.experiment != provenance.PRETRAINING and starting_point(params) is not None:
         wanted.append(layout.PRETRAINED_MODEL)
     known: dict[str, str] = {}
     for _ in range(_READINGS if "DVC_STAGE" in os.environ else 1):

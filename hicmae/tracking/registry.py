@@ -9,7 +9,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from hicmae.command import parser, run
-from hicmae.project import project_root
+from hicmae.layout import project_root
 from hicmae.tracking import provenance
 from hicmae.tracking.model_store import ModelStore
 from hicmae.tracking.stage_runs import MODEL_FILE

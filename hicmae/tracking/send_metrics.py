@@ -1,7 +1,7 @@
 """Send to MLflow what stages logged while it could not be reached."""
 
 from hicmae.command import parser, run
-from hicmae.project import project_root
+from hicmae.layout import project_root
 from hicmae.tracking.outbox import waiting_folders
 from hicmae.tracking.runs import RunStore
 from hicmae.tracking.stage_runs import outboxes, project_of, send_waiting

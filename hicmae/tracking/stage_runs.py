@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hicmae import layout
-from hicmae.project import project_root
+from hicmae.layout import project_root
 from hicmae.tracking import provenance
 from hicmae.tracking.outbox import MAX_POINTS, Outbox, waiting_folders
 from hicmae.tracking.sender import Sender

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from hicmae.command import parser, run
-from hicmae.project import project_root
+from hicmae.layout import project_root
 from hicmae_core.progress import tell
 
 DATABASE = "mlflow.db"

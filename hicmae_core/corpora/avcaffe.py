@@ -19,7 +19,7 @@ from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import Corpus
 from hicmae_core.corpora.listing import Folder, by_key, note_passed_over, stem
 from hicmae_core.corpora.tables import look_up, read_lines
-from hicmae_core.media.opening import VIDEO
+from hicmae_core.files import VIDEO
 
 LEVELS = ("very_high", "high", "medium", "low", "very_low")
 WORDS = {

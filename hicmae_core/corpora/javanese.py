@@ -14,7 +14,7 @@ import pandas as pd
 from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import Corpus
 from hicmae_core.corpora.listing import Folder, find_media, note_passed_over, stem
-from hicmae_core.media.opening import AUDIO
+from hicmae_core.files import AUDIO
 
 EMOTIONS = ("neutral", "sadness", "happiness", "surprise", "fear", "anger")
 """Codes 01 to 06."""

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hicmae_core.config import VideoSource
-from hicmae_core.files import as_text
-from hicmae_core.media.opening import AUDIO, VIDEO, is_image
+from hicmae_core.files import AUDIO, VIDEO, as_text, is_image
 
 _MAX_KINDS = 8
 """Extensions that a note names."""

@@ -13,7 +13,7 @@ from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import Corpus
 from hicmae_core.corpora.listing import Folder, by_key
 from hicmae_core.corpora.tables import look_up, read_columns
-from hicmae_core.media.opening import VIDEO
+from hicmae_core.files import VIDEO
 
 CLASSES = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 _FOLD_OF_PART = {"train": None, "test1": 1}

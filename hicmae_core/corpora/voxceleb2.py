@@ -14,7 +14,7 @@ import pandas as pd
 from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import Corpus
 from hicmae_core.corpora.listing import Folder, by_key, note_passed_over
-from hicmae_core.media.opening import VIDEO
+from hicmae_core.files import VIDEO
 
 _CLIP = re.compile(r"(?:^|/)(id\d{5}/[^/]+/\d+)\.\w+$")
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hicmae_core.config import SAMPLE_RATE_HZ, FacePolicy, FacesParams, Modality
+from hicmae_core.config import HOP_SECONDS, SAMPLE_RATE_HZ, FacePolicy, FacesParams, Modality
 from hicmae_core.data.sampling import FrameStride
 from hicmae_core.files import sha256_of
 from hicmae_core.inference.preprocessing import Looker, Sight, detector_for, look_at_all
@@ -21,12 +21,6 @@ from hicmae_core.media.detection import Detector
 from hicmae_core.model.artifact import load_classifier
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.probabilities import average_segments, level_for
-
-HOP_SECONDS = 1.0
-"""Windows of the timeline, apart."""
-
-MODEL_KEY = "model_sha256"
-"""What written answers and features call the SHA-256 of the model's file: their way back to its training."""
 
 
 @dataclass(frozen=True)

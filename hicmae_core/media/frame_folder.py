@@ -21,10 +21,10 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 
-from hicmae_core.files import stand_in
+from hicmae_core.files import IMAGE_KINDS, is_image, stand_in
 from hicmae_core.media.cropping import encode_jpeg, nearest, resized
 from hicmae_core.media.decoding import MediaInfo
-from hicmae_core.media.opening import IMAGE_KINDS, MAX_FRAME_RATE, MAX_PICTURE_PIXELS, MediaError, is_image
+from hicmae_core.media.opening import MAX_FRAME_RATE, MAX_PICTURE_PIXELS, MediaError
 from hicmae_core.media.packets import MAX_LOST_FRACTION
 
 _BLACK = 8

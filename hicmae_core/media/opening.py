@@ -29,17 +29,6 @@ FORMATS = ("aac", "asf", "avi", "flac", "flv", "matroska", "webm", "mov", "mp3",
 """FFmpeg's names. Playlists (concat, hls, dash, sdp ...) would fetch other files and play them under a file's name."""
 _OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
 
-VIDEO = (
-    *(".mp4", ".avi", ".flv", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv", ".asf", ".3gp", ".3g2"),
-    *(".ts", ".mts", ".m2ts", ".m2t", ".vob", ".m2p", ".ogv", ".f4v", ".qt", ".divx"),
-)
-AUDIO = (".wav", ".flac", ".m4a", ".mp3", ".aac", ".ogg", ".oga", ".opus", ".wma", ".mka", ".weba")
-"""Extensions of files with video, and of those with audio alone; of one clip's files the first is taken."""
-
-_IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
-IMAGE_KINDS = ", ".join(extension.removeprefix(".") for extension in _IMAGES)
-"""Extensions of images, for messages."""
-
 
 class MediaError(ValueError):
     """A file that cannot be used, and why.
@@ -142,8 +131,3 @@ def check_length(path: Path, seconds: float, max_seconds: float) -> None:
     """Raises: MediaError: If something of that length is too long."""
     if seconds > max_seconds:
         raise MediaError(path, "too_long", f"lasts {seconds:.1f} s or more, longer than {max_seconds:g} s")
-
-
-def is_image(name: str) -> bool:
-    """Whether a file of that name is an image that is read, by its extension in any case; hidden files are not."""
-    return name[name.rfind(".") :].lower() in _IMAGES and not name.startswith(".")

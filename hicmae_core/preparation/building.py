@@ -16,9 +16,9 @@ from hicmae_core.corpora.listing import Folder
 from hicmae_core.corpora.ready_made import READY_MADE
 from hicmae_core.corpora.registry import corpus_named, published_counts
 from hicmae_core.corpora.tables import did_you_mean
-from hicmae_core.files import MAX_STAND_IN_BYTES, START_BYTES, stand_in
+from hicmae_core.files import IMAGE_KINDS, MAX_STAND_IN_BYTES, START_BYTES, stand_in
 from hicmae_core.media.frame_folder import inspect_folder
-from hicmae_core.media.opening import IMAGE_KINDS, MAX_FRAME_RATE, MediaError
+from hicmae_core.media.opening import MAX_FRAME_RATE, MediaError
 from hicmae_core.preparation.probing import ProbeFn, probed
 from hicmae_core.store.folds import check_folds
 from hicmae_core.store.manifest import COLUMN_TYPES, MANIFEST_COLUMNS, check_rejects

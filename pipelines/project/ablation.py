@@ -18,7 +18,7 @@ import yaml
 
 from hicmae import layout
 from hicmae.command import parser, run
-from hicmae.project import project_root
+from hicmae.layout import project_root
 from hicmae_core.config import load_params
 from hicmae_core.progress import progress_bar
 from pipelines.project import experiments

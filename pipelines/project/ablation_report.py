@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from hicmae import layout
-from hicmae.project import PreparedDataset
+from hicmae.prepared import PreparedDataset
 from hicmae_core.config import Params, load_params
 from hicmae_core.evaluation.ablation import compare_arms
 from hicmae_core.evaluation.embedding import features_of, lay_out

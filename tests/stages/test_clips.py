@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hicmae import layout
-from hicmae.project import PreparedDataset
+from hicmae.prepared import PreparedDataset
 from hicmae_core.config import load_params
 from hicmae_core.preparation.writing import write_shards
 from hicmae_core.store.manifest import MANIFEST_COLUMNS, write_manifest

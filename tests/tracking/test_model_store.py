@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hicmae.project import project_root
+from hicmae.layout import project_root
 from hicmae.tracking.stage_runs import resolve_model, track
 from hicmae.tracking.store import MlflowStore
 from tests.tracking.tracked import PARAMS

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from hicmae import environment
-from hicmae.project import project_root
+from hicmae.layout import project_root
 from hicmae.tracking import provenance
 from hicmae.tracking.stage_runs import download_model, track
 from hicmae_core.config import Params
