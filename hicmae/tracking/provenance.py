@@ -89,7 +89,7 @@ def locks_digest(root: Path) -> str:
 
 def dataset_inputs(root: Path, study: Study) -> list[DatasetInput]:
     """The manifests that a run's clips are listed in."""
-    context = "pretraining" if study.experiment == provenance.PRETRAINING else "cross-validation"
+    context = "pretraining" if study.experiment == PRETRAINING else "cross-validation"
     return [_dataset_input(root, name, context) for name in study.datasets]
 
 
@@ -135,7 +135,7 @@ def _md5_of_inputs(root: Path, study: Study, params: Params) -> dict[str, str]:
     """
     folders = (layout.manifest_file, layout.faces_folder, layout.audio_folder)
     wanted = [folder(name) for name in study.datasets for folder in folders]
-    if study.experiment != provenance.PRETRAINING and starting_point(params) is not None:
+    if study.experiment != PRETRAINING and starting_point(params) is not None:
         wanted.append(layout.PRETRAINED_MODEL)
     known: dict[str, str] = {}
     for _ in range(_READINGS if "DVC_STAGE" in os.environ else 1):

@@ -11,7 +11,6 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.files import atomic_path, write_json, write_text
-from hicmae_core.reports import quality
 from hicmae_core.reports.duplicates import find_duplicates, speakers_in_several_folds
 from hicmae_core.reports.outcome import (
     TRAIN_ONLY,
@@ -99,20 +98,20 @@ def write_quality_report(
     duplicates = find_duplicates(manifest, faces.index, audio.index, dataset.modality)
     speakers = speakers_in_several_folds(outcome.usable)
     summary = numbers(outcome, duplicates, speakers)
-    line = quality.verdict(name, outcome, duplicates, speakers)
+    line = verdict(name, outcome, duplicates, speakers)
     parts = [
-        quality.paragraph(line, "warning" if len(duplicates) or len(speakers) else "good"),
-        *quality.outcome_section(outcome),
-        *quality.label_section(outcome.usable, dataset),
-        *quality.duplicates_section(duplicates, speakers),
-        *quality.histogram_section(histograms(outcome)),
-        *quality.sheet_section([*face_sheets(outcome, faces), rejected_sheet(outcome.rejects, root)]),
-        *quality.reject_section(outcome.rejects),
+        paragraph(line, "warning" if len(duplicates) or len(speakers) else "good"),
+        *outcome_section(outcome),
+        *label_section(outcome.usable, dataset),
+        *duplicates_section(duplicates, speakers),
+        *histogram_section(histograms(outcome)),
+        *sheet_section([*face_sheets(outcome, faces), rejected_sheet(outcome.rejects, root)]),
+        *reject_section(outcome.rejects),
     ]
     for table, rows in (("duplicates", duplicates), ("rejects", outcome.rejects)):
         with atomic_path(out_dir / f"{name}-{table}.csv") as temporary:
             rows.to_csv(temporary, index=False)
-    write_text(out_dir / f"{name}.html", quality.page(f"Quality of the prepared dataset {name}", parts))
+    write_text(out_dir / f"{name}.html", page(f"Quality of the prepared dataset {name}", parts))
     write_json(metrics_path, summary)
     return line
 
@@ -146,11 +145,11 @@ def outcome_section(outcome: Outcome) -> list[str]:
     num_speakers = outcome.usable["subject"].nunique()
     speakers = f"{num_speakers:,} known speakers" if num_speakers else "speakers unknown"
     return [
-        quality.heading("What became of the clips"),
-        quality.table(["passed", "clips", "of all"], funnel),
-        quality.paragraph(f"Usable: {outcome.usable['seconds'].sum() / 3600:,.2f} hours, {speakers}."),
-        quality.heading("By status", 3),
-        quality.table(["stage", "status", "number", "example"], statuses),
+        heading("What became of the clips"),
+        table(["passed", "clips", "of all"], funnel),
+        paragraph(f"Usable: {outcome.usable['seconds'].sum() / 3600:,.2f} hours, {speakers}."),
+        heading("By status", 3),
+        table(["stage", "status", "number", "example"], statuses),
     ]
 
 
@@ -158,21 +157,21 @@ def label_section(usable: pd.DataFrame, dataset: DatasetParams) -> list[str]:
     """Usable clips per class or target and test fold."""
     if dataset.task == "unlabelled":
         return []
-    parts = [quality.heading("Usable clips by label and test fold")]
+    parts = [heading("Usable clips by label and test fold")]
     for target, counts in count_labels(usable, dataset).items():
         header = [target, *(fold if fold in ("all", TRAIN_ONLY) else f"fold {fold}" for fold in counts)]
-        parts.append(quality.table(header, ([name, *row] for name, row in _rows(counts))))
+        parts.append(table(header, ([name, *row] for name, row in _rows(counts))))
     if dataset.task == "regression":
         header = ["target", "mean", "standard deviation", "least", "greatest"]
-        parts.append(quality.table(header, ([name, *row] for name, row in _rows(describe_targets(usable, dataset)))))
+        parts.append(table(header, ([name, *row] for name, row in _rows(describe_targets(usable, dataset)))))
     return parts
 
 
 def duplicates_section(duplicates: pd.DataFrame, speakers: pd.DataFrame) -> list[str]:
     """Groups of copies, leaks first, and speakers in several folds."""
-    parts = [quality.heading("Clips that are there twice")]
+    parts = [heading("Clips that are there twice")]
     if duplicates.empty:
-        parts.append(quality.paragraph("No two usable clips have the same file, sound or face crops."))
+        parts.append(paragraph("No two usable clips have the same file, sound or face crops."))
     else:
         shown = duplicates.head(_MAX_ROWS)
         words = [", ".join(words for key, words in _FINDINGS.items() if row[key]) for row in shown.to_dict("records")]
@@ -180,15 +179,13 @@ def duplicates_section(duplicates: pd.DataFrame, speakers: pd.DataFrame) -> list
         columns = columns.where(columns.notna(), "")
         columns.insert(0, "finding", [finding or "copies" for finding in words])
         header = ["group", "finding", "the same", "clip", "speaker", "label", "test fold"]
-        parts.append(
-            quality.table(header, zip(shown["group"].tolist(), *columns.to_dict("list").values(), strict=True))
-        )
+        parts.append(table(header, zip(shown["group"].tolist(), *columns.to_dict("list").values(), strict=True)))
         parts += _left_out(duplicates, "duplicates")
     if len(speakers):
         rows = speakers.head(_MAX_ROWS).to_dict("split")["data"]
         parts += [
-            quality.heading("Speakers in several folds", 3),
-            quality.table(["speaker", "test folds", "clips"], rows),
+            heading("Speakers in several folds", 3),
+            table(["speaker", "test folds", "clips"], rows),
         ]
     return parts
 
@@ -196,18 +193,18 @@ def duplicates_section(duplicates: pd.DataFrame, speakers: pd.DataFrame) -> list
 def histogram_section(figures: Iterable[Histogram]) -> list[str]:
     """Figures side by side."""
     pictures = "\n".join(
-        f"<figure><h3>{figure.title}</h3>{quality.image(figure.png, 'png', figure.alt)}</figure>" for figure in figures
+        f"<figure><h3>{figure.title}</h3>{image(figure.png, 'png', figure.alt)}</figure>" for figure in figures
     )
-    return [quality.heading("Distributions over usable clips"), f'<div class="wide">\n{pictures}\n</div>']
+    return [heading("Distributions over usable clips"), f'<div class="wide">\n{pictures}\n</div>']
 
 
 def sheet_section(sheets: Sequence[Sheet]) -> list[str]:
     """Contact sheets under each other."""
-    parts = [quality.heading("Contact sheets")]
+    parts = [heading("Contact sheets")]
     for sheet in sheets:
-        parts += [quality.heading(sheet.title, 3), quality.paragraph(sheet.note, "note")]
+        parts += [heading(sheet.title, 3), paragraph(sheet.note, "note")]
         if sheet.pictures:
-            parts.append(quality.gallery((picture.caption, picture.jpeg) for picture in sheet.pictures))
+            parts.append(gallery((picture.caption, picture.jpeg) for picture in sheet.pictures))
     return parts
 
 
@@ -216,11 +213,11 @@ def reject_section(rejects: pd.DataFrame) -> list[str]:
     if rejects.empty:
         return []
     rows = rejects.head(_MAX_ROWS)[["clip_id", "stage", "status", "reason"]].to_dict("split")["data"]
-    table = quality.table(["clip", "stage", "status", "reason"], rows)
+    rows_shown = table(["clip", "stage", "status", "reason"], rows)
     title = f"All {len(rejects):,} rejections, with reasons"
     return [
-        quality.heading("Rejected clips"),
-        quality.folded(title, "\n".join([table, *_left_out(rejects, "rejects")])),
+        heading("Rejected clips"),
+        folded(title, "\n".join([rows_shown, *_left_out(rejects, "rejects")])),
     ]
 
 
@@ -232,9 +229,7 @@ def _rows(frame: pd.DataFrame) -> Iterable[tuple[str, list[object]]]:
 def _left_out(rows: pd.DataFrame, what: str) -> list[str]:
     if len(rows) <= _MAX_ROWS:
         return []
-    return [
-        quality.paragraph(f"{len(rows) - _MAX_ROWS:,} more rows are in the file of {what} beside this page.", "note")
-    ]
+    return [paragraph(f"{len(rows) - _MAX_ROWS:,} more rows are in the file of {what} beside this page.", "note")]
 
 
 def page(title: str, parts: Iterable[str]) -> str:

@@ -6,10 +6,12 @@ import csv
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hicmae_core.files import atomic_path
-from hicmae_core.training.learner import Learner, Row
+
+if TYPE_CHECKING:
+    from hicmae_core.training.learner import Learner, Row
 
 
 class Tracker(Protocol):
