@@ -6,10 +6,12 @@ import argparse
 import ctypes
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
+from importlib.metadata import requires
 
 from hicmae_core.runtime import Interrupted
 
@@ -52,6 +54,12 @@ def run(main: Callable[[], int | None]) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: no name of a file ends the work
     try:
         sys.exit(main())
+    except ModuleNotFoundError as error:
+        extra = _extra_with(error.name or "")
+        if extra is None:
+            raise
+        print(f"error: this needs `{error.name}`: pip install 'hicmae[{extra}]'", file=sys.stderr)
+        sys.exit(1)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -67,6 +75,14 @@ def run(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
+
+
+def _extra_with(module: str) -> str | None:
+    """The extra of this package that brings a module."""
+    top = module.partition(".")[0]
+    name = {"cv2": "opencv-python", "skimage": "scikit-image", "ruamel": "ruamel.yaml"}.get(top, top).replace("_", "-")
+    found = (re.search(rf"^{re.escape(name)}\b.*extra == ['\"]([\w-]+)", line) for line in requires("hicmae") or ())
+    return next((match[1] for match in found if match), None)
 
 
 def _die_with_parent() -> None:

@@ -35,7 +35,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = tmp_path_factory.mktemp("wheel")
     source = tmp_path_factory.mktemp("source") / "hicmae"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(source)], check=True)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", built, source]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        built,
+        source,
+    ]
     subprocess.run(command, check=True)
     packages = tmp_path_factory.mktemp("packages")
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
