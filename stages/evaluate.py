@@ -1,5 +1,7 @@
 """Stage `evaluate`: the one look at a fold's test clips."""
 
+import pandas as pd
+
 from hicmae import layout
 from hicmae.command import fold_parser, run
 from hicmae.prepared import PreparedDataset
@@ -25,7 +27,7 @@ def main() -> None:
     out_dir = layout.results_folder(name, fold)
     with track("evaluate", params, name, fold) as tracker:
         device = device_named(params.compute.device)
-        tables = {
+        tables: dict[str, pd.DataFrame] = {
             modality: predict(
                 model,
                 prepared.clips(clip_ids, modality),

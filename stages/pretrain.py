@@ -9,7 +9,7 @@ from hicmae.tracking.stage_runs import track
 from hicmae_core.config import PretrainParams, load_params
 from hicmae_core.data.joined import JoinedClips
 from hicmae_core.files import write_json
-from hicmae_core.model.artifact import load_model
+from hicmae_core.model.artifact import load_pretrained
 from hicmae_core.reports.figures import plot_history, plot_reconstruction
 from hicmae_core.training import distributed, resuming
 from hicmae_core.training.loop import TrainSettings
@@ -45,7 +45,7 @@ def main() -> None:
             return
         before, after = (
             reconstruct_sample(model, paired, settings, num_clips=1)
-            for model in (untrained_model(settings).eval(), load_model(layout.PRETRAINED_MODEL)[0])
+            for model in (untrained_model(settings).eval(), load_pretrained(layout.PRETRAINED_MODEL, params.model.size))
         )
         clip = {name: values[0] for name, values in after._asdict().items()}
         clip |= {"frames_untrained": before.frames_predicted[0], "log_mel_untrained": before.log_mel_predicted[0]}

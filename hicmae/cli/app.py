@@ -37,7 +37,7 @@ COMMANDS = {
     "import": _Entry("hicmae.cli.import_checkpoint", "Take in a checkpoint of the authors."),
     "doctor": _Entry("hicmae.cli.doctor", "See what works here, what does not, and the mend."),
 }
-_MARKUP = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
+_MARKUP: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
 
 
 class _LazyGroup(TyperGroup):

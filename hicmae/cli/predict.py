@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,8 +18,11 @@ from hicmae.cli.opening import (
     open_reader,
 )
 from hicmae.cli.output import STDOUT, Answered, AnswersTable, RecordsArray, show
-from hicmae_core.config import HOP_SECONDS
+from hicmae_core.config import HOP_SECONDS, FacePolicy
 from hicmae_core.progress import progress_bar
+
+if TYPE_CHECKING:
+    from hicmae_core.inference.video import Answer
 
 EXAMPLES = """
 hicmae predict interview.mp4
@@ -77,9 +81,9 @@ def main(
         reader = reader.abstaining(abstain)
     if hop is None:
         hop = HOP_SECONDS if len(files) == 1 or as_json or csv else 0.0
-    policy = "all" if all_speakers else "single"
+    policy: FacePolicy = "all" if all_speakers else "single"
     table = None if csv is None else AnswersTable(csv, reader, go_on=False)
-    answers = reader.answers(files, hop, policy, num_processes_for(files, processes))
+    answers: Iterable[list[Answer]] = reader.answers(files, hop, policy, num_processes_for(files, processes))
     if len(files) > 1:
         answers = progress_bar(answers, total=len(files), desc="predict", unit="file")
     printed = RecordsArray(reader) if as_json else None

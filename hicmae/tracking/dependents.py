@@ -13,7 +13,7 @@ from hicmae.prepared import PreparedDataset
 from hicmae.tracking import provenance
 from hicmae.tracking.model_store import ModelStore
 from hicmae.tracking.registry import model_name
-from hicmae.tracking.store import PARENT_TAG, MlflowStore
+from hicmae.tracking.store import PARENT_TAG, MlflowStore, dataset_inputs_of, run_id_of
 from hicmae_core.config import Params
 from hicmae_core.files import sha256_of
 from hicmae_core.store.folds import FoldSplit, training_parts
@@ -98,7 +98,7 @@ class _Uses:
         for experiment in (self._name, provenance.PRETRAINING):
             for made in self._store.all_runs(experiment):
                 used = {
-                    data.dataset.name: json.loads(data.dataset.source)["sha256"] for data in made.inputs.dataset_inputs
+                    data.dataset.name: json.loads(data.dataset.source)["sha256"] for data in dataset_inputs_of(made)
                 }
                 if PARENT_TAG in made.data.tags or self._name not in used:
                     continue
@@ -111,7 +111,7 @@ class _Uses:
 
     def _models(self) -> Iterator[tuple[str, str, str]]:
         for version in ModelStore(self._store).versions(model_name(self._name)):
-            role = self._role(int(version.tags["fold"]), _settings_of(self._store.client.get_run(version.run_id)))
+            role = self._role(int(version.tags["fold"]), _settings_of(self._store.client.get_run(run_id_of(version))))
             tested = role == "tested in"
             mend = "its result changes" if tested else "delete the version"
             yield f"models:/{version.name}/{version.version}", f"{role}, not trained on" if tested else role, mend

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from hicmae.tracking.dependents import uses
 from hicmae.tracking.model_store import ModelStore
 from hicmae.tracking.provenance import ENVIRONMENT_TAG
 from hicmae.tracking.stage_runs import MODEL_FILE
-from hicmae.tracking.store import KEY_TAG, PARENT_TAG, MlflowStore
+from hicmae.tracking.store import KEY_TAG, PARENT_TAG, MlflowStore, dataset_inputs_of, run_id_of
 from hicmae_core.config import MODEL_KEY, load_params
 from hicmae_core.files import sha256_of
 
@@ -38,10 +37,10 @@ _TAGS = ("stage", "git_commit", "dataset", "fold", "seed", "device", "training_f
 _LOGGED_NAMES = ("model.safetensors", "predictions.parquet", "metrics.json", "results.json", "results.csv",
                  "results.md", "confusion.csv", "history.csv")  # fmt: skip
 """What files of runs are called; a copy may have another name."""
-_READERS = {
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".csv": pd.read_csv,
     ".json": pd.read_json,
-    ".jsonl": partial(pd.read_json, lines=True),
+    ".jsonl": lambda path: pd.read_json(path, lines=True),
     ".parquet": pd.read_parquet,
 }
 
@@ -67,7 +66,7 @@ def origin(store: MlflowStore, name: str) -> dict[str, Any]:
     if name.startswith("models:"):
         version = ModelStore(store).find(name)
         found = {"model": f"models:/{version.name}/{version.version}", "weights_sha256": version.tags["weights_sha256"]}
-        return found | _of_run(store, version.run_id)
+        return found | _of_run(store, run_id_of(version))
     if "/" in path or Path(path).suffix:
         raise ValueError(
             f"{path}: no such file; what is traced is a run id, a model, a file or FILE:KEY of a JSON file"
@@ -86,7 +85,7 @@ def _of_file(store: MlflowStore, path: Path) -> dict[str, Any]:
         found = store.tagged(f"{DIGEST_TAG}{MODEL_FILE}", asked[0])
     models = store.client.search_model_versions(f"tags.weights_sha256 = '{(asked or [digest])[0]}'")
     if not found:
-        found = [store.client.get_run(version.run_id) for version in models]
+        found = [store.client.get_run(run_id_of(version)) for version in models]
     if not found:
         what = f"answers of a model ({MODEL_KEY} {asked[0]})" if asked else f"a file (sha256 {digest})"
         raise ValueError(f"{path}: {what} that no run in MLflow at {store.name} has logged")
@@ -131,9 +130,7 @@ def _facts(made: Run) -> dict[str, Any]:
         "run": made.info.run_name,
         "status": made.info.status,
         **{tag: tags[tag] for tag in _TAGS if tag in tags},
-        "manifests": {
-            used.dataset.name: json.loads(used.dataset.source)["sha256"] for used in made.inputs.dataset_inputs
-        },
+        "manifests": {used.dataset.name: json.loads(used.dataset.source)["sha256"] for used in dataset_inputs_of(made)},
         "dvc_md5": {path: md5 for path, md5 in json.loads(tags.get("dvc_md5", "{}")).items() if md5},
         "environment": {
             tag.removeprefix(ENVIRONMENT_TAG): json.loads(value)

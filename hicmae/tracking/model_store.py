@@ -169,7 +169,8 @@ def signature(targets: tuple[str, ...], classes: tuple[str, ...]) -> ModelSignat
     taken = [ColSpec(DataType.string, name, required=False) for name in served_model.INPUT_COLUMNS]
     columns = served_model.output_columns(targets, classes)
     kinds = dict.fromkeys(served_model.TEXT_COLUMNS, DataType.string) | {"calibrated": DataType.boolean}
-    return ModelSignature(Schema(taken), Schema([ColSpec(kinds.get(name, DataType.double), name) for name in columns]))
+    given = [ColSpec(kinds.get(name, DataType.double), name) for name in columns]
+    return ModelSignature(Schema([*taken]), Schema([*given]))
 
 
 def pinned_requirements() -> list[str]:

@@ -147,7 +147,7 @@ def _md5_of_inputs(root: Path, study: Study, params: Params) -> dict[str, str]:
 
 
 def _outputs(root: Path) -> dict[str, str]:
-    md5s = {}
+    md5s: dict[str, str] = {}
     for path in _locks(root):
         try:
             stages = (yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader) or {}).get("stages", {})

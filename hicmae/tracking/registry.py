@@ -13,7 +13,7 @@ from hicmae.layout import project_root
 from hicmae.tracking import provenance
 from hicmae.tracking.model_store import ModelStore
 from hicmae.tracking.stage_runs import MODEL_FILE
-from hicmae.tracking.store import KEY_TAG, MlflowStore
+from hicmae.tracking.store import KEY_TAG, MlflowStore, dataset_inputs_of
 from hicmae_core.config import Params, load_params
 from hicmae_core.evaluation.summary import HEADLINES
 from hicmae_core.files import sha256_of
@@ -111,7 +111,7 @@ def _run(store: MlflowStore, run_id: str) -> Run:
 
 def _tags(chosen: Chosen, dataset: str, weights_sha256: str) -> dict[str, str]:
     trained = chosen.fold_runs[chosen.fold]
-    data = [used.dataset.digest for used in trained.inputs.dataset_inputs]
+    data = [used.dataset.digest for used in dataset_inputs_of(trained)]
     return {
         "dataset": dataset,
         "data_digest": data[0] if data else "",

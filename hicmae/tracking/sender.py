@@ -126,7 +126,7 @@ class Sender:
 
 def reason(error: BaseException) -> str:
     """What was at the bottom of an error, in a line: MLflow wraps a refused connection four times."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
+    while below := error.__cause__ or error.__context__:
+        error = below
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.splitlines()[0][:200]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import DatasetInput, Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
@@ -142,6 +143,24 @@ class MlflowStore:
     def _find(self, experiment_id: str, key: str) -> Run | None:
         found = self.client.search_runs([experiment_id], f"tags.{KEY_TAG} = '{key}'", max_results=1)
         return found[0] if found else None
+
+
+def dataset_inputs_of(run: Run) -> list[DatasetInput]:
+    """The datasets that a run read."""
+    return run.inputs.dataset_inputs if run.inputs else []
+
+
+def run_id_of(version: ModelVersion) -> str:
+    """The run that a version of a registered model comes from.
+
+    Raises:
+        ValueError: If it names none.
+    """
+    if version.run_id is None:
+        raise ValueError(
+            f"{version.name} version {version.version} names no run; it was not registered by this project"
+        )
+    return version.run_id
 
 
 def _pages(client: MlflowClient, experiments: list[str], wanted: str) -> Iterator[Run]:

@@ -81,10 +81,9 @@ def played_as(path: Path) -> str | None:
     """``mp4`` or ``webm`` if browsers play the file."""
     with opened(path) as container:
         names = set(container.format.name.split(","))
-        video, sound = (
-            {stream.codec_context for stream in s} for s in (container.streams.video, container.streams.audio)
-        )
-        if any(context is None for context in video | sound):
+        video = {stream.codec_context for stream in container.streams.video}
+        sound = {stream.codec_context for stream in container.streams.audio}
+        if None in video or None in sound:
             return None
         for kind, (pictures_played, sound_played) in _PLAYED.items():
             plays = {c.name for c in video} <= pictures_played and {c.name for c in sound} <= sound_played

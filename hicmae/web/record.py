@@ -88,7 +88,8 @@ def _window(moment: Moment) -> dict[str, Any]:
 def _bytes_of(values: NDArray[np.float32]) -> list[int]:
     """From the smallest value, 0, to the largest, 255."""
     low, high = values.min(), values.max()
-    return ((values - low) / max(high - low, 1e-12) * 255).round().astype(int).ravel().tolist()
+    result: list[int] = ((values - low) / max(high - low, 1e-12) * 255).round().astype(int).ravel().tolist()
+    return result
 
 
 def _peaks(sound: NDArray[np.float32]) -> list[list[float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -15,10 +15,16 @@ from pipelines.flows.process import CommandFailed, Processes
 from pipelines.flows.workspace import alone_in
 from pipelines.project.ablation_plan import ABLATION, STUDY
 
-Arm = Literal[*(arm.name for arm in ABLATION.arms)]
-Protocol = Literal[*(protocol.name for protocol in ABLATION.protocols)]
-StudyArm = Literal[*(arm.name for arm in STUDY.arms)]
-StudyProtocol = Literal[*(protocol.name for protocol in STUDY.protocols)]
+if TYPE_CHECKING:
+    Arm = str
+    Protocol = str
+    StudyArm = str
+    StudyProtocol = str
+else:  # Prefect's pages offer the names
+    Arm = Literal[*(arm.name for arm in ABLATION.arms)]
+    Protocol = Literal[*(protocol.name for protocol in ABLATION.protocols)]
+    StudyArm = Literal[*(arm.name for arm in STUDY.arms)]
+    StudyProtocol = Literal[*(protocol.name for protocol in STUDY.protocols)]
 _QUEUE_STOPS_WITHIN_SECONDS = 25.0
 """`dvc queue stop`, which the interrupted command runs, tells each experiment to end."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean
 from threading import Lock
 from types import TracebackType
+from typing import cast
 from uuid import UUID
 
 from prefect import runtime
@@ -46,7 +47,8 @@ class Progress:
     def __enter__(self) -> Progress:
         if self._expected:
             key = f"{runtime.flow_run.flow_name}-progress"
-            self._artifact = create_progress_artifact(0.0, key=key, description=self.description())
+            made = create_progress_artifact(0.0, key=key, description=self.description())
+            self._artifact = cast(UUID, made)  # no coroutine outside of one
         return self
 
     def __exit__(

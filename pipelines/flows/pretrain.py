@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from prefect import flow
 from prefect.states import State
@@ -13,7 +13,10 @@ from pipelines.flows.stage_tasks import bring_up_to_date
 from pipelines.project.configure import apply_presets, preset_names, rewrite
 
 _AS_IT_IS = "as in params.yaml"
-Preset = Literal[_AS_IT_IS, *(name for name in preset_names() if name.startswith("pretrain_"))]
+if TYPE_CHECKING:
+    Preset = str
+else:  # Prefect's pages offer the names
+    Preset = Literal[_AS_IT_IS, *(name for name in preset_names() if name.startswith("pretrain_"))]
 
 
 @flow(name="pretrain")

@@ -111,12 +111,13 @@ def _run_stages(
         return Completed(message=MEANINGS[outcomes[stage].status])
 
     # Stages are submitted in dependency order, so a task that waits for another never keeps it from a thread.
+    runner: ThreadPoolTaskRunner[State[None]]
     with ThreadPoolTaskRunner(max_workers=max_parallel) as runner:
         futures: dict[str, PrefectFuture[None]] = {}
         try:
             for stage in to_run:
                 above = [futures[name] for name in graph.upstream[stage] if name in futures]
-                stage_task = task(run_stage, task_run_name=name_of(stage), cache_policy=NO_CACHE)
+                stage_task = task(task_run_name=name_of(stage), cache_policy=NO_CACHE)(run_stage)
                 futures[stage] = runner.submit(stage_task, {"stage": stage}, wait_for=above)
             wait(list(futures.values()))
         except BaseException:  # Ctrl-C and cancelling among them: no stage may outlive the flow

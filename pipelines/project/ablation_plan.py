@@ -200,7 +200,8 @@ def in_turn(experiments: Sequence[Experiment], seed: int) -> tuple[list[Experime
         seed: Of params.yaml, whose own pre-training is there already.
     """
     known: set[Pretraining] = {(seed,)}
-    first, later = [], []
+    first: list[Experiment] = []
+    later: list[Experiment] = []
     for experiment in experiments:
         (later if experiment.pretraining in known else first).append(experiment)
         known.add(experiment.pretraining)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -83,7 +84,13 @@ def _every_prediction(predictions: Predictions, params: Params, name: str) -> pd
     tables = []
     for (protocol, arm, seed), rows in predictions.items():
         arm = f"{arm}-dropout" if protocol.startswith("dropout") else arm
-        about = {"dataset": name, "arm": arm, "protocol": protocol, "modality": rows["shown"], "seed": seed}
+        about: dict[str, Any] = {
+            "dataset": name,
+            "arm": arm,
+            "protocol": protocol,
+            "modality": rows["shown"],
+            "seed": seed,
+        }
         names = dict(enumerate(params.dataset[name].classes))
         words = {column: rows[column].map(names) for column in ("label", "prediction") if column in rows and names}
         tables.append(rows.assign(**about, **words))
@@ -92,7 +99,7 @@ def _every_prediction(predictions: Predictions, params: Params, name: str) -> pd
 
 def _predictions(found: Found, root: Path, name: str) -> Predictions:
     with ThreadPoolExecutor() as pool:
-        parts = list(pool.map(lambda pair: _of_all_folds(*pair, root, name), found))
+        parts = list(pool.map(lambda pair: _of_all_folds(pair[0], pair[1], root, name), found))
     return {
         (protocol, experiment.arm.name, experiment.seed): rows
         for (experiment, _), part in zip(found, parts, strict=True)

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 import hicmae_core
 from hicmae.command import parser, run
-from hicmae_core.config import Params, parse_params
+from hicmae_core.config import DatasetParams, Params, parse_params
 from hicmae_core.files import write_text
 from pipelines.graph.fold_files import complete_folds, write_graphs
 
@@ -146,9 +146,7 @@ def explain(section: str) -> str:
         ValueError: For an unknown section.
     """
     field = Params.model_fields.get(section)
-    model = getattr(field, "annotation", None)
-    if section == "dataset":
-        from hicmae_core.config import DatasetParams as model
+    model: Any = DatasetParams if section == "dataset" else getattr(field, "annotation", None)
     if not hasattr(model, "model_fields"):
         sections = [name for name, entry in Params.model_fields.items() if hasattr(entry.annotation, "model_fields")]
         raise ValueError(f"no section `{section}`; there are: {', '.join([*sections, 'dataset'])}")

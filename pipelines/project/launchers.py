@@ -34,10 +34,10 @@ def make_portable(environment: Path, packages: Path) -> None:
             portable = _LAUNCHER.sub(lambda _: _PORTABLE, content, count=1) if content.startswith(b"#!") else content
             _replace(command, content, portable)
     activate = environment / "bin" / "activate"
-    content = activate.read_text(encoding="utf-8")
-    if _WHERE_IT_IS not in content:
-        portable = _ACTIVATE.sub(lambda match: f"{match[1]}; {_WHERE_IT_IS}", content)
-        _replace(activate, content.encode(), portable.encode())
+    script = activate.read_text(encoding="utf-8")
+    if _WHERE_IT_IS not in script:
+        moved = _ACTIVATE.sub(lambda match: f"{match[1]}; {_WHERE_IT_IS}", script)
+        _replace(activate, script.encode(), moved.encode())
     to_project = Path(*[".."] * len(packages.relative_to(environment.parent).parts))
     for link in packages.glob("__editable__.hicmae-*.pth"):
         _replace(link, link.read_bytes(), f"{to_project}\n".encode())
