@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefect import get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -117,7 +118,7 @@ def _run_stages(
         try:
             for stage in to_run:
                 above = [futures[name] for name in graph.upstream[stage] if name in futures]
-                stage_task = task(task_run_name=name_of(stage), cache_policy=NO_CACHE)(run_stage)
+                stage_task: Any = task(task_run_name=name_of(stage), cache_policy=NO_CACHE)(run_stage)
                 futures[stage] = runner.submit(stage_task, {"stage": stage}, wait_for=above)
             wait(list(futures.values()))
         except BaseException:  # Ctrl-C and cancelling among them: no stage may outlive the flow

@@ -118,14 +118,15 @@ def test_a_model_that_is_none(workplace):
     expect_refusal(command(workplace, "hicmae.cli", "predict", "video.mp4"), "no model there yet")
 
 
-STAGES_WITH_HELP = (
-    *("manifest", "faces", "audio", "quality", "pretrain", "finetune", "evaluate"),
-    *("configure", "send_metrics"),
+STAGES = ("manifest", "faces", "audio", "quality", "pretrain", "finetune", "evaluate")
+WITH_HELP = (
+    *(f"stages.{stage}" for stage in STAGES),
+    *("pipelines.project.configure", "pipelines.project.datasets", "hicmae.tracking.send_metrics"),
 )
 
 
-@pytest.mark.parametrize("stage", STAGES_WITH_HELP)
-def test_help_has_examples(stage):
-    result = command(ROOT, f"stages.{stage}", "--help")
+@pytest.mark.parametrize("module", WITH_HELP)
+def test_help_has_examples(module):
+    result = command(ROOT, module, "--help")
     assert result.returncode == 0
-    assert f"python -m stages.{stage}" in result.stdout.split("examples:")[1]
+    assert f"python -m {module}" in result.stdout.split("examples:")[1]
