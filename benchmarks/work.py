@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from hicmae_core.config import AUDIO_PATCH, VIDEO_PATCH, DatasetParams, FinetuneParams, PretrainParams
-from hicmae_core.model.architecture import NUM_COLOURS, Architecture
+from hicmae_core.model.architecture import IN_CHANNELS, Architecture
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import SIZES, classifier, pretraining_model
@@ -25,7 +25,7 @@ from hicmae_core.training.pretrain import draw_scores
 NUM_CLASSES = 6
 DATASET = DatasetParams(corpus="csv", classes=tuple(f"c{i}" for i in range(NUM_CLASSES)), num_folds=2)
 TASKS = ("pretrain", "finetune")
-_VIDEO_VALUES, _AUDIO_VALUES = NUM_COLOURS * math.prod(VIDEO_PATCH), math.prod(AUDIO_PATCH)
+_VIDEO_VALUES, _AUDIO_VALUES = IN_CHANNELS * math.prod(VIDEO_PATCH), math.prod(AUDIO_PATCH)
 _BYTES_PER_PARAMETER = 4 * 10
 """Of a step, float32: the weight is read three times and written, its gradient written and read, both moments of AdamW
 read and written."""

@@ -53,7 +53,7 @@ def single_threaded_children() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def serve_parent() -> None:
+def init_worker() -> None:
     """Make this process a servant: Ctrl-C is for its parent to handle, and it ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

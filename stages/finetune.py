@@ -11,7 +11,7 @@ from hicmae_core.training import distributed, resuming
 from hicmae_core.training.finetune import finetuning_fingerprint, finetuning_inputs, run_finetuning
 from hicmae_core.training.loop import TrainSettings
 from hicmae_core.training.pretrain import adapt
-from hicmae_core.training.slots import placed
+from hicmae_core.training.slots import acquire_gpu_slot
 
 
 def main() -> None:
@@ -32,9 +32,9 @@ def main() -> None:
     )
     pretrained = settings.checkpoint if settings.init == "pretrained" else None
     out_dir = layout.finetune_folder(name, fold)
-    mark = finetuning_fingerprint(params, name, fold, prepared.files, pretrained)
-    checkpoints = layout.CHECKPOINTS / f"finetune-{name}-{fold}-{mark}"
-    with placed(params) as params, track("finetune", params, name, fold, mark) as tracker:
+    fingerprint = finetuning_fingerprint(params, name, fold, prepared.files, pretrained)
+    checkpoints = layout.CHECKPOINTS / f"finetune-{name}-{fold}-{fingerprint}"
+    with acquire_gpu_slot(params) as params, track("finetune", params, name, fold, fingerprint) as tracker:
         resuming.begin(checkpoints, finetuning_inputs(params, name, fold, prepared.files, pretrained))
         with distributed.process_group(distributed.training_device(params.compute.device)):  # one for both trainings
             if settings.adaptive_epochs:

@@ -15,7 +15,7 @@ from hicmae_core.training import distributed, resuming
 from hicmae_core.training.loop import TrainSettings
 from hicmae_core.training.pretrain import pretraining_fingerprint, pretraining_inputs, run_pretraining, untrained_model
 from hicmae_core.training.reconstruction import reconstruct_sample
-from hicmae_core.training.slots import placed
+from hicmae_core.training.slots import acquire_gpu_slot
 
 EXAMPLES = """
 python -m stages.pretrain
@@ -35,9 +35,9 @@ def main() -> None:
     parts = tuple(dataset.clips(list(dataset.manifest["clip_id"])) for dataset in prepared)
     clips = parts[0] if len(parts) == 1 else JoinedClips(parts)
     paired = clips.paired if isinstance(clips, JoinedClips) else clips
-    mark = pretraining_fingerprint(params, files)
-    checkpoints = layout.CHECKPOINTS / f"pretrain-{mark}"
-    with placed(params) as params, track("pretrain", params, fingerprint=mark) as tracker:
+    fingerprint = pretraining_fingerprint(params, files)
+    checkpoints = layout.CHECKPOINTS / f"pretrain-{fingerprint}"
+    with acquire_gpu_slot(params) as params, track("pretrain", params, fingerprint=fingerprint) as tracker:
         resuming.begin(checkpoints, pretraining_inputs(params, files))
         settings = TrainSettings.of(params, params.pretrain)
         summary = run_pretraining(settings, clips, layout.PRETRAIN, checkpoints, tracker)

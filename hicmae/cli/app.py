@@ -35,7 +35,7 @@ COMMANDS = {
         "hicmae.cli.export", "Hand a model on, with a card: safetensors, ONNX, torch.export, the authors'."
     ),
     "import": _Entry("hicmae.cli.import_checkpoint", "Take in a checkpoint of the authors."),
-    "doctor": _Entry("hicmae.cli.doctor", "See what works here, what does not, and the mend."),
+    "doctor": _Entry("hicmae.cli.doctor", "See what works here, what does not, and the fix."),
 }
 _MARKUP: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
 

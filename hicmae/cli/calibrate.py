@@ -1,4 +1,4 @@
-"""`hicmae calibrate`: whether a dataset's probabilities can be believed, and what the temperature mends."""
+"""`hicmae calibrate`: whether a dataset's probabilities can be believed, and what the temperature fixes."""
 
 from __future__ import annotations
 

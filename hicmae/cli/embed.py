@@ -14,7 +14,7 @@ from hicmae.cli.files import media_files
 from hicmae.cli.opening import FilesArgument, ModelOption, ProcessesOption, num_processes_for, open_reader
 from hicmae_core.config import MODEL_KEY, SAMPLE_RATE_HZ
 from hicmae_core.files import as_text, atomic_path
-from hicmae_core.inference.windows import Judgement
+from hicmae_core.inference.windows import WindowOutputs
 from hicmae_core.progress import progress_bar
 
 EXAMPLES = """
@@ -79,7 +79,7 @@ def main(
         raise typer.Exit(1)
 
 
-def _rows(judgement: Judgement, by_window: bool) -> Iterator[dict[str, Any]]:
+def _rows(judgement: WindowOutputs, by_window: bool) -> Iterator[dict[str, Any]]:
     line = judgement.timeline
     if line is None:
         yield {"start_seconds": None, "end_seconds": None, "features": None}

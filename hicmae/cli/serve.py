@@ -10,7 +10,7 @@ import uvicorn
 
 from hicmae.cli.opening import MODEL_HELP, Require, RequireOption, found_model
 from hicmae.web.app import Limits, make_app
-from hicmae.web.asking import Asker
+from hicmae.web.asking import ModelProcess
 
 EXAMPLES = """
 hicmae serve
@@ -37,7 +37,7 @@ def main(
     """
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-    asker = Asker(found_model(model), max_seconds, timeout, require)
+    asker = ModelProcess(found_model(model), max_seconds, timeout, require)
     app = make_app(asker, Limits(round(max_megabytes * 1e6), max_seconds, keep=keep), host)
     print(f"http://{host}:{port} (Ctrl-C ends it)")
     uvicorn.run(app, host=host, port=port, log_level="warning", limit_concurrency=64, timeout_keep_alive=5)

@@ -81,7 +81,7 @@ def main(
 
 
 def _of_folder(growing: GrowingFolder, reader: VideoReader, policy: FacePolicy, hop: float) -> Iterator[Answered]:
-    with looking_process(reader.looker(policy)) as look:
+    with looking_process(reader.preprocessor(policy)) as look:
         while True:
             for path in growing.finished():
                 (answers,) = reader.answers_of([look(path)], hop)
@@ -94,12 +94,12 @@ def _of_folder(growing: GrowingFolder, reader: VideoReader, policy: FacePolicy, 
 
 def _of_camera(camera: Camera, reader: VideoReader, policy: FacePolicy) -> Iterator[Answered]:
     """Films as long as the model's clips."""
-    looker = reader.looker(policy, silent=True)
+    preprocessor = reader.preprocessor(policy, silent=True)
     with tempfile.TemporaryDirectory(prefix="hicmae-") as folder:
         path = Path(folder) / "film.mp4"
         try:
             for start in camera.films(reader.window_seconds, path):
-                (answers,) = reader.answers_of([looker.look(path)], 0.0)
+                (answers,) = reader.answers_of([preprocessor.look(path)], 0.0)
                 yield Answered(camera.name, [_placed(answer, path, camera.name, start) for answer in answers])
         finally:
             camera.close()

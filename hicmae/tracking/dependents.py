@@ -50,7 +50,7 @@ def uses(store: MlflowStore, params: Params, clip: str, dataset: str | None = No
     rows.append(
         (".dvc/cache, DVC remotes", "in earlier versions", "dvc gc --workspace, after all else; with --cloud, too")
     )
-    return [{"what": what, "role": role, "when withdrawn": mend} for what, role, mend in rows]
+    return [{"what": what, "role": role, "when withdrawn": fix} for what, role, fix in rows]
 
 
 class _Uses:
@@ -113,8 +113,8 @@ class _Uses:
         for version in ModelStore(self._store).versions(model_name(self._name)):
             role = self._role(int(version.tags["fold"]), _settings_of(self._store.client.get_run(run_id_of(version))))
             tested = role == "tested in"
-            mend = "its result changes" if tested else "delete the version"
-            yield f"models:/{version.name}/{version.version}", f"{role}, not trained on" if tested else role, mend
+            fix = "its result changes" if tested else "delete the version"
+            yield f"models:/{version.name}/{version.version}", f"{role}, not trained on" if tested else role, fix
 
     def _role(self, fold: int, settings: _Settings) -> str:
         if fold == self._listed.loc[self._clip, "test_fold"]:

@@ -118,11 +118,11 @@ class MlflowStore:
             yield
         except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
             if self.uri.startswith(_SQLITE):
-                mend = "see that the disk has room and that no other program holds the file"
+                fix = "see that the disk has room and that no other program holds the file"
             else:
-                mend = "start it, or unset MLFLOW_TRACKING_URI to log into mlflow.db here"
+                fix = "start it, or unset MLFLOW_TRACKING_URI to log into mlflow.db here"
             raise ValueError(
-                f"MLflow at {self.name} cannot be reached{proxy_of(self.uri)} ({reason(error)}): {mend}"
+                f"MLflow at {self.name} cannot be reached{proxy_of(self.uri)} ({reason(error)}): {fix}"
             ) from error
         finally:
             MLFLOW_HTTP_REQUEST_TIMEOUT.unset()

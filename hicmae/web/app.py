@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
-from hicmae.web.asking import Asker
+from hicmae.web.asking import ModelProcess
 from hicmae.web.page import serve_page
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -60,7 +60,7 @@ class _Refused(Exception):
         self.code, self.status, self.reason = code, status, reason
 
 
-def make_app(asker: Asker, limits: Limits, host: str) -> FastAPI:
+def make_app(asker: ModelProcess, limits: Limits, host: str) -> FastAPI:
     """The server.
 
     Files come as the body of a request, not as a form: so the size is bounded while they come, and a page of another
@@ -105,7 +105,7 @@ def make_app(asker: Asker, limits: Limits, host: str) -> FastAPI:
 class _Desk:
     """Takes files in, within the limits, and hands answers out."""
 
-    def __init__(self, asker: Asker, limits: Limits) -> None:
+    def __init__(self, asker: ModelProcess, limits: Limits) -> None:
         self._asker, self._limits = asker, limits
         self._num_waiting = 0
 

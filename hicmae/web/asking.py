@@ -35,7 +35,7 @@ class _Work:
         return json.dumps(record, allow_nan=False).encode()
 
 
-class Asker:
+class ModelProcess:
     """Answers one file after the other.
 
     Args:

@@ -39,12 +39,12 @@ class Camera:
             )
         self._capture = cv2.VideoCapture(int(source) if self.is_device else source)
         if not self._capture.isOpened():
-            mend = (
+            fix = (
                 f"another program may have {device}, or you may not read it (groups: video)"
                 if self.is_device
                 else "OpenCV opens no such file or address"
             )
-            raise ValueError(f"{self.name}: cannot be opened; {mend}")
+            raise ValueError(f"{self.name}: cannot be opened; {fix}")
 
     def films(self, seconds: float, path: Path) -> Iterator[float]:
         """Write one film after the other into the same file.

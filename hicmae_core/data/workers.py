@@ -19,7 +19,7 @@ import torch
 
 from hicmae_core.data.clips import Batch
 from hicmae_core.progress import tell
-from hicmae_core.runtime import how_it_ended, serve_parent, single_threaded_children
+from hicmae_core.runtime import how_it_ended, init_worker, single_threaded_children
 
 _BATCHES_AHEAD_PER_WORKER = 2
 _MAX_DEATHS = 3
@@ -138,7 +138,7 @@ def _ensure_fork_server() -> None:
 
 def _serve(connection: Connection, batches: NumberedBatches) -> None:
     """What a worker does: batch after batch, until the parent ends."""
-    serve_parent()
+    init_worker()
     torch.set_num_threads(1)
     with suppress(EOFError, BrokenPipeError):
         while True:

@@ -19,7 +19,7 @@ from hicmae_core.data.reading import decode_frames, fbank_window
 from hicmae_core.data.sampling import ClipWindow
 from hicmae_core.evaluation.prediction import predict_windows
 from hicmae_core.inference.attention import Trace, contributions, level_weights, rollout, trace
-from hicmae_core.inference.preprocessing import Sight
+from hicmae_core.inference.preprocessing import FaceSample
 from hicmae_core.inference.video import VideoReader
 from hicmae_core.media.decoding import read_audio
 from hicmae_core.media.faces import FaceTrack
@@ -90,7 +90,7 @@ def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
         max_seconds: Longer files are refused.
     """
     model = reader.model
-    (sight,) = replace(reader.looker(), max_seconds=max_seconds).look(path)
+    (sight,) = replace(reader.preprocessor(), max_seconds=max_seconds).look(path)
     track = sight.track
     if not sight.usable:
         return Explanation(track.status, track.reason)
@@ -118,7 +118,7 @@ def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
 class _Inputs:
     """Windows of one video as the model's inputs."""
 
-    def __init__(self, reader: VideoReader, sight: Sight) -> None:
+    def __init__(self, reader: VideoReader, sight: FaceSample) -> None:
         self._model = reader.model
         self.used = reader.used(sight)
         self.jpegs = pa.array(sight.track.frames, pa.binary())

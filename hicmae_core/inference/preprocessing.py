@@ -27,7 +27,7 @@ _FACELESS = ("no_face", "short_face", "no_video")
 
 
 @dataclass(frozen=True)
-class Sight:
+class FaceSample:
     """A face of a video, and what is heard meanwhile; or why there is none.
 
     Attributes:
@@ -61,7 +61,7 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class Looker:
+class Preprocessor:
     """How files are looked at and listened to.
 
     Attributes:
@@ -83,7 +83,7 @@ class Looker:
     fps_without_video: float = USUAL_FPS
     max_seconds: float = MAX_SECONDS
 
-    def look(self, path: Path) -> list[Sight]:
+    def look(self, path: Path) -> list[FaceSample]:
         """The faces of a file, in order of time; a single one without crops says why there is none."""
         damage = Damage("audio")
         voice, silence = None, ""
@@ -95,13 +95,13 @@ class Looker:
                 return [self._heard(path, voice, damage)]
         except MediaError as error:
             if error.status != "no_sound" or self.modality == "audio" or self.needs_both:
-                return [Sight(FaceTrack(error.status, str(error)))]
+                return [FaceSample(FaceTrack(error.status, str(error)))]
             silence = f"{error}; answered from the face alone"
         tracks = extract_faces(path, self.faces, self.policy, detector_for(self.faces, self.device), self.max_seconds)
         if voice is not None and not self.needs_both and tracks[0].status in _FACELESS:
             return [self._heard(path, voice, damage, f"{tracks[0].reason}; answered from the voice alone")]
         return [
-            self._seen(flag_damage(_noted(track, silence), path, damage), voice) if track.usable else Sight(track)
+            self._seen(flag_damage(_noted(track, silence), path, damage), voice) if track.usable else FaceSample(track)
             for track in tracks
         ]
 
@@ -112,22 +112,22 @@ class Looker:
             raise MediaError(path, "no_sound", f"has {len(samples)} samples of sound, less than one 25 ms window")
         return _Voice(len(samples), features)
 
-    def _heard(self, path: Path, voice: _Voice, damage: Damage, why: str = "") -> Sight:
+    def _heard(self, path: Path, voice: _Voice, damage: Damage, why: str = "") -> FaceSample:
         """What is heard of a file of which nothing is seen."""
         fps = fps_behind(path, self.fps_without_video)
         num_frames = max(1, round(voice.num_samples / SAMPLE_RATE_HZ * fps))
         track = flag_damage(FaceTrack("ok", why), path, damage)
-        return Sight(track, voice.log_mel, 0, voice.num_samples, num_frames, fps)
+        return FaceSample(track, voice.log_mel, 0, voice.num_samples, num_frames, fps)
 
-    def _seen(self, track: FaceTrack, voice: _Voice | None) -> Sight:
+    def _seen(self, track: FaceTrack, voice: _Voice | None) -> FaceSample:
         num_samples = round(len(track.frames) / track.fps * SAMPLE_RATE_HZ)
         if voice is None:
-            return Sight(track, num_samples=num_samples, num_frames=len(track.frames), fps=track.fps)
+            return FaceSample(track, num_samples=num_samples, num_frames=len(track.frames), fps=track.fps)
         start, end = 0, voice.num_samples
         if self.policy == "all":  # the face is a part of its file
             start = min(round(track.start_seconds * SAMPLE_RATE_HZ), end)
             end = min(start + num_samples, end)
-        return Sight(track, voice.log_mel, start, end - start, len(track.frames), track.fps)
+        return FaceSample(track, voice.log_mel, start, end - start, len(track.frames), track.fps)
 
 
 class _Voice(NamedTuple):
@@ -152,27 +152,27 @@ def fps_behind(path: Path, without_video: float) -> float:
     return probe(path).fps or without_video
 
 
-def look_at_all(paths: Sequence[Path], looker: Looker, num_processes: int) -> Iterator[list[Sight]]:
-    """What `looker` sees of each file, in order.
+def preprocess_all(paths: Sequence[Path], preprocessor: Preprocessor, num_processes: int) -> Iterator[list[FaceSample]]:
+    """What `preprocessor` sees of each file, in order.
 
     Args:
         paths: The files.
-        looker: How they are looked at.
+        preprocessor: How they are looked at.
         num_processes: Processes that work ahead, so that a file that crashes a decoder costs itself alone; 0 works
             here, file by file.
     """
     if num_processes == 0:
-        yield from map(looker.look, paths)
+        yield from map(preprocessor.look, paths)
         return
     files = [_as_clip(path) for path in paths]
-    for path, result in zip(paths, in_processes(num_processes)(partial(_pickled, looker), files), strict=True):
+    for path, result in zip(paths, in_processes(num_processes)(partial(_pickled, preprocessor), files), strict=True):
         yield _sights(path, result)
 
 
 @contextmanager
-def looking_process(looker: Looker) -> Iterator[Callable[[Path], list[Sight]]]:
+def looking_process(preprocessor: Preprocessor) -> Iterator[Callable[[Path], list[FaceSample]]]:
     """A process that looks at one file after the other, and is started again when one has crashed it."""
-    processes = ClipProcesses(partial(_pickled, looker), 1, math.inf)
+    processes = ClipProcesses(partial(_pickled, preprocessor), 1, math.inf)
     try:
         yield lambda path: _sights(path, *processes.run([_as_clip(path)]))
     finally:
@@ -183,15 +183,15 @@ def _as_clip(path: Path) -> ClipFiles:
     return ClipFiles(str(path), path, path, "")
 
 
-def _sights(path: Path, result: bytes | ClipFailure) -> list[Sight]:
+def _sights(path: Path, result: bytes | ClipFailure) -> list[FaceSample]:
     if isinstance(result, ClipFailure):
-        return [Sight(FaceTrack(result.status, f"{path}: {result.reason}"))]
-    sights: list[Sight] = pickle.loads(result)  # from a process of our own
+        return [FaceSample(FaceTrack(result.status, f"{path}: {result.reason}"))]
+    sights: list[FaceSample] = pickle.loads(result)  # from a process of our own
     return sights
 
 
-def _pickled(looker: Looker, clip: ClipFiles) -> bytes:
-    return pickle.dumps(looker.look(clip.video))
+def _pickled(preprocessor: Preprocessor, clip: ClipFiles) -> bytes:
+    return pickle.dumps(preprocessor.look(clip.video))
 
 
 @cache

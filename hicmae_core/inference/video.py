@@ -15,8 +15,8 @@ from torch import Tensor
 from hicmae_core.config import HOP_SECONDS, SAMPLE_RATE_HZ, FacePolicy, FacesParams, Modality
 from hicmae_core.data.sampling import FrameStride
 from hicmae_core.files import sha256_of
-from hicmae_core.inference.preprocessing import Looker, Sight, detector_for, look_at_all
-from hicmae_core.inference.windows import Judgement, Timeline, judge, timeline
+from hicmae_core.inference.preprocessing import FaceSample, Preprocessor, detector_for, preprocess_all
+from hicmae_core.inference.windows import Timeline, WindowOutputs, judge, timeline
 from hicmae_core.media.detection import Detector
 from hicmae_core.model.artifact import load_classifier
 from hicmae_core.model.classifier import Classifier
@@ -74,29 +74,29 @@ class VideoReader:
             policy: ``single`` is the main face, ``all`` every face that is seen for 2 s.
             num_processes: Processes that decode and look for faces ahead of the model; 0 does it here.
         """
-        return self.answers_of(look_at_all(paths, self.looker(policy), num_processes), hop_seconds)
+        return self.answers_of(preprocess_all(paths, self.preprocessor(policy), num_processes), hop_seconds)
 
-    def answers_of(self, sights: Iterable[list[Sight]], hop_seconds: float) -> Iterator[list[Answer]]:
+    def answers_of(self, sights: Iterable[list[FaceSample]], hop_seconds: float) -> Iterator[list[Answer]]:
         """As `answers`, of what has been seen already."""
         for judgements in self.judge(sights, hop_seconds):
             yield [self._answer(judgement, number) for number, judgement in enumerate(judgements, 1)]
 
     def judgements(
         self, paths: Sequence[Path], hop_seconds: float, policy: FacePolicy = "single", num_processes: int = 0
-    ) -> Iterator[list[Judgement]]:
+    ) -> Iterator[list[WindowOutputs]]:
         """As `answers`, with the model's outputs and features per window.
 
         A file without one of the modalities that the model reads is refused: its features would lie elsewhere.
         """
-        looker = replace(self.looker(policy), needs_both=True)
-        return self.judge(look_at_all(paths, looker, num_processes), hop_seconds)
+        preprocessor = replace(self.preprocessor(policy), needs_both=True)
+        return self.judge(preprocess_all(paths, preprocessor, num_processes), hop_seconds)
 
-    def judge(self, sights: Iterable[list[Sight]], hop_seconds: float) -> Iterator[list[Judgement]]:
+    def judge(self, sights: Iterable[list[FaceSample]], hop_seconds: float) -> Iterator[list[WindowOutputs]]:
         """As `judgements`, of what has been seen already."""
         faces = ([(sight, self._windows(sight, hop_seconds)) for sight in of_file] for of_file in sights)
         return judge(self.model, faces)
 
-    def looker(self, policy: FacePolicy = "single", silent: bool = False) -> Looker:
+    def preprocessor(self, policy: FacePolicy = "single", silent: bool = False) -> Preprocessor:
         """How files are looked at for this model; it can be sent to another process.
 
         Args:
@@ -112,7 +112,7 @@ class VideoReader:
         if policy == "all" and modality == "audio":
             raise ValueError("the model reads sound alone and sees no faces; ask it without the choice of all faces")
         shown = "video" if silent else modality
-        return Looker(self.faces, shown, self.needs_both, policy, str(self.device), self.stride.usual_fps)
+        return Preprocessor(self.faces, shown, self.needs_both, policy, str(self.device), self.stride.usual_fps)
 
     def abstaining(self, risk: float) -> VideoReader:
         """The reader that leaves out answers that are not sure enough.
@@ -177,12 +177,12 @@ class VideoReader:
             values = logits.softmax(dim=1).flatten()
         return dict(zip(self.value_names, values.tolist(), strict=True))
 
-    def used(self, sight: Sight) -> Modality:
+    def used(self, sight: FaceSample) -> Modality:
         """The modalities that the model's answer comes from."""
         reads = self.model.architecture.modality
         return sight.used if reads == "both" else reads
 
-    def caveats(self, sight: Sight) -> str:
+    def caveats(self, sight: FaceSample) -> str:
         """What is to be said of a face: flaws, and what the model was not trained for."""
         used, notes = self.used(sight), [sight.track.reason]
         if self.metadata.get("face_source") == "drawn" and used != "audio":
@@ -191,10 +191,10 @@ class VideoReader:
             notes.append("the model was not trained to answer from one modality (finetune.modality_dropout)")
         return "; ".join(filter(None, notes))
 
-    def _windows(self, sight: Sight, hop_seconds: float) -> Timeline | None:
+    def _windows(self, sight: FaceSample, hop_seconds: float) -> Timeline | None:
         return self.timeline(sight.num_frames, sight.num_samples, sight.fps, hop_seconds) if sight.usable else None
 
-    def _answer(self, judgement: Judgement, number: int) -> Answer:
+    def _answer(self, judgement: WindowOutputs, number: int) -> Answer:
         sight, track = judgement.sight, judgement.sight.track
         if judgement.timeline is None:
             return Answer(track.status, track.reason, face=number)

@@ -15,7 +15,7 @@ from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.reading import decode_frames, fbank_window
 from hicmae_core.data.sampling import ClipWindow, FrameStride, counted_frames, test_windows
-from hicmae_core.inference.preprocessing import Sight
+from hicmae_core.inference.preprocessing import FaceSample
 from hicmae_core.model.classifier import Classifier
 
 WINDOWS_PER_PASS = 8
@@ -83,7 +83,7 @@ def _start(window: ClipWindow) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class WindowOutputs:
     """What a model makes of a face's windows.
 
     Attributes:
@@ -93,7 +93,7 @@ class Judgement:
         features: What the head reads, ``[windows, width]``.
     """
 
-    sight: Sight
+    sight: FaceSample
     timeline: Timeline | None
     outputs: Tensor
     features: Tensor
@@ -111,10 +111,10 @@ class Judgement:
         return round(window.audio_start / SAMPLE_RATE_HZ, 3), round(window.audio_end / SAMPLE_RATE_HZ, 3)
 
 
-Face = tuple[Sight, Timeline | None]
+Face = tuple[FaceSample, Timeline | None]
 
 
-def judge(model: Classifier, files: Iterable[list[Face]]) -> Iterator[list[Judgement]]:
+def judge(model: Classifier, files: Iterable[list[Face]]) -> Iterator[list[WindowOutputs]]:
     """Ask a model about files, in order; a pass takes windows of as many files as it needs to be full.
 
     Args:
@@ -136,7 +136,7 @@ def judge(model: Classifier, files: Iterable[list[Face]]) -> Iterator[list[Judge
     yield from _judged(model, waiting, size)
 
 
-def _judged(model: Classifier, files: list[list[Face]], size: int) -> Iterator[list[Judgement]]:
+def _judged(model: Classifier, files: list[list[Face]], size: int) -> Iterator[list[WindowOutputs]]:
     asked = [(sight, window) for faces in files for sight, line in faces if line for window in line.windows]
     num_passes = -(-len(asked) // size)
     parts = [
@@ -153,13 +153,13 @@ def _judged(model: Classifier, files: list[list[Face]], size: int) -> Iterator[l
             part = slice(start, start + (len(line.windows) if line else 0))
             if not outputs[part].isfinite().all():
                 raise ValueError("the model's output is not finite; look at its training history")
-            judgements.append(Judgement(sight, line, outputs[part], features[part]))
+            judgements.append(WindowOutputs(sight, line, outputs[part], features[part]))
             start = part.stop
         yield judgements
 
 
 @torch.inference_mode()
-def _one_pass(model: Classifier, asked: list[tuple[Sight, ClipWindow]]) -> tuple[Tensor, Tensor]:
+def _one_pass(model: Classifier, asked: list[tuple[FaceSample, ClipWindow]]) -> tuple[Tensor, Tensor]:
     """Features and outputs of windows, on the CPU."""
     assert not model.training, "drop path would make predictions random"
     shape = model.architecture
@@ -178,14 +178,14 @@ def _one_pass(model: Classifier, asked: list[tuple[Sight, ClipWindow]]) -> tuple
     return features.float().cpu(), model.activation(model.head(features)).float().cpu()
 
 
-def _heard(sight: Sight, window: ClipWindow, num_frames: int) -> Tensor:
+def _heard(sight: FaceSample, window: ClipWindow, num_frames: int) -> Tensor:
     """Normalised log-mel ``[time, mel]``; zeros for what was not listened to, as in evaluation."""
     if not len(sight.log_mel):
         return torch.zeros(num_frames, NUM_MEL_BINS)
     return fbank_window(sight.log_mel, window.later(sight.sound_start), num_frames)
 
 
-def _frames(asked: list[tuple[Sight, ClipWindow]]) -> Tensor:
+def _frames(asked: list[tuple[FaceSample, ClipWindow]]) -> Tensor:
     """Crops ``[N, T, S, S, 3]`` uint8; each is decoded once, however many of these windows of a face show it."""
     clips: list[Tensor] = []
     start = 0

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hicmae_core.config import AUDIO_PATCH, NUM_MEL_BINS, VIDEO_PATCH, patch_problems
+from hicmae_core.config import AUDIO_PATCH, NUM_MEL_BINS, VIDEO_PATCH, Modality, patch_problems
 
-Modality = Literal["both", "video", "audio"]
 OutputActivation = Literal["none", "sigmoid", "relu", "tanh"]
 Fusion = Literal["hierarchical", "last"]
 Pooling = Literal["mean", "statistics"]
 
-NUM_COLOURS = 3
+IN_CHANNELS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ class Architecture:
     @property
     def video_shape(self) -> tuple[int, int, int, int]:
         """One clip's video: colours, frames, rows, columns."""
-        return NUM_COLOURS, self.num_frames, self.image_size, self.image_size
+        return IN_CHANNELS, self.num_frames, self.image_size, self.image_size
 
     @property
     def audio_shape(self) -> tuple[int, int, int]:

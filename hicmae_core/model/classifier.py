@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from hicmae_core.model.architecture import ClassifierArchitecture, Fusion, Pooling
 from hicmae_core.model.encoder import Encoder
-from hicmae_core.model.layers import FusionEncoder, initialise, layer_norm
+from hicmae_core.model.layers import FusionEncoder, init_weights, layer_norm
 from hicmae_core.model.weights_file import load_weights
 
-HEAD_SCALE = 0.001
+INIT_SCALE = 0.001
 _ENCODERS = ("encoder", "encoder_audio", "encoder_fusion")
 _HEAD = ("fc_norm", "head")
 _ACTIVATIONS = {"none": nn.Identity, "sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
@@ -54,8 +54,8 @@ class Classifier(nn.Module):
         self.fc_norm = layer_norm(feature_dim) if a.pooling == "mean" else Standardise(feature_dim)
         self.head = nn.Linear(feature_dim, a.num_outputs)
         self.activation = _ACTIVATIONS[a.output_activation]()
-        self.apply(initialise)
-        self.head.weight.data.mul_(HEAD_SCALE)
+        self.apply(init_weights)
+        self.head.weight.data.mul_(INIT_SCALE)
 
     def forward(self, video: Tensor | None, audio: Tensor | None) -> Tensor:
         """Classify or regress clips.

@@ -141,7 +141,7 @@ def drop_path_rates(last: float, depth: int) -> list[float]:
     return [last * index / max(depth - 1, 1) for index in range(depth)]
 
 
-def initialise(module: nn.Module) -> None:
+def init_weights(module: nn.Module) -> None:
     """Xavier-uniform weights and zero biases for linear layers and patch embeddings, for `nn.Module.apply`."""
     if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
         nn.init.xavier_uniform_(module.weight.data.flatten(1))

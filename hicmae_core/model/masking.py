@@ -33,7 +33,7 @@ def tube_split(scores: Tensor, num_time: int, num_masked: int) -> TokenSplit:
     Args:
         scores: ``[B, spatial positions]``; uniform ones hide uniformly.
         num_time: Time steps.
-        num_masked: Spatial positions to hide, from `num_hidden`.
+        num_masked: Spatial positions to hide, from `num_masked_tokens`.
     """
     num_space = scores.shape[1]
     starts = torch.arange(0, num_time * num_space, num_space, device=scores.device)[:, None]
@@ -46,7 +46,7 @@ def random_split(scores: Tensor, num_masked: int) -> TokenSplit:
     return TokenSplit(order[:, num_masked:].sort(dim=1).values, order[:, :num_masked].sort(dim=1).values)
 
 
-def num_hidden(ratio: float, num_tokens: int) -> int:
+def num_masked_tokens(ratio: float, num_tokens: int) -> int:
     """Positions that a mask ratio hides, int(ratio * num_tokens).
 
     Raises:
@@ -86,7 +86,7 @@ def random_mask(
     Raises:
         ValueError: If the ratio leaves nothing visible or nothing masked.
     """
-    num_masked = num_hidden(ratio, num_tokens)
+    num_masked = num_masked_tokens(ratio, num_tokens)
     scores = torch.rand(batch_size, num_tokens, generator=generator, device=generator.device)
     mask = torch.zeros(batch_size, num_tokens, dtype=torch.bool, device=generator.device)
     return mask.scatter_(1, random_split(scores, num_masked).masked, True).to(device)

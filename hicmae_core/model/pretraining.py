@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
-from hicmae_core.model.architecture import NUM_COLOURS, PretrainingArchitecture
+from hicmae_core.model.architecture import IN_CHANNELS, PretrainingArchitecture
 from hicmae_core.model.encoder import Decoder, Encoder
-from hicmae_core.model.layers import FusionEncoder, initialise
+from hicmae_core.model.layers import FusionEncoder, init_weights
 from hicmae_core.model.masking import TokenSplit, split_tokens
 
 
@@ -48,7 +48,7 @@ class PretrainingModel(nn.Module):
             a.video_decoder_dim,
             a.video_decoder_depth,
             a.video_decoder_num_heads,
-            NUM_COLOURS * math.prod(a.video_patch),
+            IN_CHANNELS * math.prod(a.video_patch),
             a.skips,
         )
         self.decoder_audio = Decoder(
@@ -59,7 +59,7 @@ class PretrainingModel(nn.Module):
             math.prod(a.audio_patch),
             a.skips,
         )
-        self.apply(initialise)
+        self.apply(init_weights)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         nn.init.trunc_normal_(self.mask_token_audio, std=0.02)
 

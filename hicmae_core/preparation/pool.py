@@ -14,7 +14,7 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from hicmae_core.runtime import how_it_ended, serve_parent, single_threaded_children
+from hicmae_core.runtime import how_it_ended, init_worker, single_threaded_children
 
 _CLIPS_AHEAD_PER_PROCESS = 4
 _log = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ def _finished(workers: Sequence[_Worker]) -> Iterator[tuple[int, bytes | ClipFai
 
 def _serve(connection: Connection, work: ClipWork) -> None:
     """What a worker does: clip after clip, until the parent ends."""
-    serve_parent()
+    init_worker()
     with suppress(EOFError, BrokenPipeError):
         while True:
             connection.send(run_clip(work, connection.recv()))

@@ -220,7 +220,7 @@ def _check_part(rows: pd.DataFrame, dataset: DatasetParams, part: str) -> None:
         return
     text = f"{part} has no clip of {', nor of '.join(problems)}"
     if not dataset.allow_incomplete:
-        raise ValueError(f"{text}; mend the folds or the class list, or set allow_incomplete")
+        raise ValueError(f"{text}; fix the folds or the class list, or set allow_incomplete")
     _log.warning(text)
 
 

@@ -125,7 +125,7 @@ def check_rejects(rows: pd.DataFrame, max_reject_fraction: float, source: str, w
     ]
     raise ValueError(
         f"{source}: {len(rejects)} of {len(rows)} clips are rejected, more than preparation.max_reject_fraction "
-        f"{max_reject_fraction} allows; mend the files, or raise it\n" + "\n".join(examples)
+        f"{max_reject_fraction} allows; fix the files, or raise it\n" + "\n".join(examples)
     )
 
 

@@ -38,7 +38,7 @@ class Feed:
                 yield batch
                 batch = self._awaited(ahead)
 
-    def take_waiting_seconds(self) -> float:
+    def pop_data_wait_seconds(self) -> float:
         """Seconds, since this was last asked, in which the device had nothing to do for want of a batch.
 
         The first batch, for which processes have to start, does not count.

@@ -233,7 +233,7 @@ class _Training:
         """Clips per second, and the share of the time spent waiting for them, in this epoch and this process."""
         since, first = self._since
         seconds = time.perf_counter() - since
-        share = self.feed.take_waiting_seconds() / seconds
+        share = self.feed.pop_data_wait_seconds() / seconds
         if share > _MUCH_WAITING:
             self._tell(f"waiting for data {share:.0%} of the time; raise compute.num_workers")
         num_clips = (self.learner.num_steps - first) * self._recipe.batch_size

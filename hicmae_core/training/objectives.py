@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hicmae_core.config import DatasetParams, FinetuneParams, PretrainParams
 from hicmae_core.model.classifier import Classifier
-from hicmae_core.model.masking import num_hidden, random_split, tube_split
+from hicmae_core.model.masking import num_masked_tokens, random_split, tube_split
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.training.losses import classification_loss, pretraining_loss, shared_regression_loss
 
@@ -28,8 +28,8 @@ class PretrainingObjective(nn.Module):
         self.model = model
         self.settings = settings
         self.num_time, *space = model.video_grid
-        self.num_masked_video = num_hidden(settings.video_mask_ratio, math.prod(space))
-        self.num_masked_audio = num_hidden(settings.audio_mask_ratio, math.prod(model.audio_grid))
+        self.num_masked_video = num_masked_tokens(settings.video_mask_ratio, math.prod(space))
+        self.num_masked_audio = num_masked_tokens(settings.audio_mask_ratio, math.prod(model.audio_grid))
 
     def forward(
         self, video: Tensor, video_scores: Tensor, audio: Tensor, audio_scores: Tensor, pairs: Tensor | None = None

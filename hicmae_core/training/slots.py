@@ -20,7 +20,7 @@ POLL_SECONDS = 1.0
 
 
 @contextmanager
-def placed(params: Params) -> Iterator[Params]:
+def acquire_gpu_slot(params: Params) -> Iterator[Params]:
     """Parameters whose device is a GPU with a free place, held until the block ends; they wait for one.
 
     There are `compute.trainings_per_gpu` places on each GPU that the process sees; the emptiest one is taken. On a CPU,

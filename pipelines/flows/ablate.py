@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed, State
 from pydantic import Field
 
 from pipelines.flows.process import CommandFailed, Processes
-from pipelines.flows.workspace import alone_in
+from pipelines.flows.workspace import workspace_lock
 from pipelines.project.ablation_plan import ABLATION, STUDY
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _run(
     chosen = [word for option, values in lists.items() if values for word in (option, *map(str, values))]
     logger = get_run_logger()
     processes = Processes(_QUEUE_STOPS_WITHIN_SECONDS)
-    with alone_in(root, logger.info):
+    with workspace_lock(root, logger.info):
         try:
             for action in (["run", "--jobs", str(jobs)], ["show"]):
                 processes.run(

@@ -3,7 +3,7 @@
 A worker that ends on Ctrl-C or SIGTERM kills its flow runs outright. Their runs would stay "Running" for ever, and
 keep the place of the next one. Whoever starts this script holds the other end of its standard input.
 
-Usage: python last_words.py FLOW_RUN_ID
+Usage: python crash_reporter.py FLOW_RUN_ID
 """
 
 import sys

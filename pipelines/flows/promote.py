@@ -14,7 +14,7 @@ from hicmae.tracking.promotion import promote as pass_gate
 from hicmae.tracking.registry import register
 from hicmae.tracking.store import MlflowStore
 from hicmae_core.config import load_params
-from pipelines.flows.workspace import alone_in, check_server
+from pipelines.flows.workspace import check_server, workspace_lock
 
 EXAMPLES = """
 python -m pipelines.flows.promote --dataset demo               # the study of params.yaml
@@ -33,7 +33,7 @@ def promote(dataset: str = "demo", register_first: bool = True) -> State[None]:
     logger = get_run_logger()
     root = Path.cwd()
     try:
-        with alone_in(root, logger.info):
+        with workspace_lock(root, logger.info):
             params, store = load_params(), MlflowStore(root)
             if register_first:
                 version = register(store, params, dataset)

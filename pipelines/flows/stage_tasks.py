@@ -18,7 +18,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from hicmae.tracking.run_links import run_links
 from pipelines.flows.estimates import Progress
 from pipelines.flows.process import CommandFailed, Processes
-from pipelines.flows.workspace import alone_in
+from pipelines.flows.workspace import workspace_lock
 from pipelines.graph.reading import Graph, name_of, read_graph, repro_command
 
 _DVC_HINTS = ("To track the changes", "\tgit add", "To enable auto staging", "\tdvc config", "Use `dvc push`")
@@ -54,7 +54,7 @@ def bring_up_to_date(
     """
     logger = get_run_logger()
     root = Path.cwd()
-    with alone_in(root, logger.info):
+    with workspace_lock(root, logger.info):
         try:
             before(root)
             graph = read_graph(root)

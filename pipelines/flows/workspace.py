@@ -31,7 +31,7 @@ _PROXY_WANTS_A_PASSWORD = 407
 
 
 @contextmanager
-def alone_in(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
+def workspace_lock(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Wait until no other flow is at work in the project; the kernel frees the place of one that was killed.
 
     Then each dvc.lock is copied, or put back if a kill has torn it.

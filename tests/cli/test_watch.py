@@ -160,7 +160,7 @@ def test_a_camera_s_film_is_what_was_seen(folder, tmp_path):
     camera = Camera(str(folder / "one.mp4"))
     next(camera.films(1.0, tmp_path / "film.mp4"))
     camera.close()
-    ((judgement,),) = reader.judge([reader.looker(silent=True).look(tmp_path / "film.mp4")], 0.0)
+    ((judgement,),) = reader.judge([reader.preprocessor(silent=True).look(tmp_path / "film.mp4")], 0.0)
     jpegs = pa.array(judgement.sight.track.frames, pa.binary())
     frames = torch.stack([decode_frames(jpegs, window.frames) for window in judgement.timeline.windows])
     expected = predict_windows(reader.model, frames, None, 8)

@@ -32,10 +32,10 @@ def test_temperatures_of_clips_change_no_prediction():
     logits = rng.normal(scale=2, size=(4000, 4))
     labels = np.array([rng.choice(4, p=p) for p in np.exp(log_softmax(logits, axis=1))])
     wrong = Target(log_softmax(2.5 * logits, axis=1), labels)
-    mended = wrong.scaled(np.full(4000, 2.5))
-    assert mended.negative_log_likelihood < wrong.negative_log_likelihood
-    assert mended.reliability.expected_error < 0.03 < wrong.reliability.expected_error
-    np.testing.assert_array_equal(mended.log_probabilities.argmax(1), wrong.log_probabilities.argmax(1))
+    fixed = wrong.scaled(np.full(4000, 2.5))
+    assert fixed.negative_log_likelihood < wrong.negative_log_likelihood
+    assert fixed.reliability.expected_error < 0.03 < wrong.reliability.expected_error
+    np.testing.assert_array_equal(fixed.log_probabilities.argmax(1), wrong.log_probabilities.argmax(1))
 
 
 def joined(parts):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from hicmae_core.config import FacesParams
-from hicmae_core.inference.preprocessing import Looker
+from hicmae_core.inference.preprocessing import Preprocessor
 from hicmae_core.media.decoding import MediaError, probe, read_audio, read_pictures
 from hicmae_core.media.packets import Damage
 from hicmae_core.preparation.pool import ClipFiles
@@ -165,7 +165,7 @@ def test_a_damaged_clip_is_kept_and_flagged(tmp_path):
         assert other["status"] == "ok"
         assert faces["num_frames"] == NUM_FRAMES
         assert audio["num_samples"] == NUM_FRAMES * 640
-        (sight,) = Looker(FACES).look(path)
+        (sight,) = Preprocessor(FACES).look(path)
         assert sight.usable
         assert (sight.track.status, sight.track.reason) == ("damaged", f"{path}: {flagged['reason']}")
 

@@ -22,7 +22,7 @@ with open("journal.txt", "a") as journal:
     print(name, file=journal)
 print(f"working on {name}", flush=True)
 if name == mishaps["broken"]:
-    sys.exit(f"{name} cannot go on: mend it")
+    sys.exit(f"{name} cannot go on: fix it")
 if name == mishaps["endless"]:
     pathlib.Path("pid.txt").write_text(str(os.getpid()))
     time.sleep(600)

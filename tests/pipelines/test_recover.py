@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipelines.flows.workspace import alone_in
+from pipelines.flows.workspace import workspace_lock
 from pipelines.graph.recover import protect_locks, recover
 
 
@@ -25,11 +25,11 @@ def test_every_flow_copies_the_locks_and_mends_them(project) -> None:
     project.dvc("repro", "--quiet", "folds/demo/dvc.yaml:finetune@1")
     locks = {project.root / name: (project.root / name).read_text() for name in ("dvc.lock", "folds/demo/dvc.lock")}
     told: list[str] = []
-    with alone_in(project.root, told.append):
+    with workspace_lock(project.root, told.append):
         assert told == []
     for lock in locks:
         lock.write_text("")
-    with alone_in(project.root, told.append):
+    with workspace_lock(project.root, told.append):
         assert {lock: lock.read_text() for lock in locks} == locks
     assert told == [f"{lock} was torn by a kill; its copy is back in place" for lock in locks]
 

@@ -72,7 +72,7 @@ def test_a_failing_stage_fails_the_flow_with_its_last_lines(project) -> None:
     assert state.message.startswith(
         "stage finetune@demo-1 failed; to run it alone: dvc repro --single-item folds/demo/dvc.yaml:finetune@1"
     )
-    assert "finetune-1 cannot go on: mend it" in state.message
+    assert "finetune-1 cannot go on: fix it" in state.message
     assert "summarise" not in project.ran()
     assert (project.root / "trained/demo/2.txt").exists(), "a stage that does not depend on the failed one runs"
     assert "| summarise@demo | waits for a stage that failed |" in report()
@@ -99,7 +99,7 @@ def test_the_command_line_reports_a_failure_in_a_few_words(project) -> None:
     process = start_command_line(project, "--targets", "quality")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "quality-demo cannot go on: mend it" in output
+    assert "quality-demo cannot go on: fix it" in output
     assert "Traceback" not in output
 
 

@@ -65,7 +65,7 @@ def test_a_run_is_watched_in_its_logs_and_artifacts(project, site: Site) -> None
     run = site.wait_until(site.trigger("reproduce", targets=["finetune"]), "Failed")
     alone = "dvc repro --single-item folds/demo/dvc.yaml:finetune@2"
     assert f"stage finetune@demo-2 failed; to run it alone: {alone}" in run.state.message
-    assert "finetune-2 cannot go on: mend it" in run.state.message
+    assert "finetune-2 cannot go on: fix it" in run.state.message
     tasks = site.server.client.read_task_runs()
     states = {task.name: task.state_name for task in tasks if task.flow_run_id == run.id}
     assert states["finetune@demo-1"] == "Completed"

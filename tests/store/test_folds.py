@@ -97,7 +97,7 @@ def test_classes_are_looked_for_in_each_target():
     frame = fixed_split()
     folds.check_folds(frame, LOAD)
     frame.loc[frame["test_fold"] == 1, "target_valence"] = 0
-    with pytest.raises(ValueError, match="test part of fold 1 has no clip of class high of target valence; mend"):
+    with pytest.raises(ValueError, match="test part of fold 1 has no clip of class high of target valence; fix"):
         folds.check_folds(frame, LOAD)
 
 

@@ -36,12 +36,12 @@ def test_waiting_is_what_reading_takes_longer_than_the_work():
 
     feed = Feed(slow(), CPU)
     assert [batch.clip_ids[0] for batch in feed] == ["c0", "c1", "c2", "c3"]
-    assert 0.6 <= feed.take_waiting_seconds() < 0.8, "the first does not count"
-    assert feed.take_waiting_seconds() == 0
+    assert 0.6 <= feed.pop_data_wait_seconds() < 0.8, "the first does not count"
+    assert feed.pop_data_wait_seconds() == 0
     feed = Feed(iter([numbered(number) for number in range(4)]), CPU)
     for _ in feed:
         time.sleep(0.05)
-    assert feed.take_waiting_seconds() < 0.05
+    assert feed.pop_data_wait_seconds() < 0.05
 
 
 def test_an_error_of_the_reader_comes_after_the_batches_before_it():
@@ -94,4 +94,4 @@ def test_a_busy_device_does_not_wait():
     feed = Feed(slow(), device)
     for _ in feed:
         torch.cuda._sleep(2_000_000_000)  # about a second
-    assert feed.take_waiting_seconds() < 0.05
+    assert feed.pop_data_wait_seconds() < 0.05

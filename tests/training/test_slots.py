@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hicmae_core.config import Params, parse_params
-from hicmae_core.training.slots import place, placed
+from hicmae_core.training.slots import acquire_gpu_slot, place
 from tests.forking import FORKS
 
 GPUS = {"uuid-a": "cuda:0", "uuid-b": "cuda:1"}
@@ -95,17 +95,17 @@ def on(params: Params, device: str) -> Params:
 
 
 def test_on_a_cpu_nobody_waits(params: Params) -> None:
-    with placed(on(params, "cpu")) as first, placed(on(params, "cpu")) as second:
+    with acquire_gpu_slot(on(params, "cpu")) as first, acquire_gpu_slot(on(params, "cpu")) as second:
         assert first.compute.device == second.compute.device == "cpu"
 
 
 @pytest.mark.gpu
 def test_a_gpu_is_named_by_its_index(params: Params, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with placed(on(params, "auto")) as chosen:
+    with acquire_gpu_slot(on(params, "auto")) as chosen:
         assert chosen.compute.device == "cuda:0"
         uuid = torch.cuda.get_device_properties(0).uuid
         assert [path.name for path in tmp_path.glob(f"*/{uuid}-*")] == [f"{uuid}-0.lock"]
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with placed(on(params, "cuda")) as same:
+    with acquire_gpu_slot(on(params, "cuda")) as same:
         assert same.compute.device == "cuda"

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from selenium.webdriver.common.by import By
 
-from hicmae.web.asking import Asker
+from hicmae.web.asking import ModelProcess
 from hicmae_core.media.decoding import read_audio, read_frames
 from tests.browsing import needs_browser, open_browser, shows, wait_for
 from tests.conftest import ROOT
@@ -129,12 +129,12 @@ def test_uploads_are_kept_only_where_asked_and_under_plain_names(server, film):
 def test_a_file_that_is_no_model_is_said_before_anything_is_served(tmp_path):
     (tmp_path / "model.safetensors").write_text("no model")
     with pytest.raises(ValueError, match=r"model.safetensors: not a readable"):
-        Asker(tmp_path / "model.safetensors", 60, 60)
+        ModelProcess(tmp_path / "model.safetensors", 60, 60)
 
 
 @pytest.mark.slow
 def test_a_file_that_takes_too_long_is_given_up_and_the_next_one_answered(model, film):
-    asker = Asker(model, 60, 30)
+    asker = ModelProcess(model, 60, 30)
     try:
         (process,) = active_children()
         os.kill(process.pid, signal.SIGSTOP)
