@@ -37,7 +37,7 @@ done
 
 
 def make_project(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """A DVC project with this repository's graph and code, in which each stage but the digests of code only pretends.
+    """A DVC project with this repository's graph and code, in which each stage only pretends.
 
     What it pretends to write depends on its data and on params.yaml.
 
@@ -45,7 +45,7 @@ def make_project(folder: Path, change: Callable[[dict[str, Any]], None]) -> None
         folder: New.
         change: Changes the parameters in place.
     """
-    for name in ("hicmae_core", "stages", "folds"):
+    for name in ("hicmae_core", "hicmae", "stages", "folds"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "dvc.lock"))
     for name in (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots_page.html"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -71,10 +71,8 @@ def make_project(folder: Path, change: Callable[[dict[str, Any]], None]) -> None
 
 
 def _pretend(stage: dict[str, Any]) -> None:
-    if stage["cmd"].startswith("python -m stages.code"):
-        return
     outs = [_path(out) for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
-    data = [dep for dep in stage["deps"] if not dep.startswith(("stages/", "hicmae_core/"))]
+    data = [dep for dep in stage["deps"] if not dep.startswith(("stages/", "hicmae/", "hicmae_core/"))]
     stage["cmd"] = f"sh stub.sh '{' '.join(data)}' '{' '.join(outs)}'"
 
 
