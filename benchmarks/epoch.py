@@ -27,9 +27,10 @@ from PIL import Image
 
 from hicmae_core.config import NUM_MEL_BINS, Params, load_params
 from hicmae_core.data.clips import Batch, ClipDataset
+from hicmae_core.finetuning import finetune
 from hicmae_core.preparation.writing import write_shards
 from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
-from hicmae_core.training import finetune, pretrain
+from hicmae_core.training import pretrain
 from hicmae_core.training.learner import Learner
 from hicmae_core.training.loop import TrainSettings, TrainTask, train
 from hicmae_core.training.tracker import NullTracker

@@ -5,10 +5,10 @@ from hicmae.command import fold_parser, run
 from hicmae.prepared import PreparedDataset
 from hicmae.tracking.stage_runs import track
 from hicmae_core.config import load_params
+from hicmae_core.finetuning.finetune import finetuning_fingerprint, finetuning_inputs, run_finetuning
 from hicmae_core.reports.figures import plot_history
 from hicmae_core.store.folds import training_parts
 from hicmae_core.training import distributed, resuming
-from hicmae_core.training.finetune import finetuning_fingerprint, finetuning_inputs, run_finetuning
 from hicmae_core.training.loop import TrainSettings
 from hicmae_core.training.pretrain import adapt
 from hicmae_core.training.slots import acquire_gpu_slot

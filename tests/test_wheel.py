@@ -73,7 +73,13 @@ def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedP
         (["-c", "import hicmae; print(hicmae.__file__)"], "packages"),
         (["-m", "hicmae.cli", "--help"], "predict"),
         (["-m", "hicmae.cli", "predict", "--help"], "Examples"),
-        (["-c", "from hicmae_core.training import pretrain, finetune; print('ok')"], "ok"),
+        (
+            [
+                "-c",
+                "from hicmae_core.training import pretrain; from hicmae_core.finetuning import finetune; print('ok')",
+            ],
+            "ok",
+        ),
     ],
 )
 def test_it_works_without_the_clone(installed: Path, tmp_path: Path, arguments: list[str], expected: str) -> None:

@@ -59,10 +59,10 @@ def set_key(folder: Path, section: str, key: str, value: object) -> None:
 
 
 CHANGES: list[tuple[Callable[[Path], None], set[str]]] = [
-    (lambda folder: append(folder / "hicmae_core/training/finetune.py"),
-     {"finetune_code"} | folds("finetune", "evaluate") | summaries()),
+    (lambda folder: append(folder / "hicmae_core/finetuning/finetune.py"),
+     folds("finetune", "evaluate") | summaries()),
     (lambda folder: append(folder / "hicmae_core/evaluation/prediction.py"),
-     {"evaluate_code"} | folds("evaluate") | summaries()),
+     folds("evaluate") | summaries()),
     (lambda folder: append(folder / "hicmae_core/reports/figures.py"), summaries()),
     (lambda folder: append(folder / "hicmae/tracking/stage_runs.py"), set()),
     (lambda folder: append(folder / "data/raw/mine/clip.mp4"),

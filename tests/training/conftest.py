@@ -11,9 +11,10 @@ from torchvision.io import encode_jpeg
 
 from hicmae_core.config import Params, parse_params
 from hicmae_core.data.clips import ClipDataset
+from hicmae_core.finetuning import finetune
 from hicmae_core.preparation.writing import write_shards
 from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
-from hicmae_core.training import finetune, pretrain
+from hicmae_core.training import pretrain
 from hicmae_core.training.loop import TrainSettings
 
 CLASSES = np.arange(24, dtype=np.int64) % 3

@@ -11,9 +11,9 @@ import torch
 from hicmae_core.config import Params
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.evaluation.prediction import predict
+from hicmae_core.finetuning.finetune import finetuning_fingerprint
 from hicmae_core.model.artifact import load_classifier, load_pretrained, save_model
 from hicmae_core.model.sizes import classifier, pretraining_model
-from hicmae_core.training.finetune import finetuning_fingerprint
 from hicmae_core.training.tracker import NullTracker, Tracker
 
 from .conftest import NO_AUGMENTATION, run_finetuning

@@ -4,8 +4,8 @@ import pytest
 
 from hicmae_core.config import Params
 from hicmae_core.files import fingerprint
+from hicmae_core.finetuning.finetune import finetuning_fingerprint, finetuning_inputs
 from hicmae_core.training import resuming
-from hicmae_core.training.finetune import finetuning_fingerprint, finetuning_inputs
 from hicmae_core.training.pretrain import pretraining_fingerprint, pretraining_inputs
 from tests.tracking.tracked import PARAMS
 

@@ -9,10 +9,10 @@ import torch
 from hicmae_core.config import DatasetParams, FinetuneParams
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.clips import ClipDataset
+from hicmae_core.finetuning.validation import own_share, scores, validate
 from hicmae_core.model.probabilities import fit_temperature
 from hicmae_core.model.sizes import classifier
 from hicmae_core.store.manifest import Units
-from hicmae_core.training.validation import own_share, scores, validate
 from tests.disagreeing import PROBABILITIES, make_disagree
 
 from .conftest import open_clips

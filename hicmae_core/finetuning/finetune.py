@@ -19,6 +19,7 @@ from hicmae_core.config import DatasetParams, FinetuneParams, Params
 from hicmae_core.data.augmentation import audio_gain, finetuning_augmentation, hide_modalities, mix
 from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.files import fingerprint
+from hicmae_core.finetuning.validation import held_out_levels, temperature_names, validate
 from hicmae_core.model.artifact import load_pretrained, save_model
 from hicmae_core.model.classifier import Classifier, initialise_from_pretraining
 from hicmae_core.model.layers import checkpoint_blocks
@@ -32,7 +33,6 @@ from hicmae_core.training.objectives import FinetuningObjective
 from hicmae_core.training.optim import adamw
 from hicmae_core.training.randomness import generator_for, seed_everything
 from hicmae_core.training.tracker import Tracker, summarise, write_history
-from hicmae_core.training.validation import held_out_levels, temperature_names, validate
 
 
 def finetuning_inputs(
@@ -58,7 +58,7 @@ def finetuning_inputs(
         "data": data,
         "pretrain": params.pretrain if params.finetune.adaptive_epochs else None,
         "pre-trained weights": pretrained,
-        "code": code_of("training.finetune", *(["training.pretrain"] if params.finetune.adaptive_epochs else [])),
+        "code": code_of("finetuning.finetune", *(["training.pretrain"] if params.finetune.adaptive_epochs else [])),
     }
 
 

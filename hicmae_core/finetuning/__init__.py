@@ -1,0 +1,1 @@
+"""Fine-tuning alone: an edit here reruns no pre-training."""
