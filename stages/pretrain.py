@@ -1,19 +1,24 @@
 """Stage `pretrain`: HiCMAE pre-training without labels."""
 
-from collections.abc import Mapping
-
 from hicmae import layout
 from hicmae.command import parser, run
 from hicmae.prepared import PreparedDataset
 from hicmae.tracking.stage_runs import track
-from hicmae_core.config import PretrainParams, load_params
+from hicmae_core.config import load_params
 from hicmae_core.data.joined import JoinedClips
 from hicmae_core.files import write_json
 from hicmae_core.model.artifact import load_pretrained
 from hicmae_core.reports.figures import plot_history, plot_reconstruction
 from hicmae_core.training import distributed, resuming
 from hicmae_core.training.loop import TrainSettings
-from hicmae_core.training.pretrain import pretraining_fingerprint, pretraining_inputs, run_pretraining, untrained_model
+from hicmae_core.training.pretrain import (
+    LOSSES,
+    described,
+    pretraining_fingerprint,
+    pretraining_inputs,
+    run_pretraining,
+    untrained_model,
+)
 from hicmae_core.training.reconstruction import reconstruct_sample
 from hicmae_core.training.slots import acquire_gpu_slot
 
@@ -21,9 +26,6 @@ EXAMPLES = """
 python -m stages.pretrain
 torchrun --nproc-per-node 4 -m stages.pretrain
 """
-
-_COMPARED = ("total", "video", "audio", "contrastive")
-"""What `dvc metrics diff` compares: the losses of the last epoch. All else is in the history and in MLflow."""
 
 
 def main() -> None:
@@ -53,21 +55,9 @@ def main() -> None:
         plot_history(layout.PRETRAIN / "history.csv", layout.PRETRAIN / "history.png")
         for name in ("reconstruction.png", "history.png", "history.csv"):
             tracker.log_artifact(layout.PRETRAIN / name)
-        write_json(layout.PRETRAIN / "metrics.json", {name: summary[name] for name in _COMPARED if name in summary})
+        write_json(layout.PRETRAIN / "metrics.json", {name: summary[name] for name in LOSSES if name in summary})
         tracker.log_artifact(layout.PRETRAIN / "metrics.json")
-        tracker.describe(_description(params.model.size, params.pretrain, summary))
-
-
-def _description(size: str, settings: PretrainParams, summary: Mapping[str, float]) -> str:
-    losses = [name for name in _COMPARED if name in summary]
-    names = " and ".join(f"`{name}`" for name in settings.dataset)
-    return (
-        f"Pre-training of a `{size}` model of {summary['num_parameters']:,} parameters, without labels, on "
-        f"{summary['num_clips']:,} clips of {names}: {summary['num_steps']:,} steps in "
-        f"{settings.epochs} epochs; {summary['seconds']:,.0f} s in the process that ended it.\n\n"
-        f"| last epoch | {' | '.join(losses)} |\n|---|{'---:|' * len(losses)}\n"
-        f"| loss | {' | '.join(f'{summary[name]:.4f}' for name in losses)} |"
-    )
+        tracker.describe(described(settings, summary))
 
 
 if __name__ == "__main__":

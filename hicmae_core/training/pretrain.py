@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,9 @@ from hicmae_core.training.objectives import PretrainingObjective
 from hicmae_core.training.optim import adamw
 from hicmae_core.training.randomness import Key, generator_for, seed_everything
 from hicmae_core.training.tracker import NullTracker, Tracker, summarise, write_history
+
+LOSSES = ("total", "video", "audio", "contrastive")
+"""Of the last epoch: what `dvc metrics diff` compares. All else is in the history and in MLflow."""
 
 Grid = tuple[int, ...]
 """Tokens along each axis."""
@@ -224,3 +227,16 @@ def draw_masks(
     video_mask = tube_mask(batch_size, num_time, num_space, settings.video_mask_ratio, generator, "cpu")
     audio_mask = random_mask(batch_size, math.prod(audio_grid), settings.audio_mask_ratio, generator, "cpu")
     return video_mask, audio_mask
+
+
+def described(settings: TrainSettings[PretrainParams], summary: Mapping[str, float]) -> str:
+    """What came of a pre-training, in Markdown, from what `run_pretraining` returns."""
+    losses = [name for name in LOSSES if name in summary]
+    names = " and ".join(f"`{name}`" for name in settings.recipe.dataset)
+    return (
+        f"Pre-training of a `{settings.model.size}` model of {summary['num_parameters']:,} parameters, without labels, "
+        f"on {summary['num_clips']:,} clips of {names}: {summary['num_steps']:,} steps in "
+        f"{settings.recipe.epochs} epochs; {summary['seconds']:,.0f} s in the process that ended it.\n\n"
+        f"| last epoch | {' | '.join(losses)} |\n|---|{'---:|' * len(losses)}\n"
+        f"| loss | {' | '.join(f'{summary[name]:.4f}' for name in losses)} |"
+    )
