@@ -1,5 +1,6 @@
 """Batches reach the device whole, in order and in time."""
 
+import threading
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from benchmarks import epoch
 from hicmae_core.config import load_params
 from hicmae_core.data.batches import training_batches
 from hicmae_core.data.clips import Batch
+from hicmae_core.training import feeding
 from hicmae_core.training.feeding import Feed
 
 CPU = torch.device("cpu")
@@ -28,20 +30,39 @@ def test_the_batches_are_those_of_the_reader(labelled):
         assert all(torch.equal(one, other) for one, other in zip(fed[1:4], read[1:4], strict=True))
 
 
-def test_waiting_is_what_reading_takes_longer_than_the_work():
+class Clock:
+    """A clock that a reader moves while the training waits for it."""
+
+    def __init__(self):
+        self.now, self.is_waited_for, self._num_calls = 0.0, threading.Event(), 0
+
+    def perf_counter(self):
+        if self._num_calls % 2 == 0:  # the first of a pair: the wait begins
+            self.is_waited_for.set()
+        self._num_calls += 1
+        return self.now
+
+
+def test_waiting_is_what_reading_takes_longer_than_the_work(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(feeding, "time", clock)
+
     def slow():
         for number in range(4):
-            time.sleep(0.2)
+            if number:
+                assert clock.is_waited_for.wait(60)
+                clock.is_waited_for.clear()
+            clock.now += 0.25
             yield numbered(number)
 
     feed = Feed(slow(), CPU)
     assert [batch.clip_ids[0] for batch in feed] == ["c0", "c1", "c2", "c3"]
-    assert 0.6 <= feed.pop_data_wait_seconds() < 0.8, "the first does not count"
+    assert feed.pop_data_wait_seconds() == 0.75, "the first does not count"
     assert feed.pop_data_wait_seconds() == 0
     feed = Feed(iter([numbered(number) for number in range(4)]), CPU)
     for _ in feed:
-        time.sleep(0.05)
-    assert feed.pop_data_wait_seconds() < 0.05
+        clock.now += 1  # work of the training
+    assert feed.pop_data_wait_seconds() == 0
 
 
 def test_an_error_of_the_reader_comes_after_the_batches_before_it():
