@@ -59,11 +59,10 @@ def set_key(folder: Path, section: str, key: str, value: object) -> None:
 
 
 CHANGES: list[tuple[Callable[[Path], None], set[str]]] = [
-    (lambda folder: append(folder / "hicmae_core/finetuning/finetune.py"),
-     folds("finetune", "evaluate") | summaries()),
-    (lambda folder: append(folder / "hicmae_core/evaluation/prediction.py"),
-     folds("evaluate") | summaries()),
-    (lambda folder: append(folder / "hicmae_core/reports/figures.py"), summaries()),
+    (lambda folder: append(folder / "hicmae_core/finetuning/finetune.py"), folds("finetune")),  # with the same result
+    (lambda folder: append(folder / "hicmae_core/evaluation/prediction.py"), folds("evaluate") | summaries()),
+    (lambda folder: append(folder / "hicmae_core/reports/figures.py"),
+     summaries() | {f"quality@{name}" for name in ("demo", "demo_unlabelled", "mine")}),
     (lambda folder: append(folder / "hicmae/tracking/stage_runs.py"), set()),
     (lambda folder: append(folder / "data/raw/mine/clip.mp4"),
      {f"{stage}@mine" for stage in (*PREPARED, "summarise")} | {"finetune@mine-1", "evaluate@mine-1"}),
