@@ -52,7 +52,7 @@ compare: $(READY) ## the demo without pre-training, on the voice alone and on th
 	@$(MAKE) --no-print-directory experiments
 
 experiments: $(READY) ## the table of DVC experiments: UAR and the like, and the parameters in which they differ
-	@$(BIN)/python -m dvc exp show --md --no-pager --only-changed --drop 'Created|Executor|(data|models|results|stages|hicmae_core)/|.*(war|f1)$$|(total|video|audio|contrastive)$$'
+	@$(BIN)/python -m dvc exp show --md --no-pager --only-changed --drop 'Created|Executor|(data|models|results|stages|hicmae|hicmae_core)/|.*(war|f1)$$|(total|video|audio|contrastive)$$'
 
 test: $(READY) ## the default tests: offline, minutes
 	@$(BIN)/python -m pytest -m "not slow and not e2e and not gpu"
