@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from hicmae import layout
-from hicmae_core.config import Modality, Params
+from hicmae_core.config import FinetuneParams, Modality, Params
 from hicmae_core.data.clips import ClipDataset
+from hicmae_core.store.folds import FoldSplit, training_parts
 from hicmae_core.store.manifest import USABLE, among, read_manifest
 from hicmae_core.store.shards import INDEX_NAME, ClipStore
 
@@ -52,6 +53,11 @@ class PreparedDataset:
         return ClipDataset.from_manifest(
             self.manifest, clip_ids, self._faces, self._audio, self.dataset, self._model, modality
         )
+
+    def training_parts(self, fold: int, recipe: FinetuneParams, seed: int) -> FoldSplit:
+        """The clips that a model of a fold is trained and validated on."""
+        shares = recipe.validation_fraction, recipe.label_fraction
+        return training_parts(self.manifest, fold, self.dataset, recipe.selection, *shares, seed)
 
 
 def prepared_files(name: str) -> tuple[Path, ...]:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from hicmae import layout
-from hicmae.command import fold_parser, run
+from hicmae.command import DatasetOption, FoldOption, run
 from hicmae.prepared import PreparedDataset
 from hicmae.tracking.stage_runs import track
 from hicmae_core.config import load_params
@@ -15,17 +15,15 @@ from hicmae_core.runtime import device_named
 from hicmae_core.store.folds import test_clips
 
 
-def main() -> None:
+def main(dataset: DatasetOption, fold: FoldOption) -> None:
     """Predict a fold's test clips and write predictions and metrics."""
-    chosen = fold_parser("Evaluate a fold's model on its test clips.", "evaluate").parse_args()
-    name, fold = chosen.dataset, chosen.fold
     params = load_params()
-    prepared = PreparedDataset(params, name)
-    model, metadata = load_classifier(layout.finetune_folder(name, fold) / "model.safetensors")
+    prepared = PreparedDataset(params, dataset)
+    model, metadata = load_classifier(layout.finetune_folder(dataset, fold) / "model.safetensors")
     shown = shown_modality(model.architecture.modality, params.evaluate.modality)
     clip_ids = test_clips(prepared.manifest, fold)
-    out_dir = layout.results_folder(name, fold)
-    with track("evaluate", params, name, fold) as tracker:
+    out_dir = layout.results_folder(dataset, fold)
+    with track("evaluate", params, dataset, fold) as tracker:
         device = device_named(params.compute.device)
         tables: dict[str, pd.DataFrame] = {
             modality: predict(
@@ -50,10 +48,10 @@ def main() -> None:
             tracker.log_artifact(path)
         tracker.log_image(out_dir / "confusion.png")
     print(
-        f"{name} fold {fold} ({shown}){prepared.dataset.face_note(shown)}: "
+        f"{dataset} fold {fold} ({shown}){prepared.dataset.face_note(shown)}: "
         + ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
     )
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "python -m stages.evaluate --dataset demo --fold 1")

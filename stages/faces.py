@@ -1,7 +1,7 @@
 """Stage `faces`: find, follow and crop the face of every clip."""
 
 from hicmae import layout
-from hicmae.command import dataset_parser, run
+from hicmae.command import DatasetOption, run
 from hicmae_core.config import load_params
 from hicmae_core.files import write_json
 from hicmae_core.preparation.engines import runner_for
@@ -9,23 +9,22 @@ from hicmae_core.preparation.preparing import prepare_faces
 from hicmae_core.store.manifest import prepared_of, read_manifest
 
 
-def main() -> None:
+def main(dataset: DatasetOption) -> None:
     """Find, follow and crop the face of every clip of a dataset."""
-    name = dataset_parser("Find, follow and crop the face of every clip of a dataset.", "faces").parse_args().dataset
     params = load_params()
     summary = prepare_faces(
-        prepared_of(read_manifest(layout.manifest_file(name)), params.dataset[name], "video"),
-        layout.raw_folder(name),
-        layout.faces_folder(name),
-        layout.preparation_cache("faces", name),
-        faces=params.faces_of(name),
-        face_policy=params.dataset[name].face_policy,
+        prepared_of(read_manifest(layout.manifest_file(dataset)), params.dataset[dataset], "video"),
+        layout.raw_folder(dataset),
+        layout.faces_folder(dataset),
+        layout.preparation_cache("faces", dataset),
+        faces=params.faces_of(dataset),
+        face_policy=params.dataset[dataset].face_policy,
         preparation=params.preparation,
         device=params.compute.device,
         run=runner_for(params.compute, params.preparation),
     )
-    write_json(layout.preparation_metrics("faces", name), summary)
+    write_json(layout.preparation_metrics("faces", dataset), summary)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "python -m stages.faces --dataset demo")

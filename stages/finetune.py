@@ -1,41 +1,30 @@
 """Stage `finetune`: supervised fine-tuning of one fold."""
 
 from hicmae import layout
-from hicmae.command import fold_parser, run
+from hicmae.command import DatasetOption, FoldOption, run
 from hicmae.prepared import PreparedDataset
 from hicmae.tracking.stage_runs import track
 from hicmae_core.config import load_params
 from hicmae_core.finetuning.finetune import finetuning_fingerprint, finetuning_inputs, run_finetuning
 from hicmae_core.reports.figures import plot_history
-from hicmae_core.store.folds import training_parts
 from hicmae_core.training import distributed, resuming
 from hicmae_core.training.loop import TrainSettings
 from hicmae_core.training.pretrain import adapt
 from hicmae_core.training.slots import acquire_gpu_slot
 
 
-def main() -> None:
+def main(dataset: DatasetOption, fold: FoldOption) -> None:
     """Fine-tune on all folds but one; the test fold's clips are not even opened."""
-    chosen = fold_parser("Fine-tune on all folds but one.", "finetune").parse_args()
-    name, fold = chosen.dataset, chosen.fold
     params = load_params()
     settings = params.finetune
-    prepared = PreparedDataset(params, name)
-    parts = training_parts(
-        prepared.manifest,
-        fold,
-        prepared.dataset,
-        settings.selection,
-        settings.validation_fraction,
-        settings.label_fraction,
-        params.seed,
-    )
+    prepared = PreparedDataset(params, dataset)
+    parts = prepared.training_parts(fold, settings, params.seed)
     pretrained = settings.checkpoint if settings.init == "pretrained" else None
-    out_dir = layout.finetune_folder(name, fold)
-    fingerprint = finetuning_fingerprint(params, name, fold, prepared.files, pretrained)
-    checkpoints = layout.CHECKPOINTS / f"finetune-{name}-{fold}-{fingerprint}"
-    with acquire_gpu_slot(params) as params, track("finetune", params, name, fold, fingerprint) as tracker:
-        resuming.begin(checkpoints, finetuning_inputs(params, name, fold, prepared.files, pretrained))
+    out_dir = layout.finetune_folder(dataset, fold)
+    fingerprint = finetuning_fingerprint(params, dataset, fold, prepared.files, pretrained)
+    checkpoints = layout.CHECKPOINTS / f"finetune-{dataset}-{fold}-{fingerprint}"
+    with acquire_gpu_slot(params) as params, track("finetune", params, dataset, fold, fingerprint) as tracker:
+        resuming.begin(checkpoints, finetuning_inputs(params, dataset, fold, prepared.files, pretrained))
         with distributed.process_group(distributed.training_device(params.compute.device)):  # one for both trainings
             if settings.adaptive_epochs:
                 pretraining = TrainSettings.of(params, params.pretrain)
@@ -52,7 +41,7 @@ def main() -> None:
                 out_path=out_dir / "model.safetensors",
                 checkpoint_dir=checkpoints,
                 tracker=tracker,
-                notes={"dataset": name, "faces": params.faces_of(name).model_dump(mode="json")},
+                notes={"dataset": dataset, "faces": params.faces_of(dataset).model_dump(mode="json")},
             )
         if distributed.rank() == 0:
             plot_history(out_dir / "history.csv", out_dir / "history.png")
@@ -61,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "python -m stages.finetune --dataset demo --fold 1")

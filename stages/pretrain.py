@@ -1,13 +1,12 @@
 """Stage `pretrain`: HiCMAE pre-training without labels."""
 
 from hicmae import layout
-from hicmae.command import parser, run
+from hicmae.command import run
 from hicmae.prepared import PreparedDataset
 from hicmae.tracking.stage_runs import track
 from hicmae_core.config import load_params
 from hicmae_core.data.joined import JoinedClips
 from hicmae_core.files import write_json
-from hicmae_core.model.artifact import load_pretrained
 from hicmae_core.reports.figures import plot_history, plot_reconstruction
 from hicmae_core.training import distributed, resuming
 from hicmae_core.training.loop import TrainSettings
@@ -17,9 +16,8 @@ from hicmae_core.training.pretrain import (
     pretraining_fingerprint,
     pretraining_inputs,
     run_pretraining,
-    untrained_model,
 )
-from hicmae_core.training.reconstruction import reconstruct_sample
+from hicmae_core.training.reconstruction import before_and_after
 from hicmae_core.training.slots import acquire_gpu_slot
 
 EXAMPLES = """
@@ -29,8 +27,7 @@ torchrun --nproc-per-node 4 -m stages.pretrain
 
 
 def main() -> None:
-    """Pre-train on the clips of `pretrain.dataset`, of all of a list."""
-    parser("Pre-train HiCMAE on clips without labels.", EXAMPLES).parse_args()
+    """Pre-train HiCMAE, without labels, on the clips of `pretrain.dataset`, of all of a list."""
     params = load_params()
     prepared = [PreparedDataset(params, name) for name in params.pretrain.dataset]
     files = [path for dataset in prepared for path in dataset.files]
@@ -45,12 +42,7 @@ def main() -> None:
         summary = run_pretraining(settings, clips, layout.PRETRAIN, checkpoints, tracker)
         if distributed.rank() != 0:
             return
-        before, after = (
-            reconstruct_sample(model, paired, settings, num_clips=1)
-            for model in (untrained_model(settings).eval(), load_pretrained(layout.PRETRAINED_MODEL, params.model.size))
-        )
-        clip = {name: values[0] for name, values in after._asdict().items()}
-        clip |= {"frames_untrained": before.frames_predicted[0], "log_mel_untrained": before.log_mel_predicted[0]}
+        clip = before_and_after(settings, layout.PRETRAINED_MODEL, paired)
         plot_reconstruction(clip, layout.PRETRAIN / "reconstruction.png")
         plot_history(layout.PRETRAIN / "history.csv", layout.PRETRAIN / "history.png")
         for name in ("reconstruction.png", "history.png", "history.csv"):
@@ -61,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, EXAMPLES)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from hicmae.command import run
+from hicmae.command import MARKUP, command_of, supervise
 
 
 class _Entry(NamedTuple):
@@ -35,9 +35,14 @@ COMMANDS = {
         "hicmae.cli.export", "Hand a model on, with a card: safetensors, ONNX, torch.export, the authors'."
     ),
     "import": _Entry("hicmae.cli.import_checkpoint", "Take in a checkpoint of the authors."),
+    "register": _Entry("hicmae.cli.register", "Register a study's model as the candidate of its dataset."),
+    "lineage": _Entry("hicmae.cli.lineage", "See where a result comes from, or what depends on a clip."),
+    "send-metrics": _Entry(
+        "hicmae.cli.send_metrics", "Send to MLflow what stages logged while it could not be reached."
+    ),
+    "corpora": _Entry("hicmae.cli.corpora", "See what corpora to download, where from, and how to use them."),
     "doctor": _Entry("hicmae.cli.doctor", "See what works here, what does not, and the fix."),
 }
-_MARKUP: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": "rich"}
 
 
 class _LazyGroup(TyperGroup):
@@ -57,13 +62,10 @@ class _LazyGroup(TyperGroup):
 
 def _imported(name: str) -> Any:
     module = importlib.import_module(COMMANDS[name].module)
-    single = typer.Typer(**_MARKUP)
-    examples = "\n\n".join(["Examples:", *(f"  {line}" for line in module.EXAMPLES.strip().splitlines())])
-    single.command(name, epilog=examples, no_args_is_help=False)(module.main)
-    return typer.main.get_command(single)
+    return command_of(module.main, module.EXAMPLES)
 
 
-app = typer.Typer(cls=_LazyGroup, no_args_is_help=True, **(_MARKUP | {"add_completion": True}))
+app = typer.Typer(cls=_LazyGroup, no_args_is_help=True, **(MARKUP | {"add_completion": True}))
 
 
 @app.callback()
@@ -76,4 +78,4 @@ def _about() -> None:
 
 def main() -> None:
     """The console script."""
-    run(lambda: app(prog_name="hicmae"))
+    supervise(lambda: app(prog_name="hicmae"))

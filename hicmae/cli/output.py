@@ -231,17 +231,18 @@ def print_table(title: str, header: list[str], rows: list[list[str]], best: bool
 
     Args:
         title: Printed above; may be empty.
-        header: Names of the columns.
+        header: Names of the columns; may be empty.
         rows: Their cells.
-        best: Whether a row's largest probability stands out, on a terminal.
+        best: Whether all cells but the first are numbers, of which a row's largest probability stands out on a
+            terminal; other cells are aligned on the left there.
     """
     if not sys.stdout.isatty():
         print(f"{title}\n" if title else "", end="")
-        print(tabulate(rows, header, disable_numparse=True))
+        print(tabulate(rows, header, tablefmt="simple" if header else "plain", disable_numparse=True))
         return
-    table = Table(title=Text(title, style="bold") if title else None, title_justify="left")
-    for index, name in enumerate(header):
-        table.add_column(Text(name), justify="left" if index == 0 else "right", overflow="fold")
+    table = Table(title=Text(title, style="bold") if title else None, title_justify="left", show_header=bool(header))
+    for index, name in enumerate(header or [""] * len(rows[0])):
+        table.add_column(Text(name), justify="right" if best and index else "left", overflow="fold")
     for row in rows:
         numbers = [cell for cell in row[1:] if cell.startswith(("0.", "1."))]
         largest = max(numbers, default="") if best else ""

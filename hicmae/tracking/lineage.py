@@ -10,28 +10,15 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from tabulate import tabulate
 
-from hicmae.command import parser, run
-from hicmae.layout import project_root
 from hicmae.tracking.delivery import DIGEST_TAG
-from hicmae.tracking.dependents import uses
 from hicmae.tracking.model_store import ModelStore
 from hicmae.tracking.provenance import ENVIRONMENT_TAG
 from hicmae.tracking.stage_runs import MODEL_FILE
 from hicmae.tracking.store import KEY_TAG, PARENT_TAG, MlflowStore, dataset_inputs_of, run_id_of
-from hicmae_core.config import MODEL_KEY, load_params
+from hicmae_core.config import MODEL_KEY
 from hicmae_core.files import sha256_of
 
-EXAMPLES = """
-python -m hicmae.tracking.lineage 0123456789abcdef0123456789abcdef
-python -m hicmae.tracking.lineage models:/hicmae-demo@champion --json
-python -m hicmae.tracking.lineage results/demo/1/predictions.parquet
-python -m hicmae.tracking.lineage models/finetune/demo/1/model.safetensors
-python -m hicmae.tracking.lineage reports/demo/metrics.json:pooled.uar
-python -m hicmae.tracking.lineage answers.csv
-python -m hicmae.tracking.lineage --clip SP01_anger_01
-"""
 _TAGS = ("stage", "git_commit", "dataset", "fold", "seed", "device", "training_fingerprint", "run_key",
          "dvc_locks_sha256")  # fmt: skip
 _LOGGED_NAMES = ("model.safetensors", "predictions.parquet", "metrics.json", "results.json", "results.csv",
@@ -153,39 +140,3 @@ def _number(path: Path, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{path}: `{key}` is no number")
     return value
-
-
-def _lines(found: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    lines = []
-    for name, value in found.items():
-        if isinstance(value, Mapping):
-            lines += _lines(value, f"{prefix}{name}.")
-        else:
-            lines.append((prefix + name, ", ".join(value) if isinstance(value, list) else str(value)))
-    return lines
-
-
-def main() -> None:
-    """Print where a result comes from, or what depends on a clip."""
-    arguments = parser("Where a result comes from, or what depends on a clip.", EXAMPLES)
-    which = arguments.add_mutually_exclusive_group(required=True)
-    which.add_argument("result", nargs="?", help="a run id, models:/NAME@ALIAS, a file, or FILE:KEY of a JSON file")
-    which.add_argument("--clip", help="a clip_id of a manifest")
-    arguments.add_argument("--dataset", help="look for the clip in this dataset alone")
-    arguments.add_argument("--json", action="store_true", help="print JSON, with all parameters")
-    chosen = arguments.parse_args()
-    store = MlflowStore(project_root())
-    if chosen.clip:
-        rows = uses(store, load_params(), chosen.clip, chosen.dataset)
-        print(json.dumps(rows, indent=2) if chosen.json else tabulate(rows, headers="keys"))
-        return
-    found = origin(store, chosen.result)
-    if chosen.json:
-        print(json.dumps(found, indent=2))
-    else:
-        found.pop("params")
-        print(tabulate(_lines(found), tablefmt="plain", disable_numparse=True))
-
-
-if __name__ == "__main__":
-    run(main)

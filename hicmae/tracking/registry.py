@@ -8,23 +8,16 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from hicmae.command import parser, run
-from hicmae.layout import project_root
 from hicmae.tracking import provenance
 from hicmae.tracking.model_store import ModelStore
 from hicmae.tracking.stage_runs import MODEL_FILE
 from hicmae.tracking.store import KEY_TAG, MlflowStore, dataset_inputs_of
-from hicmae_core.config import Params, load_params
+from hicmae_core.config import Params
 from hicmae_core.evaluation.summary import HEADLINES
 from hicmae_core.files import sha256_of
 from hicmae_core.reports.markdown import escaped
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-EXAMPLES = """
-python -m hicmae.tracking.registry --dataset demo                    # the study of params.yaml
-python -m hicmae.tracking.registry --dataset demo --best             # the study with the best result
-python -m hicmae.tracking.registry --dataset demo --study 0123456789abcdef0123456789abcdef --fold 2
-"""
 
 
 class Chosen(NamedTuple):
@@ -138,22 +131,3 @@ def _description(chosen: Chosen) -> str:
         f"The study's result over the test clips of all its folds: {results}. "
         "This is what the recipe reaches on unseen speakers; this one model was trained without its own test fold."
     )
-
-
-def main() -> None:
-    """Register a model and say where it is."""
-    arguments = parser("Register a study's model as the candidate of its dataset.", EXAMPLES)
-    arguments.add_argument("--dataset", required=True, help="a dataset of params.yaml")
-    which = arguments.add_mutually_exclusive_group()
-    which.add_argument("--study", metavar="RUN_ID", help="the run of a study in MLflow")
-    which.add_argument("--best", action="store_true", help="the study with the best test result; the model says so")
-    arguments.add_argument("--fold", type=int, help="this fold's model, not the first fold's")
-    chosen = arguments.parse_args()
-    store = MlflowStore(project_root())
-    version = register(store, load_params(), chosen.dataset, chosen.study, chosen.best, chosen.fold)
-    print(f"models:/{version.name}/{version.version} is models:/{version.name}@{CANDIDATE}: {version.description}")
-    print("next: python -m pipelines.flows.promote --dataset", chosen.dataset)
-
-
-if __name__ == "__main__":
-    run(main)

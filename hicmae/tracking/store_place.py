@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from hicmae.command import parser, run
+from hicmae.command import run
 from hicmae.layout import project_root
 from hicmae_core.progress import tell
 
@@ -100,10 +100,7 @@ def _num_runs(connection: sqlite3.Connection, move: _Move) -> int:
 
 
 def main() -> None:
-    """Settle the store of the project, if it has one; whoever opens it for a stage does the same."""
-    parser(
-        "Let MLflow find the files of a moved or copied project.", "python -m hicmae.tracking.store_place"
-    ).parse_args()
+    """Let MLflow find the files of a moved or copied project; whoever opens its store for a stage does the same."""
     database = project_root() / DATABASE
     if database.is_file():
         try:
@@ -113,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "python -m hicmae.tracking.store_place")

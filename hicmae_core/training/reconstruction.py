@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -11,10 +12,11 @@ from hicmae_core.config import PretrainParams
 from hicmae_core.data.augmentation import IMAGENET_MEAN, IMAGENET_STD, resize_only
 from hicmae_core.data.clips import ClipDataset
 from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE
+from hicmae_core.model.artifact import load_pretrained
 from hicmae_core.model.encoder import patchify
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.training.loop import TrainSettings
-from hicmae_core.training.pretrain import draw_masks
+from hicmae_core.training.pretrain import draw_masks, untrained_model
 
 GREY = 0.5
 """What hidden pixels look like."""
@@ -100,6 +102,25 @@ def reconstruct_sample(
     audio = torch.stack([log_mel for _, log_mel in items])
     masks = draw_masks(recipe, model.video_grid, model.audio_grid, len(items), settings.seed, "reconstruction")
     return reconstruct(model, video, masks[0], audio, masks[1], recipe.frame_difference)
+
+
+def before_and_after(settings: TrainSettings[PretrainParams], trained: Path, clips: ClipDataset) -> dict[str, Tensor]:
+    """The first clip as a trained model reconstructs it, and as the same model does before its training.
+
+    Args:
+        settings: Of the training.
+        trained: The trained model's file.
+        clips: Of both modalities.
+
+    Returns:
+        The fields of `Reconstruction`, without the batch's axis; ``frames_untrained`` and ``log_mel_untrained``.
+    """
+    before, after = (
+        reconstruct_sample(model, clips, settings, num_clips=1)
+        for model in (untrained_model(settings).eval(), load_pretrained(trained, settings.model.size))
+    )
+    clip = {name: values[0] for name, values in after._asdict().items()}
+    return clip | {"frames_untrained": before.frames_predicted[0], "log_mel_untrained": before.log_mel_predicted[0]}
 
 
 def _fill(patches: Tensor, mask: Tensor, values: Tensor, standardised: bool = False) -> Tensor:

@@ -1,20 +1,23 @@
-"""Send to MLflow what stages logged while it could not be reached."""
+"""`hicmae send-metrics`: what waits for MLflow."""
 
-from hicmae.command import parser, run
+import typer
+
 from hicmae.layout import project_root
 from hicmae.tracking.outbox import waiting_folders
 from hicmae.tracking.runs import RunStore
 from hicmae.tracking.stage_runs import outboxes, project_of, send_waiting
 
 EXAMPLES = """
-python -m hicmae.tracking.send_metrics
-MLFLOW_TRACKING_URI=http://mlflow.my-lab.org:5000 python -m hicmae.tracking.send_metrics
+hicmae send-metrics
+MLFLOW_TRACKING_URI=http://mlflow.my-lab.org:5000 hicmae send-metrics
 """
 
 
-def main() -> int:
-    """Send what waits for the store in use, and name what is left; 0 if nothing is."""
-    parser("Send to MLflow what stages logged while it could not be reached.", EXAMPLES).parse_args()
+def main() -> None:
+    """Send to MLflow what stages logged while it could not be reached, and name what is left.
+
+    The exit code is 0 if nothing is left, 1 if something is.
+    """
     store = RunStore(project_root())
     send_waiting(store)
     left = waiting_folders(outboxes(store.root))
@@ -25,10 +28,6 @@ def main() -> int:
             else f"set MLFLOW_TRACKING_URI to {name}"
         )
         print(f"{folder} waits: {why}")
-    if not left:
-        print("MLflow has everything")
-    return 1 if left else 0
-
-
-if __name__ == "__main__":
-    run(main)
+    if left:
+        raise typer.Exit(1)
+    print("MLflow has everything")
