@@ -7,9 +7,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from hicmae import layout
-from hicmae.command import parser, run
+from hicmae.command import run
 from hicmae_core.config import load_params
 
 EXAMPLES = """
@@ -74,20 +77,19 @@ def _state(folder: Path) -> dict[str, tuple[int, int]]:
     return state
 
 
-def main() -> None:
-    """Announce a dataset's new clips, once or whenever there are some."""
-    arguments = parser("Tell Prefect that a dataset has new clips.", EXAMPLES)
-    arguments.add_argument("dataset", help="a dataset of params.yaml")
-    arguments.add_argument("--pull", action="store_true", help="they are on the DVC remote: pull them first")
-    arguments.add_argument("--watch", action="store_true", help="go on, and look at the folder every few seconds")
-    chosen = arguments.parse_args()
+def main(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset of params.yaml.")],
+    pull: Annotated[bool, typer.Option("--pull", help="They are on the DVC remote: pull them first.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, and look at the folder every few seconds.")] = False,
+) -> None:
+    """Tell Prefect that a dataset has new clips, once or whenever there are some."""
     known = load_params().dataset
-    if chosen.dataset not in known:
-        raise ValueError(f"no dataset `{chosen.dataset}` in params.yaml; there are: {', '.join(known)}")
-    for _ in changes(layout.raw_folder(chosen.dataset)) if chosen.watch else [None]:
-        announce(chosen.dataset, chosen.pull)
-        print(f"announced new clips of {chosen.dataset}", file=sys.stderr, flush=True)
+    if dataset not in known:
+        raise ValueError(f"no dataset `{dataset}` in params.yaml; there are: {', '.join(known)}")
+    for _ in changes(layout.raw_folder(dataset)) if watch else [None]:
+        announce(dataset, pull)
+        print(f"announced new clips of {dataset}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, EXAMPLES)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed, Failed, State
 
-from hicmae.command import parser, run
+from hicmae.command import DatasetOption, run
 from hicmae.tracking.promotion import promote as pass_gate
 from hicmae.tracking.registry import register
 from hicmae.tracking.store import MlflowStore
@@ -45,17 +47,19 @@ def promote(dataset: str = "demo", register_first: bool = True) -> State[None]:
     return Completed(message=verdict.message) if verdict.is_champion else Failed(message=verdict.message)
 
 
-def main() -> int:
-    """Run the flow from the command line; 1 if the candidate was refused."""
-    arguments = parser("Promote a candidate that beats the champion.", EXAMPLES)
-    arguments.add_argument("--dataset", required=True, help="a dataset of params.yaml")
-    arguments.add_argument("--candidate", action="store_true", help="take the candidate as it is")
-    chosen = arguments.parse_args()
+def main(
+    dataset: DatasetOption,
+    candidate: Annotated[bool, typer.Option("--candidate", help="Take the candidate as it is.")] = False,
+) -> None:
+    """Promote a candidate that beats the champion.
+
+    The exit code is 1 if the candidate was refused.
+    """
     check_server()
-    state = promote(chosen.dataset, not chosen.candidate, return_state=True)
+    state = promote(dataset, not candidate, return_state=True)
     print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
-    return 0 if state.is_completed() else 1
+    raise typer.Exit(0 if state.is_completed() else 1)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, EXAMPLES)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
+import typer
 from prefect import flow
 from prefect.states import State
 from pydantic import Field
 
-from hicmae.command import parser, run
+from hicmae.command import run
 from pipelines.flows.stage_tasks import bring_up_to_date
 from pipelines.flows.workspace import check_server
 
@@ -34,22 +35,22 @@ def reproduce(targets: tuple[str, ...] = (), force: bool = False, max_parallel: 
     return bring_up_to_date(targets, force, max_parallel)
 
 
-def main() -> int:
-    """Run the flow from the command line.
+def main(
+    targets: Annotated[
+        list[str] | None, typer.Option(metavar="STAGE...", help="Only these and what they need.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run stages that are up to date, too.")] = False,
+    parallel: Annotated[int, typer.Option(metavar="N", help="Stages at the same time.")] = 1,
+) -> None:
+    """Bring the whole graph up to date, as one Prefect flow.
 
-    Returns:
-        1 if a stage failed, 0 otherwise.
+    The exit code is 1 if a stage failed.
     """
-    arguments = parser("Bring the whole graph up to date, as one Prefect flow.", EXAMPLES)
-    arguments.add_argument("--targets", nargs="+", default=[], metavar="STAGE", help="only these and what they need")
-    arguments.add_argument("--force", action="store_true", help="run stages that are up to date, too")
-    arguments.add_argument("--parallel", type=int, default=1, metavar="N", help="stages at the same time (default 1)")
-    chosen = arguments.parse_args()
     check_server()
-    state = reproduce(tuple(chosen.targets), chosen.force, chosen.parallel, return_state=True)
+    state = reproduce(tuple(targets or ()), force, parallel, return_state=True)
     print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
-    return 0 if state.is_completed() else 1
+    raise typer.Exit(0 if state.is_completed() else 1)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, EXAMPLES)

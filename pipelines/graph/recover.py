@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from hicmae.command import parser, run
+from hicmae.command import run
 
 EXAMPLES = """
 python -m pipelines.graph.recover
@@ -94,12 +94,11 @@ def _listed_processes(readers: Path) -> set[int] | None:
 
 
 def main() -> None:
-    """Mend the project that is the working directory."""
-    parser("Put DVC's own files in order after a kill.", EXAMPLES).parse_args()
+    """Put DVC's own files in order after a kill, in the project that is the working directory."""
     if not Path("dvc.yaml").is_file():
         raise ValueError(f"{Path.cwd()}: no dvc.yaml; run from the project's root")
     print("\n".join(recover(Path.cwd())) or "dvc.lock is whole, and nobody is in the way")
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, EXAMPLES)

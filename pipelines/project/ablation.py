@@ -5,19 +5,20 @@ The ablation says what pre-training and each of its parts bring, the study what 
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import typer
 import yaml
 
 from hicmae import layout
-from hicmae.command import parser, run
+from hicmae.cli.output import print_table
+from hicmae.command import run
 from hicmae.layout import project_root
 from hicmae_core.config import load_params
 from hicmae_core.progress import progress_bar
@@ -41,25 +42,45 @@ _PREPARED = ("faces", "audio")
 _SECONDS_BETWEEN_LOOKS = 2.0
 
 
-def main() -> None:
-    """Run what is missing of the ablation, or report on what has run."""
-    chosen = _arguments()
+def _choices(field: str) -> str:
+    return "; of the ".join(
+        f"{name} {', '.join(variation.name + '*' * variation.on_demand for variation in getattr(comparison, field))}"
+        for name, comparison in COMPARISONS.items()
+    )
+
+
+def main(
+    action: Annotated[Literal["run", "show"], typer.Argument(help="Run what is missing, or write the report.")],
+    what: Annotated[Literal["ablation", "study"], typer.Option(help="Which comparison.")] = "ablation",
+    arms: Annotated[
+        list[str] | None, typer.Option(metavar="ARM...", help=f"Default: all without *, {_choices('arms')}.")
+    ] = None,
+    protocols: Annotated[
+        list[str] | None, typer.Option(metavar="NAME...", help=f"Default: all without *, {_choices('protocols')}.")
+    ] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option(metavar="N...", help="Of training; default: 0 1 2, of the study 0.")
+    ] = None,
+    folds: Annotated[
+        list[int] | None, typer.Option(metavar="N...", help="Test folds; default: 1 2, of the study all.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Experiments at a time.")] = 2,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would run.")] = False,
+) -> None:
+    """Say what pre-training, each of its parts, the face and the voice bring: run what is missing, or report."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended like Ctrl-C, the queue is stopped, too
     root = project_root()
     params = load_params(root / "params.yaml")
-    comparison, everything = (
-        _part(COMPARISONS[chosen.what], chosen.arms, chosen.protocols, on_demand) for on_demand in (False, True)
-    )
+    comparison, everything = (_part(COMPARISONS[what], arms, protocols, on_demand) for on_demand in (False, True))
     comparison.check(params)
     values = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     name = params.evaluated[0]
-    folds = chosen.folds or comparison.folds or params.folds[name]
-    seeds = chosen.seeds or comparison.seeds
-    wanted = plan(comparison, seeds, name, folds)
-    if chosen.action == "show":
-        _show(root, everything, plan(everything, seeds, name, folds), {one.name for one in wanted}, values)
+    chosen = (seeds or comparison.seeds, name, folds or comparison.folds or params.folds[name])
+    wanted = plan(comparison, *chosen)
+    if action == "show":
+        _show(root, everything, plan(everything, *chosen), {one.name for one in wanted}, values)
     else:
-        _run(root, wanted, values, params.seed, chosen.jobs, chosen.dry_run)
+        _run(root, wanted, values, params.seed, jobs, dry_run)
 
 
 def _show(
@@ -83,38 +104,14 @@ def _run(
     missing = [experiment for experiment in wanted if _fitting(root, experiment, values, here) is None]
     print(f"{len(wanted)} experiments, {len(wanted) - len(missing)} of them have run")
     if dry:
-        for experiment in missing:
-            print(f"{experiment.name}: {', '.join(experiment.overrides)}")
+        rows = [[experiment.name, ", ".join(experiment.overrides)] for experiment in missing]
+        print_table("", ["experiment", "parameters"], rows, best=False)
     elif missing:
         outdated = {experiment.name for experiment in missing} & {done.name for done in here}
         _prepare(root, missing, outdated, seed)
         for part in in_turn(missing, seed):
             if part:
                 _work_off(root, part, num_jobs)
-
-
-def _arguments() -> argparse.Namespace:
-    arguments = parser("What pre-training, each of its parts, the face and the voice bring.", EXAMPLES)
-    arguments.add_argument("action", choices=("run", "show"), help="run what is missing, or write the report")
-    arguments.add_argument(
-        "--what", choices=COMPARISONS, default="ablation", help="which comparison; default: ablation"
-    )
-    arguments.add_argument("--arms", nargs="+", metavar="ARM", help=f"default: all without *, {_choices('arms')}")
-    arguments.add_argument(
-        "--protocols", nargs="+", metavar="NAME", help=f"default: all without *, {_choices('protocols')}"
-    )
-    arguments.add_argument("--seeds", nargs="+", type=int, help="of training; default: 0 1 2, of the study 0")
-    arguments.add_argument("--folds", nargs="+", type=int, help="test folds; default: 1 2, of the study all")
-    arguments.add_argument("--jobs", type=int, default=2, help="experiments at a time; default: 2")
-    arguments.add_argument("--dry-run", action="store_true", help="list what would run")
-    return arguments.parse_args()
-
-
-def _choices(field: str) -> str:
-    return "; of the ".join(
-        f"{name} {', '.join(variation.name + '*' * variation.on_demand for variation in getattr(comparison, field))}"
-        for name, comparison in COMPARISONS.items()
-    )
 
 
 def _part(
@@ -208,4 +205,4 @@ def _work_off(root: Path, part: Sequence[Experiment], num_jobs: int) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, EXAMPLES)

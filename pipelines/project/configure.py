@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from ruamel.yaml import YAML
 
 import hicmae_core
-from hicmae.command import parser, run
+from hicmae.cli.output import print_table
+from hicmae.command import run
 from hicmae_core.config import DatasetParams, Params, parse_params
 from hicmae_core.files import write_text
 from pipelines.graph.fold_files import complete_folds, write_graphs
@@ -118,25 +120,28 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
-def _describe(name: str) -> str:
-    first_line = (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
-    return f"{name:28} {first_line.removeprefix('# ')}"
+def _first_line(name: str) -> str:
+    return (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
 
 
-def main() -> None:
-    """List the presets, or lay some over params.yaml."""
-    arguments = parser("Lay published recipes over params.yaml.", EXAMPLES)
-    arguments.add_argument("preset", nargs="*", help="names of presets, later ones win")
-    arguments.add_argument("--list", action="store_true", help="show the presets")
-    arguments.add_argument("--explain", metavar="SECTION", help="print a section's keys, meanings and defaults")
-    chosen = arguments.parse_args()
-    if chosen.explain:
-        print(explain(chosen.explain))
-    elif chosen.list or not chosen.preset:
-        print("\n".join(_describe(name) for name in preset_names()))
+def main(
+    presets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PRESET...", help="Names of presets, later ones win.", show_default=False),
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="Show the presets, as without any name.")] = False,
+    explained: Annotated[
+        str | None, typer.Option("--explain", metavar="SECTION", help="Print a section's keys, meanings and defaults.")
+    ] = None,
+) -> None:
+    """Lay published recipes over params.yaml."""
+    if explained:
+        print(explain(explained))
+    elif show or not presets:
+        print_table("", ["preset", "recipe"], [[name, _first_line(name)] for name in preset_names()], best=False)
     else:
-        rewrite(Path(), lambda text: apply_presets(text, chosen.preset))
-        print(f"params.yaml now holds {', '.join(chosen.preset)}; see `git diff params.yaml`", file=sys.stderr)
+        rewrite(Path(), lambda text: apply_presets(text, presets))
+        print(f"params.yaml now holds {', '.join(presets)}; see `git diff params.yaml`", file=sys.stderr)
 
 
 def explain(section: str) -> str:
@@ -158,4 +163,4 @@ def explain(section: str) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, EXAMPLES)

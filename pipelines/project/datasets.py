@@ -6,10 +6,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from hicmae import layout
-from hicmae.command import parser, run
+from hicmae.command import run
 from hicmae_core.config import DatasetParams, load_params
 from hicmae_core.corpora.csv_table import TABLE, proposed_dataset
 from hicmae_core.corpora.registry import dataset_named
@@ -107,11 +109,11 @@ def _rewrite(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
     rewrite(root, lambda text: edit(text, change, str(root / "params.yaml")))
 
 
-def main() -> None:
+def main(
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail where they disagree.")] = False,
+) -> None:
     """Complete `folds` in params.yaml, and write a dvc.yaml for each dataset's folds."""
-    options = parser("Bring the graph in line with the datasets of params.yaml.", EXAMPLES)
-    options.add_argument("--check", action="store_true", help="change nothing; fail where they disagree")
-    if options.parse_args().check:
+    if check:
         check_graphs(Path())
         return
     _rewrite(Path(), complete_folds)
@@ -121,4 +123,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, EXAMPLES)

@@ -10,7 +10,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from hicmae.command import parser, run
+from hicmae.command import run
 
 _LAUNCHER = re.compile(rb"#!(?:[^\n]*/python[\d.]*|/bin/sh\n'''exec' [^\n]*\n' ''')\n")
 """How pip begins a command; the second is for paths with spaces, and is both shell and Python."""
@@ -49,10 +49,9 @@ def _replace(path: Path, content: bytes, wanted: bytes) -> None:
 
 
 def main() -> None:
-    """Make the environment that this runs in portable."""
-    parser("Let the environment's commands work after a move.", "python -m pipelines.project.launchers").parse_args()
+    """Let the commands of the environment that this runs in work after a move."""
     make_portable(Path(sys.prefix), Path(sysconfig.get_path("purelib")))
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "python -m pipelines.project.launchers")

@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 
 from hicmae import layout
-from hicmae.command import parser, run
+from hicmae.command import run
 from hicmae_core.config import load_params
 from hicmae_core.reports.markdown import overview_markdown
 
 
 def main() -> None:
     """Print each evaluated dataset's results, before them an overview if there are several, and what opens the UIs."""
-    parser("Print the results.", "python -m pipelines.project.show").parse_args()
     reports = [layout.REPORTS / dataset / "results.md" for dataset in load_params().evaluated]
     for report in reports:
         if not report.is_file():
@@ -28,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "python -m pipelines.project.show")

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from hicmae.command import run
+from hicmae.command import supervise
 from tests.forking import FORKS, Dying
 
 from .train_toy import train
@@ -178,4 +178,4 @@ def _live(calls_left: int, log: Path, kind: str, clips: Path, folder: Path, valu
         dying = Dying(calls_left)
         for name in ("replace", "fsync", "unlink", "rmdir"):
             setattr(os, name, dying(getattr(os, name)))
-    run(partial(train, kind, clips, folder, values))
+    supervise(partial(train, kind, clips, folder, values))

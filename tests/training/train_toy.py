@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hicmae.command import run
+from hicmae.command import supervise
 from hicmae_core.training.distributed import process_group, rank, training_device
 from tests.training.conftest import adapt, run_finetuning, run_pretraining
 
@@ -49,4 +49,4 @@ def train(kind: str, clips_folder: Path, out_dir: Path, sections: dict[str, dict
 
 
 if __name__ == "__main__":
-    run(partial(train, sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])))
+    supervise(partial(train, sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])))
