@@ -10,11 +10,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 import pandas as pd
+import typer
 from numpy.typing import NDArray
 from skimage.feature import hog
 from sklearn.linear_model import RidgeClassifierCV
@@ -24,7 +25,7 @@ from sklearn.svm import LinearSVC
 
 from benchmarks import evidence
 from hicmae import layout
-from hicmae.command import parser, run
+from hicmae.command import run
 from hicmae.prepared import PreparedDataset
 from hicmae_core.config import SAMPLE_RATE_HZ, Params, load_params
 from hicmae_core.data.reading import decode_frames
@@ -205,19 +206,20 @@ def _rows(
     ).assign(**about)
 
 
-def main() -> None:
-    """Print the baselines' table of a prepared dataset."""
-    options = parser("Linear models on hand-made features, in a prepared project's folds.", EXAMPLES)
-    options.add_argument("dataset", help="a dataset of params.yaml whose faces and audio are prepared")
-    options.add_argument("--add", action="store_true", help="put the predictions into docs/evidence")
-    chosen = options.parse_args()
-    rows = predictions(load_params(), chosen.dataset)
-    if chosen.add:
+def main(
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="A dataset of params.yaml whose faces and audio are prepared.")
+    ],
+    add: Annotated[bool, typer.Option("--add", help="Put the predictions into docs/evidence.")] = False,
+) -> None:
+    """Print the table of linear models on hand-made features, in a prepared project's folds."""
+    rows = predictions(load_params(), dataset)
+    if add:
         evidence.add(rows)
     with tempfile.TemporaryDirectory() as folder:  # the baselines' table alone
         evidence.add(rows, Path(folder))
-        print(evidence.table(chosen.dataset, Path(folder)))
+        print(evidence.table(dataset, Path(folder)))
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, EXAMPLES)

@@ -6,15 +6,18 @@ stretches the clock's.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 
+from hicmae.cli.output import print_table
+from hicmae.command import run
 from hicmae_core.config import PretrainParams
 from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.training.checkpoint import CheckpointStore
@@ -40,26 +43,27 @@ def timed(action: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - clock, time.process_time() - processor
 
 
-def main(size: str, num_rounds: int) -> None:
+def main(
+    size: Annotated[str, typer.Option(help="Size of the model.")] = "base",
+    rounds: Annotated[int, typer.Option(help="Rounds whose median counts.")] = 5,
+) -> None:
     """Print medians over the rounds."""
     learner = learner_after_a_step(size)
     with tempfile.TemporaryDirectory() as folder:
         store = CheckpointStore(Path(folder) / "run", num_kept=1)
-        rounds: dict[str, list[tuple[float, float]]] = {"save() returns": [], "written": [], "read back": []}
-        for step in range(num_rounds):
-            rounds["save() returns"].append(timed(lambda step=step: store.save(learner.state(), step)))  # type: ignore[misc]
-            rounds["written"].append(timed(store.wait))
-            rounds["read back"].append(timed(store.latest))
+        times: dict[str, list[tuple[float, float]]] = {"save() returns": [], "written": [], "read back": []}
+        for step in range(rounds):
+            times["save() returns"].append(timed(lambda step=step: store.save(learner.state(), step)))  # type: ignore[misc]
+            times["written"].append(timed(store.wait))
+            times["read back"].append(timed(store.latest))
         size_bytes = sum(path.stat().st_size for path in store.folder.iterdir())
-    print(f"{size}: {size_bytes / 1e9:.2f} GB, median of {num_rounds}, {torch.get_num_threads()} threads")
-    for name, times in rounds.items():
-        clock, processor = (statistics.median(column) for column in zip(*times, strict=True))
-        print(f"{name:>15}: {clock:6.2f} s by the clock, {processor:6.2f} s of the processor")
+    print(f"{size}: {size_bytes / 1e9:.2f} GB, median of {rounds}, {torch.get_num_threads()} threads")
+    rows = []
+    for name, taken in times.items():
+        clock, processor = (statistics.median(column) for column in zip(*taken, strict=True))
+        rows.append([name, f"{clock:.2f}", f"{processor:.2f}"])
+    print_table("", ["", "s by the clock", "s of the processor"], rows, best=False)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", default="base")
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
-    main(arguments.size, arguments.rounds)
+    run(main, "python -m benchmarks.checkpoint --size tiny", __doc__)

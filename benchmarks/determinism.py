@@ -1,23 +1,26 @@
-"""What ``compute.deterministic`` costs: the same training steps with and without it, in turns.
-
-python -m benchmarks.determinism                                                        # tiny, on a CPU
-python -m benchmarks.determinism --size base --precision bfloat16 --batch-size 40 --device cuda
-"""
+"""What ``compute.deterministic`` costs: the same training steps with and without it, in turns."""
 
 from __future__ import annotations
 
-import argparse
 import statistics
+from typing import Annotated
 
 import torch
+import typer
 
 from benchmarks.machine import seconds
-from benchmarks.train_step import PRECISIONS, Case, our_step
-from benchmarks.work import TASKS, build_objective, synthetic_clips
-from hicmae_core.model.sizes import SIZES
+from benchmarks.train_step import Case, our_step
+from benchmarks.work import TASKS, Size, build_objective, synthetic_clips
+from hicmae.command import run
+from hicmae_core.config import Precision
 from hicmae_core.progress import progress_bar
 from hicmae_core.runtime import device_named
 from hicmae_core.training.randomness import deterministic
+
+EXAMPLES = """
+python -m benchmarks.determinism                # tiny, on a CPU
+python -m benchmarks.determinism --size base --precision bfloat16 --batch-size 40 --device cuda
+"""
 
 
 def measure(case: Case, num_rounds: int) -> float:
@@ -36,22 +39,18 @@ def measure(case: Case, num_rounds: int) -> float:
     return statistics.median(timed(True) / timed(False) for _ in progress_bar(range(num_rounds), desc=case.name))
 
 
-def main() -> None:
+def main(
+    size: Annotated[Size, typer.Option(help="Size of the model.")] = "tiny",
+    precision: Annotated[Precision, typer.Option(help="Of the steps.")] = "float32",
+    batch_size: Annotated[int, typer.Option(help="Clips of a step.")] = 8,
+    device: Annotated[str, typer.Option(help="cpu, cuda.")] = "cpu",
+    rounds: Annotated[int, typer.Option(help="Steps of each.")] = 15,
+) -> None:
     """Print both trainings' ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="tiny")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=15)
-    arguments = parser.parse_args()
-    device = device_named(arguments.device)
     for task in TASKS:
-        case = Case(arguments.size, task, arguments.precision, arguments.batch_size, False, False, device)
-        print(
-            f"{case.name}, {device.type}: deterministic steps take {measure(case, arguments.rounds):.2f} times as long"
-        )
+        case = Case(size, task, precision, batch_size, False, False, device_named(device))
+        print(f"{case.name}, {device}: deterministic steps take {measure(case, rounds):.2f} times as long")
 
 
 if __name__ == "__main__":
-    main()
+    run(main, EXAMPLES, __doc__)

@@ -9,7 +9,6 @@ and clips have the size of the demo: 2.6 s of made-up crops of 80 x 80 pixels.
 
 from __future__ import annotations
 
-import argparse
 import io
 import tempfile
 import time
@@ -17,14 +16,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 from unittest import mock
 
 import numpy as np
 import pandas as pd
 import torch
+import typer
 from PIL import Image
 
+from hicmae.command import run
 from hicmae_core.config import NUM_MEL_BINS, Params, load_params
 from hicmae_core.data.clips import Batch, ClipDataset
 from hicmae_core.finetuning import finetune
@@ -172,34 +173,32 @@ def cpu_shares(module: ModuleType, training: Training, params: Params, clips: Cl
     return reading, augmentation
 
 
-def main() -> None:
+def main(
+    num_rounds: Annotated[int, typer.Option(help="Rounds of all arms in turns.")] = 5,
+    num_epochs: Annotated[int, typer.Option(help="Epochs of a training.")] = 4,
+    num_workers: Annotated[list[int], typer.Option(help="Processes that read.", metavar="N...")] = (0,),
+) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num-rounds", type=int, default=5, help="rounds of all arms in turns (default: 5)")
-    parser.add_argument("--num-epochs", type=int, default=4, help="epochs of a training (default: 4)")
-    parser.add_argument("--num-workers", type=int, nargs="+", default=[0], help="processes that read (default: 0)")
-    arguments = parser.parse_args()
     params = load_params(DEMO)
-    short = {"epochs": arguments.num_epochs, "warmup_epochs": 0}
+    short = {"epochs": num_epochs, "warmup_epochs": 0}
     params = params.model_copy(
         update={name: getattr(params, name).model_copy(update=short) for name in ("pretrain", "finetune")}
     )
-    print(f"{arguments.num_rounds} rounds of {arguments.num_epochs} epochs, {torch.get_num_threads()} threads; medians")
+    print(f"{num_rounds} rounds of {num_epochs} epochs, {torch.get_num_threads()} threads; medians")
     print(
         "| training | workers | clips/s real | one batch | ready inputs | real / one batch | real / ready | waiting |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         clips = made_up_clips(Path(folder), NUM_CLIPS, params)
-        for num_workers in arguments.num_workers:
-            compute = params.compute.model_copy(update={"num_workers": num_workers})
+        for workers in num_workers:
+            compute = params.compute.model_copy(update={"num_workers": workers})
             chosen = params.model_copy(update={"compute": compute})
             for module, training in TRAININGS:
                 rounds = [
-                    [history(module, training, chosen, clips, arm).median() for arm in ARMS]
-                    for _ in range(arguments.num_rounds)
+                    [history(module, training, chosen, clips, arm).median() for arm in ARMS] for _ in range(num_rounds)
                 ]
-                print("|", " | ".join([training.__name__, str(num_workers), *_cells(rounds)]), "|", flush=True)
+                print("|", " | ".join([training.__name__, str(workers), *_cells(rounds)]), "|", flush=True)
         for module, training in TRAININGS:
             reading, augmentation = cpu_shares(module, training, params, clips)
             print(f"{training.__name__}: reading takes {reading:.1%} of the CPU, augmentation {augmentation:.1%}")
@@ -213,4 +212,4 @@ def _cells(rounds: list[list[pd.Series]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "python -m benchmarks.epoch", __doc__)

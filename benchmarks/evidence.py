@@ -15,11 +15,13 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
+import typer
 
 from hicmae import layout
-from hicmae.command import parser, run
+from hicmae.command import run
 from hicmae_core.config import DatasetParams, SummariseParams, load_params
 from hicmae_core.evaluation.ablation import compare_arms
 from hicmae_core.evaluation.fold_results import read_predictions
@@ -219,39 +221,43 @@ def filled(text: str, folder: Path = FOLDER) -> str:
     return _PLACE.sub(fill, text)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print, write or check the tables."""
-    options = parser("Tables of what was measured, from its predictions.", EXAMPLES)
-    options.add_argument("--write", action="store_true", help="put the tables into the pages")
-    options.add_argument("--draw", action="store_true", help="draw the tables")
-    options.add_argument("--check", action="store_true", help="fail where a page shows another table")
-    options.add_argument("--collect", type=Path, metavar="PROJECT", help="root of a project that has run")
-    options.add_argument("--study", type=Path, metavar="FILE", help="what `make study` wrote: reports/study.parquet")
-    options.add_argument("--arm", help="what its models are called, such as scratch or pretrained")
-    chosen = options.parse_args(arguments)
-    if (chosen.collect is None) != (chosen.arm is None):
-        options.error("--collect and --arm belong together")
-    if chosen.collect:
-        for rows in collect(chosen.collect, chosen.arm):
+def main(
+    write: Annotated[bool, typer.Option("--write", help="Put the tables into the pages.")] = False,
+    draw_them: Annotated[bool, typer.Option("--draw", help="Draw the tables.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Fail where a page shows another table.")] = False,
+    project: Annotated[
+        Path | None, typer.Option("--collect", metavar="PROJECT", help="Root of a project that has run.")
+    ] = None,
+    study: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What `make study` wrote: reports/study.parquet.")
+    ] = None,
+    arm: Annotated[str | None, typer.Option(help="What its models are called: scratch, pretrained.")] = None,
+) -> None:
+    """Print, write or check the tables of what was measured, from its predictions."""
+    if (project is None) != (arm is None):
+        raise ValueError("--collect and --arm belong together")
+    if project and arm:
+        for rows in collect(project, arm):
             add(rows, FOLDER)
-    if chosen.study:
-        add(_read_study(chosen.study), FOLDER)
-    if chosen.draw:
+    if study:
+        add(_read_study(study), FOLDER)
+    if draw_them:
         for path in sorted(FOLDER.glob("*.parquet")):
             draw(path.stem)
-        return 0
-    if not (chosen.write or chosen.check):
+        return
+    if not (write or check):
         for path in sorted(FOLDER.glob("*.parquet")):
             print(f"{path.stem}\n\n{table(path.stem)}")
-        return 0
+        return
     texts = {path: path.read_text(encoding="utf-8") for path in pages()}
     differing = {path: found for path, text in texts.items() if (found := filled(text)) != text}
     for path, text in differing.items():
-        if chosen.write:
+        if write:
             write_text(path, text)
-        print(f"{path.relative_to(ROOT)}: {'written' if chosen.write else 'shows another table'}", file=sys.stderr)
-    return 1 if chosen.check and differing else 0
+        print(f"{path.relative_to(ROOT)}: {'written' if write else 'shows another table'}", file=sys.stderr)
+    if check and differing:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, EXAMPLES)

@@ -8,7 +8,6 @@ seed and its number alone: ``--only`` repeats one.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import resource
 import sys
@@ -19,10 +18,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import typer
 
+from hicmae import command
 from hicmae_core.config import FacesParams
 from hicmae_core.media.decoding import MediaError, probe, read_audio, read_frames, read_pictures
 from hicmae_core.media.detection import CenterFace
@@ -223,20 +225,17 @@ def _allowed(case: Case) -> set[int]:
     return {2 * case.source, 2 * case.source + 1} if case.kind in MIXED else {2 * case.source}
 
 
-def main() -> None:
+def main(
+    num_cases: Annotated[int, typer.Option(help="Mutants.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of all of them.")] = 0,
+    num_processes: Annotated[int, typer.Option(help="Worker processes.")] = 2,
+    only: Annotated[int | None, typer.Option(help="Run only the mutant of this number.")] = None,
+) -> None:
     """Run, print the table, and fail if anything went wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num-cases", type=int, default=1000, help="mutants (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all of them (default: 0)")
-    parser.add_argument("--num-processes", type=int, default=2, help="worker processes (default: 2)")
-    parser.add_argument("--only", type=int, help="run only the mutant of this number")
-    arguments = parser.parse_args()
-    numbers = range(arguments.num_cases) if arguments.only is None else [arguments.only]
+    numbers = range(num_cases) if only is None else [only]
     with tempfile.TemporaryDirectory() as folder:
-        cases = make_cases(Path(folder), numbers, arguments.seed)
-        outcomes = list(
-            progress_bar(run(cases, arguments.num_processes), total=len(cases), desc="mutants", unit="file")
-        )
+        cases = make_cases(Path(folder), numbers, seed)
+        outcomes = list(progress_bar(run(cases, num_processes), total=len(cases), desc="mutants", unit="file"))
     print(table(cases, outcomes))
     print(f"peak memory of a process: {max(outcome.peak_bytes for outcome in outcomes) / 2**20:.0f} MiB")
     failed = [(case, outcome) for case, outcome in zip(cases, outcomes, strict=True) if outcome.result in FAILURES]
@@ -246,4 +245,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main, "python -m benchmarks.fuzz --num-cases 5280", __doc__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import resource
 import shutil
 import subprocess
@@ -11,10 +10,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 import yaml
 
+from hicmae.command import run
 from hicmae_core.config import load_params
 from pipelines.graph.fold_files import complete_folds, write_graphs
 
@@ -80,17 +81,16 @@ def _path(out: str | Mapping[str, Any]) -> str:
     return out if isinstance(out, str) else next(iter(out))
 
 
-def main() -> None:
+def main(
+    datasets: Annotated[int, typer.Option(help="Datasets.")] = 9,
+    folds: Annotated[int, typer.Option(help="Folds of each.")] = 5,
+) -> None:
     """Print how long `dvc repro` takes when nothing, and when a parameter of fine-tuning, has changed."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--datasets", type=int, default=9)
-    arguments.add_argument("--folds", type=int, default=5)
-    chosen = arguments.parse_args()
 
     def many(values: dict[str, Any]) -> None:
         demo = values["dataset"].pop("demo")
-        names = [f"corpus_{number}" for number in range(chosen.datasets)]
-        values["dataset"] |= {name: {**demo, "num_folds": chosen.folds} for name in names}
+        names = [f"corpus_{number}" for number in range(datasets)]
+        values["dataset"] |= {name: {**demo, "num_folds": folds} for name in names}
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "project"
@@ -120,4 +120,4 @@ def _children_seconds() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "python -m benchmarks.graph", __doc__)

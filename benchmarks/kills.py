@@ -6,11 +6,14 @@ best of several epochs and clips drawn with replacement. Exits with 1 if anythin
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from hicmae.command import run
 from tests.training.conftest import write_clips
 from tests.training.killing import STEPS_PER_KILL, Training, differences, kill_often, sections
 
@@ -34,21 +37,20 @@ def measure(kind: str, clips: Path, folder: Path, num_kills: int, seed: int) -> 
     return differences(whole, undisturbed, parts, [*lives, last])
 
 
-def main() -> None:
+def main(
+    num_kills: Annotated[int, typer.Option(help="Of each training.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
+) -> None:
     """Kill both trainings."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--num-kills", type=int, default=20, help="of each training")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    arguments = parser.parse_args()
     problems = []
     with tempfile.TemporaryDirectory() as folder:
         write_clips(Path(folder) / "clips")
         for kind in ("pretrain", "finetune"):
-            found = measure(kind, Path(folder) / "clips", Path(folder), arguments.num_kills, arguments.seed)
+            found = measure(kind, Path(folder) / "clips", Path(folder), num_kills, seed)
             problems += [f"{kind}: {problem}" for problem in found]
     print("\n" + ("\n".join(problems) or "Models, histories and losses are equal to the last bit."))
     sys.exit(bool(problems))
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "python -m benchmarks.kills", __doc__)

@@ -7,16 +7,16 @@ ratio holds on a busy machine, too.
 
 from __future__ import annotations
 
-import argparse
 import io
 import random
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import typer
 from PIL import Image
 from timm.data.auto_augment import rand_augment_transform
 from timm.data.random_erasing import RandomErasing
@@ -24,6 +24,7 @@ from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.functional import hflip, normalize, resized_crop, to_tensor
 
+from hicmae.command import run
 from hicmae_core.config import AugmentationParams, FacesParams, ModelParams
 from hicmae_core.data.augmentation import IMAGENET_MEAN, IMAGENET_STD, audio_gain, finetuning_augmentation
 from hicmae_core.data.batches import training_batches
@@ -131,22 +132,23 @@ def _timed_next(batches: Any) -> tuple[Batch, float] | None:
     return None if batch is None else (batch, time.process_time() - start)
 
 
-def main() -> None:
+def main(
+    clip: Annotated[
+        list[Path] | None,
+        typer.Option(help="Video files.", metavar="FILE...", show_default="the first of data/raw/demo"),
+    ] = None,
+    num_rounds: Annotated[int, typer.Option(help="Rounds of both arms in turns.")] = 9,
+) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clip", type=Path, nargs="+", help=f"video files (default: the first of {DEMO})")
-    parser.add_argument("--num-rounds", type=int, default=9, help="rounds of both arms in turns (default: 9)")
-    arguments = parser.parse_args()
-    videos = arguments.clip or sorted(DEMO.rglob("*.mp4"))[: 2 * BATCH_SIZE]
+    videos = clip or sorted(DEMO.rglob("*.mp4"))[: 2 * BATCH_SIZE]
     if not videos:
-        parser.error(f"no videos under {DEMO}: run `make demo` first, or give --clip")
+        raise ValueError(f"no videos under {DEMO}: run `make demo` first, or give --clip")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         clips, waveforms = prepare(videos, Path(folder))
         way = PlainWay()
         rounds = [
-            (plain_seconds(clips, waveforms, way, epoch), *our_seconds(clips, epoch))
-            for epoch in range(arguments.num_rounds + 1)
+            (plain_seconds(clips, waveforms, way, epoch), *our_seconds(clips, epoch)) for epoch in range(num_rounds + 1)
         ][1:]  # the first one warms up
     plain, reading, ours = np.array(rounds).T
     rates = [len(clips) / np.median(seconds) for seconds in (plain, reading, ours)]
@@ -156,4 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "python -m benchmarks.loader", __doc__)

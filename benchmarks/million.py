@@ -7,7 +7,6 @@ some to spare.
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import shutil
@@ -18,10 +17,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import typer
 
+from hicmae.command import run
 from hicmae_core.config import DatasetParams, FacesParams, PreparationParams
 from hicmae_core.preparation.pool import ClipFiles, ClipWork
 from hicmae_core.preparation.preparing import prepare_faces
@@ -167,22 +169,21 @@ def measure_dvc(folder: Path) -> None:
     assert "up to date" in answer, answer
 
 
-def main() -> None:
+def main(
+    num_clips: Annotated[int, typer.Option(help="Clips of the manifest.")] = 1_100_000,
+    num_shards: Annotated[int, typer.Option(help="Shards of their faces.")] = 256,
+) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="What a million clips cost beside their media.")
-    parser.add_argument("--num-clips", type=int, default=1_100_000)
-    parser.add_argument("--num-shards", type=int, default=256)
-    chosen = parser.parse_args()
-    print(f"{chosen.num_clips} clips in {chosen.num_shards} shards; load {os.getloadavg()[0]:.1f}", flush=True)
+    print(f"{num_clips} clips in {num_shards} shards; load {os.getloadavg()[0]:.1f}", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        manifest = generated_manifest(chosen.num_clips)
+        manifest = generated_manifest(num_clips)
         measure_manifest(manifest, folder / "manifest.parquet")
-        measure_preparation(manifest, folder, chosen.num_shards)
+        measure_preparation(manifest, folder, num_shards)
         measure_access(folder / "faces")
         measure_dvc(folder)
     print(f"memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB at the peak")
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "python -m benchmarks.million", __doc__)

@@ -6,16 +6,18 @@ at a time, in one process. Both arms use the same model (random weights) and win
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 import torch
+import typer
 
+from hicmae.command import run
 from hicmae_core.config import HOP_SECONDS, SAMPLE_RATE_HZ, FacesParams
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.reading import decode_frames, fbank_window
@@ -49,27 +51,29 @@ def cpu_seconds() -> float:
     return used.user + used.system + used.children_user + used.children_system
 
 
-def main() -> None:
+def main(
+    clip: Annotated[
+        list[Path] | None,
+        typer.Option(help="Video files.", metavar="FILE...", show_default="the first of data/raw/demo"),
+    ] = None,
+    num_clips: Annotated[int, typer.Option(help="How many of the demo's clips.")] = 8,
+    size: Annotated[str, typer.Option(help="Size of the model.")] = "tiny",
+    num_rounds: Annotated[int, typer.Option(help="Rounds.")] = 2,
+    num_processes: Annotated[int, typer.Option(help="Processes that look ahead.")] = 2,
+) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clip", type=Path, nargs="+", help=f"video files (default: the first of {DEMO})")
-    parser.add_argument("--num-clips", type=int, default=8, help="how many of the demo's clips (default: 8)")
-    parser.add_argument("--size", default="tiny", help="model size (default: tiny)")
-    parser.add_argument("--num-rounds", type=int, default=2, help="rounds (default: 2)")
-    parser.add_argument("--num-processes", type=int, default=2, help="processes that look ahead (default: 2)")
-    arguments = parser.parse_args()
-    clips = arguments.clip or sorted(DEMO.rglob("*.mp4"))[: arguments.num_clips]
+    clips = clip or sorted(DEMO.rglob("*.mp4"))[:num_clips]
     if not clips:
-        parser.error(f"no videos under {DEMO}: run `make demo` first, or give --clip")
+        raise ValueError(f"no videos under {DEMO}: run `make demo` first, or give --clip")
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "model.safetensors"
         notes = {"classes": list("abcdef"), "targets": [], "faces": FacesParams().model_dump(mode="json")}
-        save_model(path, classifier(arguments.size, 6), notes)
+        save_model(path, classifier(size, 6), notes)
         reader = open_video_reader(path, None, num_segments=2, device=torch.device("cpu"))
     answers = [reader.answer(clip) for clip in clips]  # also loads the networks
     clips = [clip for clip, answer in zip(clips, answers, strict=True) if answer.values]
     if not clips:
-        parser.error("none of the clips is answered; give others with --clip")
+        raise ValueError("none of the clips is answered; give others with --clip")
     seconds = sum(len(read_audio(clip)) for clip in clips) / SAMPLE_RATE_HZ
     print(
         f"{len(clips)} clips of {seconds:.1f} s in all, a window every {HOP_SECONDS:g} s, "
@@ -78,11 +82,11 @@ def main() -> None:
     arms = {
         "naive": lambda: [naive(reader, clip) for clip in clips],
         "ours, file by file": lambda: list(reader.answers(clips)),
-        "ours, processes ahead": lambda: list(reader.answers(clips, num_processes=arguments.num_processes)),
+        "ours, processes ahead": lambda: list(reader.answers(clips, num_processes=num_processes)),
     }
     times: dict[str, list[float]] = {arm: [] for arm in arms}
     cpu_times: dict[str, list[float]] = {arm: [] for arm in arms}
-    for _ in range(arguments.num_rounds):
+    for _ in range(num_rounds):
         for arm, work in arms.items():
             start, cpu_start = time.perf_counter(), cpu_seconds()
             work()
@@ -99,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "python -m benchmarks.predict", __doc__)

@@ -7,19 +7,20 @@ of several rounds, per CPU-second; those of the processes are by the clock and m
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
+import typer
 
 from benchmarks.films import as_360p, peak_memory_mib
+from hicmae.command import run
 from hicmae_core.config import SAMPLE_RATE_HZ, FacesParams, PreparationParams
 from hicmae_core.media.decoding import MediaError, read_audio
 from hicmae_core.media.detection import CenterFace
@@ -145,32 +146,36 @@ def noting_times(num_processes: int, times: list[float]) -> Callable[..., Iterat
     return run
 
 
-def main() -> None:
+def main(
+    clip: Annotated[
+        list[Path] | None,
+        typer.Option(help="Video files.", metavar="FILE...", show_default="the first of data/raw/demo"),
+    ] = None,
+    num_clips: Annotated[int, typer.Option(help="How many of the demo's clips.")] = 8,
+    num_rounds: Annotated[int, typer.Option(help="Rounds whose median counts.")] = 3,
+    num_copies: Annotated[int, typer.Option(help="Times that each clip is prepared for the scaling.")] = 4,
+    film_seconds: Annotated[float, typer.Option(help="Length of the film for the memory.")] = 20,
+    fitted: Annotated[
+        bool, typer.Option("--as-360p", help="Look at the clips at 25 fps, fitted into 640 x 360.")
+    ] = False,
+) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clip", type=Path, nargs="+", help=f"video files (default: the first of {DEMO})")
-    parser.add_argument("--num-clips", type=int, default=8, help="how many of the demo's clips (default: 8)")
-    parser.add_argument("--num-rounds", type=int, default=3, help="rounds whose median counts (default: 3)")
-    parser.add_argument("--num-copies", type=int, default=4, help="times that each clip is prepared for the scaling")
-    parser.add_argument("--film-seconds", type=float, default=20, help="length of the film for the memory")
-    parser.add_argument("--as-360p", action="store_true", help="look at the clips at 25 fps, fitted into 640 x 360")
-    arguments = parser.parse_args()
-    clips = arguments.clip or sorted(DEMO.rglob("*.mp4"))[: arguments.num_clips]
+    clips = clip or sorted(DEMO.rglob("*.mp4"))[:num_clips]
     if not clips:
-        parser.error(f"no videos under {DEMO}: run `make demo` first, or give --clip")
+        raise ValueError(f"no videos under {DEMO}: run `make demo` first, or give --clip")
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     log_mel(np.zeros(SAMPLE_RATE_HZ, np.float32))
-    print(f"{len(clips)} clips, {arguments.num_rounds} rounds: median (least to greatest)", flush=True)
+    print(f"{len(clips)} clips, {num_rounds} rounds: median (least to greatest)", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        print(measure_audio(clips, arguments.num_rounds), flush=True)
-        if arguments.as_360p:
+        print(measure_audio(clips, num_rounds), flush=True)
+        if fitted:
             clips = [as_360p(clip, folder / clip.name) for clip in clips]
-        print(measure_faces(clips, arguments.num_rounds), flush=True)
-        print(measure_memory(folder, arguments.film_seconds), flush=True)
-        print(measure_scaling(clips, folder, arguments.num_rounds, arguments.num_copies), flush=True)
+        print(measure_faces(clips, num_rounds), flush=True)
+        print(measure_memory(folder, film_seconds), flush=True)
+        print(measure_scaling(clips, folder, num_rounds, num_copies), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "python -m benchmarks.prepare", __doc__)

@@ -12,8 +12,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
@@ -22,7 +24,7 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.baselines import svm
-from hicmae.command import parser, run
+from hicmae.command import run
 from hicmae.prepared import PreparedDataset
 from hicmae_core.config import Params, load_params
 from hicmae_core.evaluation.embedding import features_of, lay_out
@@ -95,39 +97,44 @@ def _plot_curves(curves: dict[str, dict[str, dict[int, float]]], path: Path) -> 
     save_figure(figure, path)
 
 
-def main() -> None:
-    """Print a row per modality, pooling and weights."""
-    arguments = parser("What a linear classifier reads off encoders that are not fine-tuned.", EXAMPLES)
-    arguments.add_argument("dataset", help="a prepared dataset of params.yaml")
-    arguments.add_argument("--speakers", nargs="+", help="those that are used; default: all")
-    arguments.add_argument("--weights", type=Path, help="a pre-trained model to compare with random weights")
-    arguments.add_argument("--curve", type=Path, metavar="PNG", help="also train on fewer speakers, and draw that")
-    arguments.add_argument("--map", type=Path, metavar="PNG", help="also draw t-SNE of the statistics")
-    chosen = arguments.parse_args()
+def main(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A prepared dataset of params.yaml.")],
+    speakers: Annotated[
+        list[str] | None, typer.Option(metavar="NAME...", help="Those that are used.", show_default="all")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="A pre-trained model to compare with random weights.")] = None,
+    curve: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Also train on fewer speakers, and draw that.")
+    ] = None,
+    drawing: Annotated[
+        Path | None, typer.Option("--map", metavar="PNG", help="Also draw t-SNE of the statistics.")
+    ] = None,
+) -> None:
+    """Print what a linear classifier reads off encoders that are not fine-tuned, by modality, pooling and weights."""
     params = load_params()
-    prepared = PreparedDataset(params, chosen.dataset)
+    prepared = PreparedDataset(params, dataset)
     rows = prepared.manifest
-    rows = rows[rows["subject"].isin(chosen.speakers)] if chosen.speakers else rows
+    rows = rows[rows["subject"].isin(speakers)] if speakers else rows
     if prepared.dataset.task != "classification" or rows["subject"].nunique() < 2 or rows["subject"].isna().any():
-        raise ValueError(f"a read-out leaves speakers out: {chosen.dataset} needs classes, and two known speakers here")
-    labels, speakers = rows["label"].astype(int).tolist(), rows["subject"].tolist()
+        raise ValueError(f"a read-out leaves speakers out: {dataset} needs classes, and two known speakers here")
+    labels, subjects = rows["label"].astype(int).tolist(), rows["subject"].tolist()
     print(
         f"| modality | weights | pooling | {' | '.join(f'C {c:g}' for c in PENALTIES)} |\n|---|---|---|---:|---:|---:|"
     )
     warnings.simplefilter("ignore", ConvergenceWarning)
     curves: dict[str, dict[str, dict[int, float]]] = {}
     layouts: dict[str, Layout] = {}
-    groups = {"emotion": [prepared.dataset.classes[label] for label in labels], "speaker": speakers}
+    groups = {"emotion": [prepared.dataset.classes[label] for label in labels], "speaker": subjects}
     for modality in ("audio", "video"):
         clips = prepared.clips(rows["clip_id"].tolist(), modality)
-        for name, weights in {"random": None, **({"pre-trained": chosen.weights} if chosen.weights else {})}.items():
+        for name, path in {"random": None, **({"pre-trained": weights} if weights else {})}.items():
             for pooling in ("mean", "statistics"):
-                features = features_of(model_of(params, modality, pooling, weights), clips)
-                found = recalls(features, labels, speakers)
-                if chosen.curve and pooling == "statistics":
-                    of_weights = by_number_of_speakers(features, labels, speakers, params.seed)
+                features = features_of(model_of(params, modality, pooling, path), clips)
+                found = recalls(features, labels, subjects)
+                if curve and pooling == "statistics":
+                    of_weights = by_number_of_speakers(features, labels, subjects, params.seed)
                     curves.setdefault(modality, {})[f"{name} weights"] = of_weights
-                if chosen.map and pooling == "statistics":
+                if drawing and pooling == "statistics":
                     points = lay_out(StandardScaler().fit_transform(features))
                     layouts[f"{_TITLES[modality]}, {name} weights"] = Layout(points, groups)
                 cells = " | ".join(f"{100 * value:.1f}" for value in found)
@@ -136,11 +143,11 @@ def main() -> None:
         for name, of_weights in by_weights.items():
             shown = ", ".join(f"{number}: {100 * value:.1f}" for number, value in of_weights.items())
             print(f"{modality}, {name}, statistics, by training speakers: {shown}")
-    if chosen.curve:
-        _plot_curves(curves, chosen.curve)
-    if chosen.map:
-        plot_layouts(layouts, chosen.map)
+    if curve:
+        _plot_curves(curves, curve)
+    if drawing:
+        plot_layouts(layouts, drawing)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, EXAMPLES)

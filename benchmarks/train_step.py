@@ -1,34 +1,32 @@
 """Training steps against the same model written plainly (benchmarks/plain_model.py), in turns in one process.
 
-    python -m benchmarks.train_step                                   # tiny, pre-training and fine-tuning
-    python -m benchmarks.train_step --size tiny small base --compile  # many minutes on a CPU, most of them for base
-    python -m benchmarks.train_step --size base --precision bfloat16 --batch-size 160 --device cuda --compile
-
 A step goes from augmented clips on the host to changed weights. On a CPU, time is what the threads had, divided by
 their number. On a GPU it is the clock's, and where ours runs bfloat16 the plain arm runs float16 with gradient scaling.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
+from typing import Annotated, get_args
 
 import torch
+import typer
 from torch import Tensor
 
 from benchmarks.machine import matrix_peak, memory_of, seconds
 from benchmarks.plain_model import PlainClassifier, PlainPretraining
 from benchmarks.plain_step import draw_masks, plain_step
-from benchmarks.work import TASKS, build_objective, objective_inputs, synthetic_clips, work_of
-from hicmae_core.config import FinetuneParams, PretrainParams
+from benchmarks.work import TASKS, Size, Task, build_objective, objective_inputs, synthetic_clips, work_of
+from hicmae.command import run
+from hicmae_core.config import FinetuneParams, Precision, PretrainParams
 from hicmae_core.model.layers import checkpoint_blocks
 from hicmae_core.model.pretraining import PretrainingModel
-from hicmae_core.model.sizes import SIZES
 from hicmae_core.progress import progress_bar, tell
 from hicmae_core.runtime import device_named
 from hicmae_core.training.learner import Learner
@@ -36,11 +34,16 @@ from hicmae_core.training.objectives import FinetuningObjective, PretrainingObje
 from hicmae_core.training.optim import adamw
 from hicmae_core.training.randomness import seed_everything
 
+EXAMPLES = """
+python -m benchmarks.train_step                                   # tiny, pre-training and fine-tuning
+python -m benchmarks.train_step --size tiny small base --compile  # many minutes on a CPU, most of them for base
+python -m benchmarks.train_step --size base --precision bfloat16 --batch-size 160 --device cuda --compile
+"""
+Dtype = StrEnum("Dtype", {name: name for name in get_args(Precision)})
 LOG_EVERY = 10
 LEARNING_RATE = 1e-5
 STATE_BYTES = 4 * 3
 """Per parameter: the weight and both moments of AdamW, float32. Gradients are among what a step takes."""
-PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -159,33 +162,33 @@ def row(case: Case, result: Result, peak: float) -> str:
     return f"| {case.name} | {' | '.join(numbers)} | {result.teraflops:.3f} | {share:.0%} | {gib} |"
 
 
-def main() -> None:
+def main(
+    size: Annotated[list[Size], typer.Option(help="Sizes of the model.", metavar="SIZE...")] = ("tiny",),
+    task: Annotated[list[Task], typer.Option(help="pretrain, finetune.", metavar="TASK...")] = TASKS,
+    precision: Annotated[list[Dtype], typer.Option(help="Of the steps.", metavar="PRECISION...")] = ("float32",),
+    batch_size: Annotated[int, typer.Option(help="Clips of a step.")] = 8,
+    num_rounds: Annotated[int, typer.Option(help="Steps of each arm.")] = 5,
+    num_threads: Annotated[int, typer.Option(help="On a CPU.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile ours with torch.compile.")] = False,
+    recompute: Annotated[
+        bool, typer.Option("--activation-checkpointing", help="Recompute ours in the backward pass.")
+    ] = False,
+) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", nargs="+", choices=SIZES, default=["tiny"], help="(default: tiny)")
-    parser.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS), help="(default: both)")
-    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["float32"], help="(default: float32)")
-    parser.add_argument("--batch-size", type=int, default=8, help="clips of a step (default: 8)")
-    parser.add_argument("--num-rounds", type=int, default=5, help="steps of each arm (default: 5)")
-    parser.add_argument("--num-threads", type=int, default=1, help="on a CPU (default: 1)")
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda")
-    parser.add_argument("--compile", action="store_true", help="compile ours with torch.compile")
-    parser.add_argument("--activation-checkpointing", action="store_true", help="recompute ours in the backward pass")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.num_threads)
-    device = device_named(arguments.device)
-    peaks = {precision: matrix_peak(getattr(torch, precision), device) for precision in arguments.precision}
-    for precision, peak in peaks.items():
-        tell(f"matrix products in {precision}: {peak / 1e12:.3f} TFLOP/s")
+    torch.set_num_threads(num_threads)
+    place = device_named(device)
+    peaks = {one: matrix_peak(getattr(torch, one), place) for one in precision}
+    for one, peak in peaks.items():
+        tell(f"matrix products in {one}: {peak / 1e12:.3f} TFLOP/s")
     print(
         "| size, task, precision | plain, clips/s | ours | ratio | tokens/s | TFLOP/s | of peak | GiB, ours / plain |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
-    for size, task, precision in itertools.product(arguments.size, arguments.task, arguments.precision):
-        modes = (arguments.compile, arguments.activation_checkpointing)
-        case = Case(size, task, precision, arguments.batch_size, *modes, device)
-        print(row(case, measure(case, arguments.num_rounds), peaks[precision]), flush=True)
+    for chosen in itertools.product(size, task, precision):
+        case = Case(*chosen, batch_size, compiled, recompute, place)
+        print(row(case, measure(case, num_rounds), peaks[case.precision]), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, EXAMPLES, __doc__)

@@ -1,30 +1,33 @@
-"""The work of a training step, counted by formula and by torch.
-
-python -m benchmarks.work --size base --task pretrain finetune
-"""
+"""The work of a training step, counted by formula and by torch."""
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import math
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
 
 import torch
+import typer
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from hicmae.command import run
 from hicmae_core.config import AUDIO_PATCH, VIDEO_PATCH, DatasetParams, FinetuneParams, PretrainParams
 from hicmae_core.model.architecture import IN_CHANNELS, Architecture
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
-from hicmae_core.model.sizes import SIZES, classifier, pretraining_model
+from hicmae_core.model.sizes import classifier, pretraining_model
 from hicmae_core.training.objectives import FinetuningObjective, PretrainingObjective
 from hicmae_core.training.pretrain import draw_scores
 
 NUM_CLASSES = 6
 DATASET = DatasetParams(corpus="csv", classes=tuple(f"c{i}" for i in range(NUM_CLASSES)), num_folds=2)
 TASKS = ("pretrain", "finetune")
+Size = StrEnum("Size", {name: name for name in SIZES})
+Task = StrEnum("Task", {name: name for name in TASKS})
 _VIDEO_VALUES, _AUDIO_VALUES = IN_CHANNELS * math.prod(VIDEO_PATCH), math.prod(AUDIO_PATCH)
 _BYTES_PER_PARAMETER = 4 * 10
 """Of a step, float32: the weight is read three times and written, its gradient written and read, both moments of AdamW
@@ -164,23 +167,25 @@ def _cross(tokens: int, dim: int, context: int, context_dim: int) -> int:
     return 2 * tokens * dim**2 + 2 * context * context_dim * dim + 2 * tokens * context * dim
 
 
-def main() -> None:
+def main(
+    size: Annotated[list[Size], typer.Option(help="Sizes of the model.", metavar="SIZE...")] = (
+        "tiny",
+        "small",
+        "base",
+    ),
+    task: Annotated[list[Task], typer.Option(help="pretrain, finetune.", metavar="TASK...")] = TASKS,
+    batch_size: Annotated[int, typer.Option(help="Clips that share the weights' traffic.")] = 8,
+) -> None:
     """Count and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", nargs="+", choices=SIZES, default=["tiny", "small", "base"], help="(default: all)")
-    parser.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS), help="(default: both)")
-    parser.add_argument("--batch-size", type=int, default=8, help="clips that share the weights' traffic (default: 8)")
-    arguments = parser.parse_args()
     print("| size | task | parameters | forward GFLOP | by torch | training GFLOP | activations MB | traffic MB |")
     print("|---|---|---:|---:|---:|---:|---:|---:|")
-    for size in arguments.size:
-        for task in arguments.task:
-            work = work_of(size, task)
-            flops = (work.forward_flops, work.counted_flops, work.training_flops)
-            sizes = (work.activation_bytes, work.bytes_per_clip(arguments.batch_size))
-            numbers = [f"{value / 1e9:.2f}" for value in flops] + [f"{value / 1e6:.0f}" for value in sizes]
-            print(f"| {size} | {task} | {work.num_parameters / 1e6:.1f} M | {' | '.join(numbers)} |")
+    for one, kind in itertools.product(size, task):
+        work = work_of(one, kind)
+        flops = (work.forward_flops, work.counted_flops, work.training_flops)
+        sizes = (work.activation_bytes, work.bytes_per_clip(batch_size))
+        numbers = [f"{value / 1e9:.2f}" for value in flops] + [f"{value / 1e6:.0f}" for value in sizes]
+        print(f"| {one} | {kind} | {work.num_parameters / 1e6:.1f} M | {' | '.join(numbers)} |")
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "python -m benchmarks.work --size base --task pretrain finetune", __doc__)
