@@ -19,7 +19,7 @@ from hicmae_core.config import AUDIO_PATCH, VIDEO_PATCH, DatasetParams, Finetune
 from hicmae_core.model.architecture import IN_CHANNELS, Architecture
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
-from hicmae_core.model.sizes import classifier, pretraining_model
+from hicmae_core.model.sizes import SIZES, classifier, pretraining_model
 from hicmae_core.training.objectives import FinetuningObjective, PretrainingObjective
 from hicmae_core.training.pretrain import draw_scores
 

@@ -30,7 +30,8 @@ class _Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         several = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
-        spread, last = [], ""
+        spread: list[str] = []
+        last = ""
         for arg in args:
             if arg.startswith("-"):
                 last = arg if arg in several else ""

@@ -128,7 +128,7 @@ def test_a_page_is_filled_between_its_marks_alone(tmp_path):
 
 def test_readme_and_docs_show_what_follows_from_the_evidence():
     assert evidence.pages()
-    assert evidence.main(["--check"]) == 0
+    evidence.main(check=True)  # or it ends with an exit code
 
 
 def test_a_project_that_has_not_run_is_told_in_a_sentence(tmp_path):
@@ -197,8 +197,8 @@ def test_what_a_study_found_is_added(tmp_path, monkeypatch):
     found = pd.concat([rows(arm, right).assign(protocol="both") for arm, right in RIGHT.items()])
     found.to_parquet(tmp_path / "study.parquet")
     with pytest.raises(ValueError, match=r"none.parquet: no such file; `make study` writes it"):
-        evidence.main(["--study", str(tmp_path / "none.parquet")])
-    evidence.main(["--study", str(tmp_path / "study.parquet"), "--check"])
+        evidence.main(study=tmp_path / "none.parquet")
+    evidence.main(study=tmp_path / "study.parquet", check=True)
     assert "| pretrained | 1 | 75.0 (50.0 to 100.0), +25.0 " in evidence.table("toy", tmp_path / "evidence")
 
 

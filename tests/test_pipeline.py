@@ -158,7 +158,7 @@ def test_real_videos_are_answered_or_told_plainly_why_not(finished_project):
 
 def test_numbers_predictions_and_models_lead_back_to_their_data(finished_project):
     def lineage(*what: str) -> dict:
-        return json.loads(finished_project.run("python", "-m", "hicmae.tracking.lineage", *what, "--json").stdout)
+        return json.loads(finished_project.run("python", "-m", "hicmae.cli", "lineage", *what, "--json").stdout)
 
     folder = finished_project.folder
     number = lineage("reports/demo/metrics.json:pooled.uar")

@@ -65,7 +65,7 @@ class Delivery:
             raise Refused(f"{entries[0]['path']} is no image") from error
 
     def _log_artifact(self, path: Path, folder: str) -> None:
-        """Store a file, and by its digest the way back from any copy of it (`hicmae.tracking.lineage`)."""
+        """Store a file, and by its digest the way back from any copy of it (`hicmae lineage`)."""
         self._store.client.log_artifact(self._run_id, str(path), folder or None)
         name = f"{folder}/{path.name}" if folder else path.name
         self._store.client.set_tag(self._run_id, f"{DIGEST_TAG}{name}", sha256_of(path))

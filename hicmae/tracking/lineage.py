@@ -1,4 +1,4 @@
-"""From a number, prediction, model or run back to its code, data and settings; from a clip on to all made of it."""
+"""From a number, prediction, model or run back to its code, data and settings."""
 
 from __future__ import annotations
 

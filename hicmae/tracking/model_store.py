@@ -56,7 +56,7 @@ class ModelStore:
                 return self.client.get_model_version_by_alias(name, alias)
             return self.client.get_model_version(name, version)
         except MlflowException:
-            there_are = ", ".join(self._references()) or "none; python -m hicmae.tracking.registry registers one"
+            there_are = ", ".join(self._references()) or "none; hicmae register makes one"
             raise ValueError(f"no `{reference}` in MLflow at {self.runs.name}; there are: {there_are}") from None
 
     def versions(self, name: str) -> list[ModelVersion]:

@@ -44,9 +44,7 @@ def promote(store: MlflowStore, params: Params, dataset: str) -> Verdict:
         raise ValueError(f"no dataset `{dataset}` in params.yaml; there are: {', '.join(params.dataset)}")
     candidate, champion = models.aliased(name, CANDIDATE), models.aliased(name, CHAMPION)
     if candidate is None:
-        raise ValueError(
-            f"no models:/{name}@{CANDIDATE}; python -m hicmae.tracking.registry --dataset {dataset} makes one"
-        )
+        raise ValueError(f"no models:/{name}@{CANDIDATE}; hicmae register --dataset {dataset} makes one")
     if champion is None:
         models.point(CHAMPION, candidate)
         return Verdict(True, f"{name} version {candidate.version} is the first champion")

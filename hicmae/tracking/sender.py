@@ -65,7 +65,7 @@ class Sender:
         if len(self._outbox):
             tell(
                 f"MLflow at {self._store} cannot be reached still: {len(self._outbox)} records of this run stay in "
-                f"{self._outbox.folder}; the next stage sends them, or: python -m hicmae.tracking.send_metrics"
+                f"{self._outbox.folder}; the next stage sends them, or: hicmae send-metrics"
             )
 
     def _run(self) -> None:

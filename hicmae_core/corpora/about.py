@@ -1,4 +1,4 @@
-"""How to get and use each corpus, as data; shown by ``python -m stages.manifest --list``."""
+"""How to get and use each corpus, as data; shown by ``hicmae corpora``."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def build_manifest(
         tell(f"{name}: {note}")
     rows = rows if rows.empty else _of_used_classes(rows, corpus, dataset, tell)
     if rows.empty:
-        listed = f"; `python -m stages.manifest --list --dataset {corpus.name}` shows its layout"
+        listed = f"; `hicmae corpora {corpus.name}` shows its layout"
         raise ValueError(
             f"{root}: there are no clips of {corpus.name} ({corpus.description}) in this folder"
             f"{listed if corpus.name in READY_MADE else ''}"

@@ -3,7 +3,6 @@
 import importlib
 import json
 import math
-import sys
 
 import pandas as pd
 import pytest
@@ -36,10 +35,8 @@ def study(project, monkeypatch):
         (project / "params.yaml").write_text(yaml.safe_dump(values))
         for stage in ("finetune", "evaluate"):
             for fold in (1, 2):
-                monkeypatch.setattr(sys, "argv", [stage, "--dataset", "toy", "--fold", str(fold)])
-                importlib.import_module(f"stages.{stage}").main()
-        monkeypatch.setattr(sys, "argv", ["summarise", "--dataset", "toy"])
-        importlib.import_module("stages.summarise").main()
+                importlib.import_module(f"stages.{stage}").main("toy", fold)
+        importlib.import_module("stages.summarise").main("toy")
         return project
 
     return run

@@ -201,7 +201,7 @@ def test_a_damaged_line_is_named(tmp_path, name, file, line, text, message):
         ("mer2023", "test1-label.csv", r"there is no test1-label\.csv"),
         ("werewolf_xl", "labels.csv", r"there is no labels\.csv; write it with the columns"),
         ("avcaffe", "ground_truths", r"there is no ground_truths/arousal\.txt"),
-        ("voxceleb2", "dev", "there are no clips of voxceleb2 .* --list --dataset voxceleb2` shows its layout"),
+        ("voxceleb2", "dev", "there are no clips of voxceleb2 .*`hicmae corpora voxceleb2` shows its layout"),
     ],
 )
 def test_missing_labels_are_named(tmp_path, name, file, message):
@@ -434,9 +434,9 @@ def test_every_corpus_is_described():
     assert (ROOT / "docs/corpora.md").read_text(encoding="utf-8") == catalogue()
 
 
-def prepare(*arguments):
+def command(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "stages.manifest", *arguments],
+        [sys.executable, "-m", *arguments],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -448,22 +448,22 @@ def prepare(*arguments):
 def test_the_command_prepares_a_ready_made_dataset_from_the_project_s_root(tmp_path):
     root = str(trees.avcaffe(trees.Tree(tmp_path / "raw", tmp_path)).root)
     out = tmp_path / "manifest.parquet"
-    refused = prepare("--dataset", "AVCAFFE", "--root", root, "--out", str(out))
+    refused = command("stages.manifest", "--dataset", "AVCAFFE", "--root", root, "--out", str(out))
     assert refused.returncode == 1
     assert "published" in refused.stdout
     assert "58112" in refused.stdout
     assert "--allow-incomplete" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not out.exists()
-    done = prepare("--dataset", "AVCAFFE", "--root", root, "--out", str(out), "--allow-incomplete")
+    done = command("stages.manifest", "--dataset", "AVCAFFE", "--root", root, "--out", str(out), "--allow-incomplete")
     assert done.returncode == 0, done.stderr
     assert "avcaffe: 20 clips, 20 ok; 2 speakers; 10 units, each scored as one" in done.stdout
     assert len(pd.read_parquet(out)) == 20
 
 
 def test_the_command_lists_the_corpora():
-    listed = prepare("--list")
+    listed = command("hicmae.cli", "corpora")
     assert listed.stdout == (ROOT / "docs/corpora.md").read_text(encoding="utf-8")
-    one = prepare("--list", "--dataset", "Mer-Multi")
+    one = command("hicmae.cli", "corpora", "Mer-Multi")
     assert one.stdout.startswith("## mer2023\n")
     assert "## mafw" not in one.stdout

@@ -22,8 +22,8 @@ _OURS = re.compile(r"127\.\d+\.\d+\.\d+|::1|::ffff:127\.\d+\.\d+\.\d+|0\.0\.0\.0
 COMMANDS = {
     "dvc": ["dvc", "repro"],
     "flow": ["pipelines.flows.reproduce"],
-    "corpora": ["stages.manifest", "--list"],
-    "metrics": ["hicmae.tracking.send_metrics"],
+    "corpora": ["hicmae.cli", "corpora"],
+    "metrics": ["hicmae.cli", "send-metrics"],
     "cli": ["hicmae.cli", "doctor"],
 }
 

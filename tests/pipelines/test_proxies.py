@@ -89,8 +89,8 @@ def test_a_flow_is_told_to_a_server_on_this_machine(project, server):
         (["pipelines.flows.reproduce"], "PREFECT_API_URL", "http://prefect.my-lab.example:4200/api"),
         (["pipelines.flows.reproduce"], "PREFECT_API_URL", "http://127.0.0.1:9/api"),
         (["pipelines.flows.announce", "demo"], "PREFECT_API_URL", "http://prefect.my-lab.example:4200/api"),
-        (["hicmae.tracking.send_metrics"], "MLFLOW_TRACKING_URI", "http://mlflow.my-lab.example:5000"),
-        (["hicmae.tracking.send_metrics"], "MLFLOW_TRACKING_URI", "http://localhost:9"),
+        (["hicmae.cli", "send-metrics"], "MLFLOW_TRACKING_URI", "http://mlflow.my-lab.example:5000"),
+        (["hicmae.cli", "send-metrics"], "MLFLOW_TRACKING_URI", "http://localhost:9"),
     ],
 )
 def test_a_server_that_cannot_be_reached_is_told_in_a_sentence(project, command, variable, url):

@@ -1,5 +1,4 @@
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,6 @@ def test_several_datasets_begin_with_an_overview(
     values["folds"] = {"demo": [1], "mine": [1]}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["show"])
     write_report("demo", 0.5)
     with pytest.raises(ValueError, match=r"reports/mine/results.md: no results yet"):
         show.main()

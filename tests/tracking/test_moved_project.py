@@ -180,7 +180,7 @@ def test_what_waits_in_an_outbox_moves_along(original, tmp_path, monkeypatch):
     )
     python(original, "-c", script, str(box))
     moved = original.rename(tmp_path / "new")
-    assert "MLflow has everything" in python(moved, "-m", "hicmae.tracking.send_metrics")
+    assert "MLflow has everything" in python(moved, "-m", "hicmae.cli", "send-metrics")
     run = runs_of(moved)["fold 5"]
     assert (moved / "mlartifacts" / run.info.run_id / "artifacts" / "note.txt").read_text() == "waits"
     assert len(MlflowClient(f"sqlite:///{moved}/mlflow.db").get_metric_history(run.info.run_id, "train/loss")) == 3

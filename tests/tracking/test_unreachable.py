@@ -4,14 +4,15 @@ import os
 import signal
 import socket
 import sqlite3
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
-from hicmae.tracking import send_metrics, stage_runs
+from hicmae.cli import send_metrics
+from hicmae.tracking import stage_runs
 from hicmae.tracking.delivery import Delivery
 from hicmae.tracking.outbox import waiting_folders
 from hicmae.tracking.runs import RunStore
@@ -132,7 +133,6 @@ def test_a_locked_store_gets_all_from_the_command(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(stage_runs, "_PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(sys, "argv", ["send_metrics"])
     other_program = sqlite3.connect(project / "mlflow.db")
     with track("finetune", PARAMS, "demo", 1) as tracker:
         other_program.execute("BEGIN EXCLUSIVE")
@@ -141,7 +141,7 @@ def test_a_locked_store_gets_all_from_the_command(
     (left,) = outboxes(project)
     assert left.name == tracker.run_id
     monkeypatch.setattr(stage_runs, "_PATIENCE_SECONDS", 30)
-    assert send_metrics.main() == 0
+    send_metrics.main()
     assert "MLflow has everything" in capsys.readouterr().out
     run = runs_of(project)["fold 1"]
     assert steps_of(project, run, "step/loss") == [(step, 1.0) for step in range(100)]
@@ -178,8 +178,9 @@ def test_only_what_is_for_the_store_in_use_is_sent(
     assert start_fold(1, "die").wait(120) == -signal.SIGKILL
     (left,) = outboxes(project)
     (left / "store.txt").write_text("http://elsewhere:5000")
-    monkeypatch.setattr(sys, "argv", ["send_metrics"])
-    assert send_metrics.main() == 1
+    with pytest.raises(typer.Exit) as end:
+        send_metrics.main()
+    assert end.value.exit_code == 1
     assert "set MLFLOW_TRACKING_URI to http://elsewhere:5000" in capsys.readouterr().out
     assert outboxes(project) == [left]
 
