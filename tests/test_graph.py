@@ -92,3 +92,9 @@ def test_the_demo_s_graph_is_the_template_s(tmp_path):
     assert written == {path: (ROOT / path).read_text() for path in written}
     assert len(written) == len([*ROOT.glob("folds/*/dvc.yaml")])
     assert (tmp_path / "dvc.yaml").read_text() == (ROOT / "dvc.yaml").read_text()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "stages").glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_a_stage_is_glue(path):
+    assert path.stem in STAGES
+    assert len(path.read_text().splitlines()) < 60

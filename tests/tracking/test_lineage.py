@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from hicmae import layout
-from hicmae.tracking.lineage import origin, uses
+from hicmae.cli import lineage
+from hicmae.tracking.dependents import uses
+from hicmae.tracking.lineage import origin
 from hicmae.tracking.stage_runs import track
 from hicmae.tracking.store import MlflowStore
 from hicmae_core.files import sha256_of, write_json
@@ -62,6 +65,26 @@ def test_a_run_leads_to_its_data_and_pretraining(store: MlflowStore) -> None:
     assert json.loads(json.dumps(found))["params"]["model.size"] == "demo"
     with pytest.raises(ValueError, match="no run `nothing`"):
         origin(store, "nothing")
+
+
+def test_the_command_prints_columns_or_json(store: MlflowStore, capsys: pytest.CaptureFixture[str]) -> None:
+    (store.root / "params.yaml").write_text(yaml.safe_dump(PARAMS.model_dump(mode="json")))
+    with track("finetune", PARAMS, "demo", 1) as tracker:
+        pass
+    capsys.readouterr()
+    lineage.main(tracker.run_id)
+    lines = (line.partition(" ") for line in capsys.readouterr().out.splitlines())
+    printed = {name: value.strip() for name, _, value in lines}
+    assert (printed["run_id"], printed["run"], printed["stage"]) == (tracker.run_id, "fold 1", "finetune")
+    lineage.main(tracker.run_id, as_json=True)
+    assert json.loads(capsys.readouterr().out)["params"]["model.size"] == "demo"
+    lineage.main(clip="u")
+    header, _, first, *_ = capsys.readouterr().out.splitlines()
+    assert header.split("  ")[0] == "what"
+    assert first.startswith("data/manifests/demo_unlabelled.parquet  ")
+    for mistake in ({}, {"result": tracker.run_id, "clip": "u"}):
+        with pytest.raises(ValueError, match="trace what"):
+            lineage.main(**mistake)
 
 
 def test_a_file_leads_to_the_run_that_logged_it_wherever_it_is(store: MlflowStore, tmp_path: Path) -> None:

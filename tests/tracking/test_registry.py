@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
+from hicmae.cli import register as command
 from hicmae.tracking.model_store import ModelStore
 from hicmae.tracking.promotion import promote
 from hicmae.tracking.registry import register
@@ -141,6 +143,16 @@ def test_what_cannot_be_registered_is_told(store: MlflowStore) -> None:
     other = PARAMS.model_copy(update={"seed": 9})
     with pytest.raises(ValueError, match="no finished study"):
         register(store, other, "demo")
+
+
+def test_the_command_says_where_the_model_is(store: MlflowStore, capsys: pytest.CaptureFixture[str]) -> None:
+    (store.root / "params.yaml").write_text(yaml.safe_dump(PARAMS.model_dump(mode="json")))
+    command.main("demo", fold=2)
+    printed = capsys.readouterr().out
+    assert printed.startswith("models:/hicmae-demo/1 is models:/hicmae-demo@candidate: Fold 2 (named)")
+    assert "next: python -m pipelines.flows.promote --dataset demo" in printed
+    with pytest.raises(ValueError, match="--study and --best"):
+        command.main("demo", study="a", best=True)
 
 
 def test_the_gate_lets_only_a_better_candidate_through(store: MlflowStore, project: Path) -> None:

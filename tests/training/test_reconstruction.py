@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -6,12 +7,13 @@ from torch import Tensor, nn
 from hicmae_core.config import Params
 from hicmae_core.data.augmentation import resize_only
 from hicmae_core.data.clips import ClipDataset
+from hicmae_core.model.artifact import save_model
 from hicmae_core.model.pretraining import PretrainingModel, PretrainingOutput
 from hicmae_core.model.sizes import pretraining_model
 from hicmae_core.training.loop import TrainSettings
 from hicmae_core.training.losses import audio_targets, video_targets
-from hicmae_core.training.pretrain import draw_masks
-from hicmae_core.training.reconstruction import reconstruct, reconstruct_sample
+from hicmae_core.training.pretrain import draw_masks, untrained_model
+from hicmae_core.training.reconstruction import before_and_after, reconstruct, reconstruct_sample
 
 
 def untrained() -> PretrainingModel:
@@ -60,3 +62,19 @@ def test_the_sample_is_the_same_every_time(params: Callable[..., Params], unlabe
     assert first.log_mel.shape == (3, 32, 128)
     assert torch.equal(first.frames_predicted, again.frames_predicted)
     assert not torch.equal(first.frames_predicted, first.frames)
+
+
+def test_a_clip_before_and_after_training(
+    params: Callable[..., Params], unlabelled: ClipDataset, tmp_path: Path
+) -> None:
+    settings = TrainSettings.of(params(), params().pretrain)
+    trained = untrained_model(settings).eval()
+    with torch.no_grad():
+        for weights in trained.parameters():
+            weights.mul_(1.5)
+    save_model(tmp_path / "model.safetensors", trained, {"size": settings.model.size})
+    clip = before_and_after(settings, tmp_path / "model.safetensors", unlabelled)
+    after = reconstruct_sample(trained, unlabelled, settings, num_clips=1)
+    assert torch.equal(clip["frames_predicted"], after.frames_predicted[0])
+    assert clip["frames_untrained"].shape == clip["frames_predicted"].shape == (4, 32, 32, 3)
+    assert not torch.equal(clip["log_mel_untrained"], clip["log_mel_predicted"])
