@@ -97,7 +97,7 @@ def test_the_detector_s_constants_change_the_faces_alone(library: Path, before: 
 
 
 def test_a_corpus_s_licence_restarts_nothing(library: Path, before: dict[str, str]) -> None:
-    edit = {"corpora/about.py": lambda text: text.replace("licence=", "licence='corrected ' + ", 1)}
+    edit = {"corpora/crema_d.py": lambda text: text.replace("licence=", "licence='corrected ' + ", 1)}
     assert changed(library, before, edit) == set()
 
 

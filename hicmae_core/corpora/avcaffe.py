@@ -1,12 +1,8 @@
 """AVCAFFE: 106 participants of video calls rate their arousal and valence after each task, in 5 levels each.
 
-The label is that of a participant's task: its short clips are one unit, which is scored once. The published numbers are
-of models that were trained on one target each (the labellings ``arousal`` and ``valence`` of a classification).
-
-Confirmed against the corpus's own README and loader: folders, label files with lines ``aiim001_task_1, Excited``, the
-words and their order, the 20 held-out participants, 58,112 short clips. All clips of a participant and task share its
-labels. Clips of the participant listening are kept: they have a silent sound stream. The classes are levels, so that
-both targets share their names: from very high (Excited, Pleasant) to very low (Calm, Unpleasant).
+The label is that of a participant's task: its short clips share it and are one unit, which is scored once. Clips of the
+participant listening are kept: they have a silent audio stream. The classes are levels, so that both targets share
+their names, from very high (Excited, Pleasant) to very low (Calm, Unpleasant); words and order are the corpus's own.
 """
 
 from __future__ import annotations
@@ -16,8 +12,10 @@ import re
 import pandas as pd
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.corpora.base import Corpus
+from hicmae_core.corpora.base import About, Corpus, ReadyMade
+from hicmae_core.corpora.counts import in_all
 from hicmae_core.corpora.listing import Folder, by_key, note_passed_over, stem
+from hicmae_core.corpora.published import PublishedResult, baseline, hicmae, svfap
 from hicmae_core.corpora.tables import look_up, read_lines
 from hicmae_core.files import VIDEO
 
@@ -72,9 +70,58 @@ def _read_levels(folder: Folder, target: str) -> dict[str, str]:
     }
 
 
+_PAPER = "Sarkar et al., AVCAffe, AAAI 2023"
+_COUNTS = in_all(58_112)
+
+
+def _one_target(name: str, *results: PublishedResult) -> ReadyMade:
+    params = DatasetParams(corpus="avcaffe", classes=LEVELS, num_folds=1, labels=name)
+    return ReadyMade(params, _COUNTS, results)
+
+
 AVCAFFE = Corpus(
     name="avcaffe",
     description="AVCAFFE, video calls",
     read=read,
     labellings=tuple(WORDS),
+    about=About(
+        title="AVCAffe (Sarkar, Posen, Etemad, AAAI 2023)",
+        download="videos/shorter_segments (20.3 GB) and ground_truths",
+        source="https://borealisdata.ca/dataset.xhtml?persistentId=doi:10.5683/SP3/PSWY62 (request for access)",
+        licence="the corpus's database licence agreement: https://pritamsarkar.com/AVCAffe/LICENSE.html",
+        layout=(
+            "`videos/shorter_segments/aiim001/task_1/aiim001_task_1_001.avi`",
+            "`ground_truths/arousal.txt` and `ground_truths/valence.txt`, with lines `aiim001_task_1, Excited`",
+        ),
+        folds="1: 86 participants train, 20 test (the corpus's validation list); 58,112 clips. What is scored is a "
+        "participant's task (`unit` in the manifest, such as `aiim001_task_1`): its clips' probabilities are averaged",
+        metrics="weighted F1. The published numbers are of one model per target, `avcaffe_arousal` and "
+        "`avcaffe_valence`; `avcaffe`, one model with a head for each, has none",
+        confirmed="all of the above (the corpus's README and loader)",
+        unconfirmed="how the short clips are named below their task's folder (any name will do)",
+    ),
+    datasets={
+        "avcaffe_arousal": _one_target(
+            "arousal",
+            hicmae({"weighted_f1": 43.18}),
+            svfap({"weighted_f1": 40.36}),
+            baseline(2023, {"weighted_f1": 40.50}, _PAPER),
+        ),
+        "avcaffe_valence": _one_target(
+            "valence",
+            hicmae({"weighted_f1": 44.20}),
+            svfap({"weighted_f1": 41.49}),
+            baseline(2023, {"weighted_f1": 39.50}, _PAPER),
+        ),
+        "avcaffe": ReadyMade(
+            DatasetParams(
+                corpus="avcaffe", task="multi_classification", classes=LEVELS, targets=tuple(WORDS), num_folds=1
+            ),
+            _COUNTS,
+        ),
+    },
+    not_comparable={
+        "multi_classification": "The published numbers of AVCAFFE are of models that were trained on one target each; "
+        "a model with a head for both is another measurement: train `avcaffe_arousal` and `avcaffe_valence`."
+    },
 )

@@ -1,15 +1,18 @@
-"""What a corpus adapter is, and adapters whose folds are lists that come with the corpus."""
+"""What the file of a corpus holds, and a reader of folds that are lists which come with the corpus."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from hicmae_core.config import DatasetParams
+from hicmae_core.config import DatasetParams, Task
+from hicmae_core.corpora.counts import Expected
 from hicmae_core.corpora.listing import Folder
+from hicmae_core.corpora.published import PublishedResult
 
 ReadFn = Callable[[Folder, DatasetParams], pd.DataFrame]
 """Lists a corpus: a row per clip with ``clip_id``; ``video_path`` and ``audio_path`` relative to the folder, the same
@@ -25,9 +28,45 @@ ReadListFn = Callable[[Path], Iterator[tuple[int, str, str]]]
 """Reads a list: line number, clip id and label name."""
 
 
+class About(NamedTuple):
+    """What a person who wants to use a corpus must know; `catalogue` renders it."""
+
+    title: str
+    """The corpus's full name and paper."""
+    download: str
+    """What to download."""
+    source: str
+    """Where from."""
+    licence: str
+    """Its terms."""
+    layout: tuple[str, ...]
+    """Example paths below the raw folder."""
+    folds: str
+    """How it is split."""
+    metrics: str
+    """Headline metrics of the literature."""
+    confirmed: str
+    """Which of these facts were checked, against what."""
+    unconfirmed: str
+    """Which were not."""
+
+
+class ReadyMade(NamedTuple):
+    """A dataset that needs no entry in params.yaml."""
+
+    params: DatasetParams
+    """Its entry."""
+    counts: tuple[Expected, ...] = ()
+    """How many clips a full download has, as published."""
+    results: tuple[PublishedResult, ...] = ()
+    """Published numbers on these classes and labels, ours to reproduce first."""
+    also_called: tuple[str, ...] = ()
+    """Further names that users may give."""
+
+
 @dataclass(frozen=True)
 class Corpus:
-    """Reads a raw folder's names and labels.
+    """Reads a raw folder's names and labels, and says what is known of the corpus.
 
     Attributes:
         name: The adapter's name in params.yaml.
@@ -36,6 +75,9 @@ class Corpus:
         label_names: Every class that the corpus has. Clips of those which a dataset does not use are left out of its
             manifest; a label that is not among them is a mistake.
         labellings: What ``dataset.<name>.labels`` may be, the default first, where the corpus has several.
+        about: What people read about it; None where there is nothing to download.
+        datasets: Its ready-made datasets, by name.
+        not_comparable: Tasks whose results no published numbers may stand beside, and why, in a sentence.
     """
 
     name: str
@@ -43,6 +85,9 @@ class Corpus:
     read: ReadFn
     label_names: tuple[str, ...] = ()
     labellings: tuple[str, ...] = ()
+    about: About | None = None
+    datasets: Mapping[str, ReadyMade] = field(default_factory=dict)
+    not_comparable: Mapping[Task, str] = field(default_factory=dict)
 
     def check_labelling(self, labels: str) -> None:
         """Raise a ValueError if the corpus has no labelling of that name; the empty name is the default."""

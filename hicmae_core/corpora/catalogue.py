@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from hicmae_core.config import DatasetParams
-from hicmae_core.corpora.about import ABOUT, About
-from hicmae_core.corpora.registry import CORPORA, READY_MADE, published_counts
+from hicmae_core.corpora.base import About, Corpus, ReadyMade
+from hicmae_core.corpora.registry import CORPORA, corpus_named
 
 _OPENING = """# Corpora
 
@@ -35,17 +34,23 @@ other corpus needs one CSV file: see [own-dataset.md](own-dataset.md)."""
 
 
 def catalogue(corpus_name: str | None = None) -> str:
-    """All corpora, or one, as Markdown."""
-    names = [corpus_name] if corpus_name else list(ABOUT)
-    sections = [_section(name, ABOUT[name]) for name in names]
-    return "\n\n".join(sections if corpus_name else [_OPENING, *sections]) + "\n"
+    """All corpora, or one, as Markdown.
+
+    Raises:
+        ValueError: If there is no corpus of that name, or nothing to download for it.
+    """
+    if corpus_name:
+        corpus = corpus_named(corpus_name)
+        if corpus.about is None:
+            raise ValueError(f"corpus {corpus.name} ({corpus.description}) is not downloaded: it has no page")
+        return _section(corpus, corpus.about) + "\n"
+    sections = [_section(corpus, corpus.about) for corpus in CORPORA.values() if corpus.about]
+    return "\n\n".join([_OPENING, *sections]) + "\n"
 
 
-def _section(name: str, about: About) -> str:
-    corpus = CORPORA[name]
-    datasets = {known: made.params for known, made in READY_MADE.items() if made.params.corpus == name}
+def _section(corpus: Corpus, about: About) -> str:
     lines = [
-        f"## {name}",
+        f"## {corpus.name}",
         "",
         f"{about.title}.",
         "",
@@ -57,7 +62,7 @@ def _section(name: str, about: About) -> str:
         f"- Folds: {about.folds}.",
         f"- Metrics: {about.metrics}.",
         "- Datasets:",
-        *(f"    - {_dataset(known, params)}" for known, params in datasets.items()),
+        *(f"    - {_dataset(name, made)}" for name, made in corpus.datasets.items()),
     ]
     if corpus.labellings:
         default, *others = corpus.labellings
@@ -66,13 +71,13 @@ def _section(name: str, about: About) -> str:
     return "\n".join(lines)
 
 
-def _dataset(name: str, dataset: DatasetParams) -> str:
+def _dataset(name: str, made: ReadyMade) -> str:
     """A ready-made dataset in one line."""
+    dataset = made.params
     if dataset.task == "unlabelled":
         return f"`{name}`: unlabelled"
     what = f"{len(dataset.classes)} classes ({', '.join(dataset.classes)})" if dataset.classes else "numbers"
     targets = f" for {', '.join(dataset.targets)}" if dataset.targets else ""
-    counts = published_counts(dataset)
-    folds = [sum(entry.low for entry in counts if entry.fold == fold) for fold in range(1, dataset.num_folds + 1)]
+    folds = [sum(entry.low for entry in made.counts if entry.fold == fold) for fold in range(1, dataset.num_folds + 1)]
     tested = f"; test clips per fold: {', '.join(map(str, folds))}" if any(folds) else ""
     return f"`{name}`: {what}{targets}{tested}"

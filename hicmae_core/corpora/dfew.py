@@ -1,8 +1,4 @@
-"""DFEW: film clips in 7 classes; speakers are unknown.
-
-Confirmed: labels 1 to 7 (the corpus's README), the folders, and the columns of the lists (public readers of them). The
-clip's id is its number in the lists.
-"""
+"""DFEW: film clips in 7 classes; speakers are unknown. A clip's id is its number in the lists."""
 
 from __future__ import annotations
 
@@ -12,8 +8,19 @@ from pathlib import Path
 import pandas as pd
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.corpora.base import Corpus, read_splits
+from hicmae_core.corpora.base import About, Corpus, ReadyMade, read_splits
+from hicmae_core.corpora.counts import per_class, per_fold, per_fold_and_class
 from hicmae_core.corpora.listing import Folder, find_media, stem
+from hicmae_core.corpora.published import (
+    SECOND_HAND,
+    avf_mae,
+    hicmae,
+    in_the_wild,
+    mae_dfer,
+    recalls,
+    svfap,
+    wavlm,
+)
 from hicmae_core.corpora.tables import look_up, read_columns
 
 CLASSES = ("happy", "sad", "neutral", "anger", "surprise", "disgust", "fear")
@@ -44,9 +51,50 @@ def _read_list(path: Path) -> Iterator[tuple[int, str, str]]:
         yield line, str(int(order)), look_up(labels, label, path, line)
 
 
+_COUNTS = dict(zip(CLASSES, (2445, 1894, 2669, 2173, 1469, 145, 902), strict=True))
+_COUNTS_OF_FOLD_1 = dict(zip(CLASSES, (489, 379, 534, 435, 294, 29, 181), strict=True))
+
 DFEW = Corpus(
     name="dfew",
     description="DFEW, clips in the wild",
     read=read,
     label_names=CLASSES,
+    about=About(
+        title="DFEW (Jiang et al., ACM Multimedia 2020)",
+        download="the face frames, the original clips, whose audio is used, and EmoLabel_DataSplit",
+        source="https://dfew-dataset.github.io (signed agreement)",
+        licence="non-commercial research only",
+        layout=(
+            "`Clip/clip_224x224/00001/00001_00001.jpg`, or `Clip/jpg_224/00001/1.jpg`, or `Clip/jpg_256/00001/1.jpg`, "
+            "the face frames (folders of 16 frames a clip, `clip_224x224_16f`, are passed over)",
+            "`Clip/original/1.mp4`; without it `audio_16k/00001.wav`",
+            "`EmoLabel_DataSplit/train(single-labeled)/set_1.csv`, with the columns `order,label`",
+            "`EmoLabel_DataSplit/test(single-labeled)/set_1.csv`, likewise",
+        ),
+        folds="5 official ones; 11,697 clips with a single label. No speakers are known",
+        metrics="UAR, WAR",
+        confirmed="labels (the corpus's README), folders (public readers), counts per fold and class (its lists)",
+        unconfirmed="counts per class of folds 2 to 5, so they are not compared",
+    ),
+    datasets={
+        "dfew": ReadyMade(
+            DatasetParams(corpus="dfew", classes=CLASSES, num_folds=5),
+            per_fold(2341, 2341, 2340, 2339, 2336)
+            + per_class(_COUNTS)
+            + per_fold_and_class({name: (count,) for name, count in _COUNTS_OF_FOLD_1.items()}),
+            results=(
+                hicmae(recalls(63.76, 75.01)),
+                hicmae(recalls(61.92, 73.10), "video"),
+                hicmae(recalls(61.37, 72.20), "video", SECOND_HAND, size="S"),
+                hicmae(recalls(59.14, 71.24), "video", SECOND_HAND, size="T"),
+                avf_mae("B", 63.74, 75.42),
+                avf_mae("L", 65.14, 76.24),
+                avf_mae("H", 66.88, 77.45),
+                *in_the_wild(mma=(67.01, 77.51), s4d=76.68, mira=(68.25, 78.24), claip=80.14, humanomni=(74.86, 82.46)),
+                mae_dfer(63.41, 74.43),
+                svfap(recalls(62.83, 74.27)),
+                wavlm(37.78, 44.64),
+            ),
+        ),
+    },
 )

@@ -1,9 +1,7 @@
 """IEMOCAP: 10 actors in 5 dyadic sessions; labels are the raters' consensus.
 
-Confirmed: the layout of the labels and sounds, and the speaker, who is the letter of the utterance and not that of
-the dialogue (the release's README); excited counts as happy and gives 5,531 clips of 4 classes: 1,103, 1,636, 1,708 and
-1,084 (public benchmarks). Unconfirmed: folds by session. The release holds videos of whole dialogues with both actors
-side by side, so a video per utterance must be cut from them first; which half shows whom is unconfirmed.
+The speaker is the letter of the utterance, not that of the dialogue. The release holds videos of whole dialogues with
+both actors side by side, so a video per utterance must be cut from them first.
 """
 
 from __future__ import annotations
@@ -13,8 +11,10 @@ import re
 import pandas as pd
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.corpora.base import Corpus
+from hicmae_core.corpora.base import About, Corpus, ReadyMade
+from hicmae_core.corpora.counts import per_class, per_fold
 from hicmae_core.corpora.listing import Folder, find_media, stem
+from hicmae_core.corpora.published import SECOND_HAND, avf_mae, hicmae, recalls
 from hicmae_core.corpora.tables import look_up, read_text
 
 CODES = {
@@ -71,4 +71,34 @@ IEMOCAP = Corpus(
     description="IEMOCAP, acted dialogues",
     read=read,
     label_names=tuple(dict.fromkeys(CODES.values())),
+    about=About(
+        title="IEMOCAP, Interactive Emotional Dyadic Motion Capture Database (Busso et al., LREV 2008)",
+        download="the full release; then cut a video per utterance out of dialog/avi/DivX by the times in "
+        "EmoEvaluation, keeping the half of the picture with the speaker, for example `ffmpeg -i "
+        "Ses01F_impro01.avi -ss 6.2901 -to 8.2357 -vf crop=iw/2:ih:0:0 Ses01F_impro01_F000.mp4`",
+        source="https://sail.usc.edu/iemocap/ (signed agreement)",
+        licence="academic licence of the University of Southern California",
+        layout=(
+            "`Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`",
+            "`Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav` (else the sound of the video is used)",
+            "`Session1/sentences/video/Ses01F_impro01_F000.mp4` (cut by you)",
+        ),
+        folds="5 by session; 5,531 clips of 4 classes, excited counted as happy",
+        metrics="UAR, WAR",
+        confirmed="layout and speakers (the release's README), classes and their counts (public benchmarks)",
+        unconfirmed="folds by session and their counts (reported, not enforced); which half of the image shows whom",
+    ),
+    datasets={
+        "iemocap": ReadyMade(
+            DatasetParams(corpus="iemocap", classes=CLASSES, num_folds=5),
+            per_class({"anger": 1103, "happy": 1636, "neutral": 1708, "sad": 1084})
+            + per_fold(1085, 1023, 1151, 1031, 1241, confirmed=False),
+            results=(
+                hicmae(recalls(68.21, 68.36)),
+                hicmae({"uar": 67.46}, note=f"{SECOND_HAND}; taken to be of both modalities", size="S"),
+                hicmae({"war": 65.23}, "audio"),
+                avf_mae("H", 72.71, 73.83),
+            ),
+        ),
+    },
 )

@@ -1,8 +1,7 @@
 """Javanese: 10 actors speak four Javanese sentences in 6 emotions, face and voice; one clip of each.
 
-Small and public: 240 clips, 25 MB, one `git clone`. Confirmed against the files of commit 70503133: names, counts, that
-every clip has video and audio. The codes are those of the companion corpus of audio alone, which has seven takes of
-the same actors, sentences and emotions under the same names.
+The codes are those of the companion corpus of audio alone, which has seven takes of the same actors, sentences and
+emotions under the same names.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ import re
 import pandas as pd
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.corpora.base import Corpus
+from hicmae_core.corpora.base import About, Corpus, ReadyMade
+from hicmae_core.corpora.counts import per_fold_and_class
 from hicmae_core.corpora.listing import Folder, find_media, note_passed_over, stem
 from hicmae_core.files import AUDIO
 
@@ -64,4 +64,28 @@ JAVANESE = Corpus(
     description="Javanese acted speech, small and public",
     read=read,
     label_names=EMOTIONS,
+    about=About(
+        title="Javanese acted speech of 10 actors, face and voice, the smallest of these corpora: 25 MB",
+        download=f"`git clone {SOURCE}`, of which the folder dataset-resize is read (240 clips of 1.7 to 8 s, "
+        f"360x270, 29.97 fps); if it is not there, run `git checkout {COMMIT}` in the clone",
+        source=f"{SOURCE} (commit {COMMIT})",
+        licence=f"commit {COMMIT} has no licence file, commit 32e8259c has that of MIT, for the project. "
+        "The companion corpus of audio alone, 2black0/sound-emotion-recognition-javanese, has the MIT licence",
+        layout=(
+            "`dataset-resize/01-04-06_01.mp4` (actor, sentence, emotion, take), or that folder's files themselves",
+            "Folders beside `dataset-resize/` are passed over, and so are audio files: the companion's takes have "
+            "names like the clips', but need not be the same recordings",
+        ),
+        folds="10, one actor each; 240 clips, 24 each: 4 sentences in 6 emotions, the same for all actors",
+        metrics="UAR (there are no published speaker-independent numbers)",
+        confirmed="names, counts, that each clip has video and audio (its files); the codes of emotions (the "
+        "companion's How-To-Read-The-Dataset.txt)",
+        unconfirmed="whether the licence of commit 32e8259c covers the clips, too",
+    ),
+    datasets={
+        "javanese": ReadyMade(
+            DatasetParams(corpus="javanese", classes=EMOTIONS, num_folds=10),
+            per_fold_and_class(dict.fromkeys(EMOTIONS, (4,) * 10)),
+        ),
+    },
 )

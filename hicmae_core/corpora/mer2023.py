@@ -1,8 +1,6 @@
 """MER2023, track MER-MULTI: Chinese film clips in 6 classes with one test set; speakers are unknown.
 
-Confirmed against the challenge's own tools: ``train-label.csv`` and ``test1-label.csv`` with the columns ``name``,
-``discrete`` and ``valence``, folders ``train`` and ``test1``, and the six words in their id order. Unconfirmed: the
-counts, 3,373 for training and 411 for test.
+Both label files have the columns ``name``, ``discrete`` and ``valence``; the classes' order is the challenge's own.
 """
 
 from __future__ import annotations
@@ -10,8 +8,10 @@ from __future__ import annotations
 import pandas as pd
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.corpora.base import Corpus
+from hicmae_core.corpora.base import About, Corpus, ReadyMade
+from hicmae_core.corpora.counts import in_all, per_fold
 from hicmae_core.corpora.listing import Folder, by_key
+from hicmae_core.corpora.published import hicmae
 from hicmae_core.corpora.tables import look_up, read_columns
 from hicmae_core.files import VIDEO
 
@@ -38,4 +38,23 @@ MER2023 = Corpus(
     description="MER2023, track MER-MULTI",
     read=read,
     label_names=CLASSES,
+    about=About(
+        title="MER 2023, track MER-MULTI (Lian et al., ACM Multimedia 2023)",
+        download="train, test1 and their label files",
+        source="https://huggingface.co/datasets/MERChallenge/MER2023 (signed agreement)",
+        licence="academic research only",
+        layout=("`train-label.csv`", "`train/sample_00000001.mp4`", "`test1-label.csv`", "`test1/sample_00000002.mp4`"),
+        folds="1: train against test1, which is the MER-MULTI test set. No speakers are known",
+        metrics="weighted F1",
+        confirmed="label files, folders and classes (the challenge's own tools)",
+        unconfirmed="3,373 training and 411 test clips (reported, not enforced); how the clips are numbered",
+    ),
+    datasets={
+        "mer2023": ReadyMade(
+            DatasetParams(corpus="mer2023", classes=CLASSES, num_folds=1),
+            per_fold(411, confirmed=False) + in_all(3784, confirmed=False),
+            results=(hicmae({"weighted_f1": 71.33}),),
+            also_called=("mer_multi",),
+        ),
+    },
 )

@@ -1,9 +1,8 @@
 """MSP-IMPROV: 12 actors improvise in 6 sessions; labels are the raters' consensus.
 
-Confirmed from public readers of the release: ``Evalution.txt`` (spelled so) with a line such as
+By public readers of the release, ``Evalution.txt`` (spelled so) has a line such as
 ``UTD-IMPROV-S01A-F01-P-FM01.avi; A; A:2.6; V:2.0; D:3.0; N:3.2;`` per clip, followed by a line per rater, where the
-media files are named ``MSP-IMPROV-...``; 7,798 clips of the 4 classes, of which the published protocol uses 7,787.
-Unconfirmed: which 11 those leave out.
+media files are named ``MSP-IMPROV-...``.
 """
 
 from __future__ import annotations
@@ -13,8 +12,10 @@ import re
 import pandas as pd
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.corpora.base import Corpus
+from hicmae_core.corpora.base import About, Corpus, ReadyMade
+from hicmae_core.corpora.counts import per_class, per_fold
 from hicmae_core.corpora.listing import Folder, find_media, stem
+from hicmae_core.corpora.published import avf_mae, hicmae, recalls
 from hicmae_core.corpora.tables import look_up, read_text
 
 CODES = {"A": "anger", "H": "happy", "N": "neutral", "S": "sad", "O": "other", "X": "no agreement"}
@@ -58,4 +59,31 @@ MSP_IMPROV = Corpus(
     description="MSP-IMPROV, improvised dialogues",
     read=read,
     label_names=tuple(CODES.values()),
+    about=About(
+        title="MSP-IMPROV (Busso et al., IEEE TAC 2017)",
+        download="the audio-visual release with its evaluation file",
+        source="https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Improv.html (signed agreement)",
+        licence="academic licence of the University of Texas at Dallas",
+        layout=(
+            "`Evalution.txt` (spelled so in the release)",
+            "`Video/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.avi`",
+            "`Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav` (if missing, the sound of the video is used)",
+        ),
+        folds="6 by session, which is the speaker's number; all four scenarios P, R, S and T. 7,787 clips in the "
+        "published protocol, 7,798 in the release",
+        metrics="UAR, WAR",
+        confirmed="names, line format and spelling of the evaluation file (public readers of it); 7,798 clips",
+        unconfirmed="folders below Video and Audio; which 11 clips the published protocol leaves out",
+    ),
+    datasets={
+        "msp_improv": ReadyMade(
+            DatasetParams(corpus="msp_improv", classes=CLASSES, num_folds=6),
+            per_fold(916, 1328, 1622, 1044, 1407, 1470, slack=11)
+            + per_class({"anger": 792, "happy": 2640, "neutral": 3470, "sad": 885}, slack=11),
+            results=(
+                hicmae(recalls(65.78, 74.95)),
+                avf_mae("H", 70.05, 76.07, war_by_fold=(76.84, 73.43, 74.85, 75.36, 82.98, 72.93)),
+            ),
+        ),
+    },
 )

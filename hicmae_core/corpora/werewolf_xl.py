@@ -1,8 +1,7 @@
 """Werewolf-XL: players of 30 games, with the arousal, valence and dominance that raters saw.
 
-The names of the clips and their folds are as published. Unconfirmed, because no public page shows it: how the corpus
-writes its annotations, so they are expected as a ``labels.csv``; the order of the targets; and whether a player's
-number means one person in all games (129 people played), so the speaker is a player of one game.
+No public page shows how the corpus writes its annotations, so they are expected as a ``labels.csv``, nor whether a
+player's number means one person in all games, so the speaker is a player of one game.
 """
 
 from __future__ import annotations
@@ -12,8 +11,10 @@ import re
 import pandas as pd
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.corpora.base import Corpus
+from hicmae_core.corpora.base import About, Corpus, ReadyMade
+from hicmae_core.corpora.counts import per_fold
 from hicmae_core.corpora.listing import Folder, find_media, stem
+from hicmae_core.corpora.published import baseline, hicmae, svfap
 from hicmae_core.corpora.tables import read_columns
 
 TARGETS = ("arousal", "valence", "dominance")
@@ -46,8 +47,45 @@ def _clip_of(path: str) -> str | None:
     return stem(path) if _CLIP.fullmatch(stem(path)) else None
 
 
+def _affect(pcc: tuple[float, float, float], ccc: tuple[float, float, float]) -> dict[str, float]:
+    """Published coefficients, in the order in which papers print them."""
+    values = {f"pcc_{target}": value for target, value in zip(TARGETS, pcc, strict=True)}
+    return values | {f"ccc_{target}": value for target, value in zip(TARGETS, ccc, strict=True)}
+
+
 WEREWOLF_XL = Corpus(
     name="werewolf_xl",
     description="Werewolf-XL, spontaneous group interaction",
     read=read,
+    about=About(
+        title="Werewolf-XL (Zhang et al., IEEE TAC 2021)",
+        download="the speakers' clips and their annotations, written as labels.csv",
+        source="the authors, Zhejiang University (signed agreement)",
+        licence="academic research only",
+        layout=(
+            "`labels.csv` with the columns `clip_id,arousal,valence,dominance`",
+            "`01_01_128.mp4` (game, player, clip)",
+            "or OpenFace's aligned crops: `face_aligned/01_01_128/frame_det_00_000001.bmp`",
+        ),
+        folds="5 by game: 01-06, 07-12, 13-18, 19-24, 25-30; 14,457 clips of 14,632",
+        metrics="PCC, CCC per target",
+        confirmed="14,632 clips of active speakers, 129 people in 30 games (a public description)",
+        unconfirmed="the corpus's own label files, the order of the targets, who plays in several games, the licence, "
+        "which 175 clips the published protocol leaves out",
+    ),
+    datasets={
+        "werewolf_xl": ReadyMade(
+            DatasetParams(corpus="werewolf_xl", task="regression", targets=TARGETS, num_folds=5),
+            per_fold(3346, 2747, 3066, 3527, 1771, slack=175),
+            results=(
+                hicmae(_affect(pcc=(33.74, 69.23, 40.66), ccc=(31.85, 64.81, 37.54))),
+                svfap(_affect(pcc=(23.51, 67.11, 34.61), ccc=(18.96, 64.27, 29.69))),
+                baseline(
+                    2021,
+                    _affect(pcc=(16.41, 63.14, 35.40), ccc=(27.70, 62.34, 38.40)),
+                    "Zhang et al., Werewolf-XL, IEEE TAC 2021",
+                ),
+            ),
+        ),
+    },
 )

@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hicmae_core.config import DatasetParams, SummariseParams
-from hicmae_core.corpora.published import PublishedResult, beside
+from hicmae_core.corpora.published import PublishedResult
+from hicmae_core.corpora.registry import results_beside
 from hicmae_core.evaluation.fold_results import actual_and_predicted, metrics_of, unit_names
 from hicmae_core.evaluation.metrics import confusion_matrix
 from hicmae_core.evaluation.statistics import (
@@ -114,7 +115,7 @@ def summarise(
     folds = {fold: metrics_of(fold_predictions[fold], dataset) for fold in order}
     everything = _pooled(predictions, dataset, settings, seed)
     alone = _alone(fold_alone or {}, order)
-    published, not_comparable = beside(name, dataset, shown)
+    published, not_comparable = results_beside(name, dataset, shown)
     return Summary(
         name=name,
         dataset=dataset,

@@ -13,7 +13,6 @@ from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import Corpus
 from hicmae_core.corpora.counts import differences
 from hicmae_core.corpora.listing import Folder
-from hicmae_core.corpora.ready_made import READY_MADE
 from hicmae_core.corpora.registry import corpus_named, published_counts
 from hicmae_core.corpora.tables import did_you_mean
 from hicmae_core.files import IMAGE_KINDS, MAX_STAND_IN_BYTES, START_BYTES, stand_in
@@ -74,7 +73,7 @@ def build_manifest(
         listed = f"; `hicmae corpora {corpus.name}` shows its layout"
         raise ValueError(
             f"{root}: there are no clips of {corpus.name} ({corpus.description}) in this folder"
-            f"{listed if corpus.name in READY_MADE else ''}"
+            f"{listed if corpus.about else ''}"
         )
     _check_ids(rows, root)
     rows["unit"] = _units(rows, root)

@@ -11,13 +11,11 @@ import pytest
 import yaml
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.corpora.about import ABOUT
 from hicmae_core.corpora.catalogue import catalogue
 from hicmae_core.corpora.counts import differences, in_all, per_class, per_fold
 from hicmae_core.corpora.listing import Folder, by_key
 from hicmae_core.corpora.mafw import COMPOUND, SINGLE
-from hicmae_core.corpora.published import published_results
-from hicmae_core.corpora.registry import CORPORA, READY_MADE, dataset_named, published_counts
+from hicmae_core.corpora.registry import CORPORA, READY_MADE, dataset_named, published_counts, published_results
 from hicmae_core.media.decoding import probe
 from hicmae_core.preparation.building import build_manifest
 from hicmae_core.store.manifest import MANIFEST_COLUMNS
@@ -300,7 +298,7 @@ def test_counts_that_are_unconfirmed_are_told_only(tmp_path):
 
 def counted(name, changes=None):
     """Clips with a dataset's published numbers per class, spread over the folds as published."""
-    published = {(entry.fold, entry.label): entry.low for entry in READY_MADE[name].published}
+    published = {(entry.fold, entry.label): entry.low for entry in READY_MADE[name].counts}
     labels = [label for (fold, label), count in published.items() if fold is None for _ in range(count)]
     folds = [fold for (fold, label), count in published.items() if label is None for _ in range(count)]
     if name == "dfew":  # whose first fold is known by class
@@ -315,7 +313,7 @@ def counted(name, changes=None):
 
 def told(name, clips):
     """The classes whose counts differ, in all folds, and whether each is sure to be wrong."""
-    table = differences(clips, READY_MADE[name].published)
+    table = differences(clips, READY_MADE[name].counts)
     return {row["class"]: row["confirmed"] for _, row in table[table["fold"] == "all"].iterrows()}
 
 
@@ -323,7 +321,7 @@ def test_a_full_download_of_mafw_and_dfew_has_the_confirmed_counts():
     for name, total in (("mafw", 9156), ("dfew", 11697)):
         clips = counted(name)
         assert len(clips) == total
-        assert differences(clips, READY_MADE[name].published).empty
+        assert differences(clips, READY_MADE[name].counts).empty
     silent = {"anger": 2, "happiness": 6, "neutral": 2, "sadness": 4, "surprise": 2}
     assert told("mafw", counted("mafw", silent)) == {}
     for name, label in (("mafw", "disgust"), ("mafw", "contempt"), ("dfew", "disgust"), ("dfew", "fear")):
@@ -337,7 +335,7 @@ def test_classes_of_dfew_that_change_places_in_its_first_fold_are_told():
     for label, fold, other in (("fear", 1, 2), ("happy", 2, 1)):
         there = clips.index[(clips["label_name"] == label) & (clips["test_fold"] == fold)]
         clips.loc[there[0], "test_fold"] = other
-    table = differences(clips, READY_MADE["dfew"].published)
+    table = differences(clips, READY_MADE["dfew"].counts)
     assert [(row["fold"], row["class"], row["found"]) for _, row in table.iterrows()] == [
         (1, "happy", 490),
         (1, "fear", 180),
@@ -345,14 +343,14 @@ def test_classes_of_dfew_that_change_places_in_its_first_fold_are_told():
 
 
 def test_the_counts_of_mafw_s_compound_lists_are_confirmed():
-    published = READY_MADE["mafw_43"].published
+    published = READY_MADE["mafw_43"].counts
     assert [(entry.low, entry.high) for entry in published] == [(n, n) for n in (1818, 1809, 1798, 1788, 1783)]
     assert all(entry.confirmed for entry in published)
 
 
 def test_published_counts_belong_to_the_question_not_to_the_name():
     mine = DatasetParams(corpus="crema_d", classes=("sadness", "anger", "happiness", "neutral"), num_folds=5)
-    assert published_counts(mine) == READY_MADE["crema_d_4"].published
+    assert published_counts(mine) == READY_MADE["crema_d_4"].counts
     assert published_counts(mine.model_copy(update={"labels": "perceived"})) == ()
     assert published_counts(DatasetParams(corpus="csv", classes=("a", "b"), num_folds=5)) == ()
 
@@ -421,17 +419,20 @@ def test_published_results_are_found_by_the_datasets_names():
 
 
 def test_every_corpus_is_described():
-    assert (
-        set(ABOUT)
-        == {made.params.corpus for made in READY_MADE.values()}
-        == set(CORPORA)
-        - {
-            "csv",
-            "demo",
-            "demo_unlabelled",
-        }
-    )
+    assert {name for name, corpus in CORPORA.items() if not corpus.about} == {"csv", "demo", "demo_unlabelled"}
+    for corpus in CORPORA.values():
+        assert bool(corpus.about) == bool(corpus.datasets)
+        assert {made.params.corpus for made in corpus.datasets.values()} <= {corpus.name}
+    with pytest.raises(ValueError, match=r"corpus demo \(the generated .*\) is not downloaded"):
+        catalogue("demo")
     assert (ROOT / "docs/corpora.md").read_text(encoding="utf-8") == catalogue()
+
+
+def test_every_file_with_a_corpus_is_imported_by_the_registry():
+    files = (ROOT / "hicmae_core/corpora").glob("*.py")
+    written = [name for path in files for name in re.findall(r"^(\w+) = Corpus\($", path.read_text(), re.MULTILINE)]
+    assert sorted(written) == sorted(name.upper() for name in CORPORA)
+    assert len(READY_MADE) == sum(len(corpus.datasets) for corpus in CORPORA.values())
 
 
 def command(*arguments):

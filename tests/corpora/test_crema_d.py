@@ -3,7 +3,7 @@
 import pytest
 
 from hicmae_core.corpora.crema_d import KNOWN_BROKEN
-from hicmae_core.corpora.ready_made import READY_MADE
+from hicmae_core.corpora.registry import READY_MADE
 from hicmae_core.preparation.building import build_manifest
 from tests.corpora import trees
 

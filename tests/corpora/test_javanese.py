@@ -2,7 +2,7 @@
 
 import pytest
 
-from hicmae_core.corpora.ready_made import READY_MADE
+from hicmae_core.corpora.registry import READY_MADE
 from hicmae_core.preparation.building import build_manifest
 from tests.corpora import trees
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hicmae_core.config import PreparationParams, parse_params
-from hicmae_core.corpora.ready_made import READY_MADE
+from hicmae_core.corpora.registry import READY_MADE
 from hicmae_core.media.decoding import probe
 from hicmae_core.preparation.building import build_manifest
 from hicmae_core.preparation.preparing import prepare_faces

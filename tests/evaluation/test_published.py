@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from hicmae_core.corpora.published import CLASSES, class_of, published_results, why_not_comparable
-from hicmae_core.corpora.ready_made import READY_MADE
+from hicmae_core.corpora.published import CLASSES, class_of
+from hicmae_core.corpora.registry import READY_MADE, published_results, why_not_comparable
 
 DATASETS = (
     "crema_d",
@@ -28,6 +28,8 @@ def test_avcaffe_s_numbers_are_of_one_model_per_target():
     assert published_results("avcaffe_arousal")[0].percent == {"weighted_f1": 43.18}
     assert published_results("avcaffe_valence")[0].percent == {"weighted_f1": 44.20}
     assert published_results("avcaffe") == ()
+    for name in ("avcaffe", "mine"):
+        assert "train `avcaffe_arousal` and `avcaffe_valence`" in why_not_comparable(name, READY_MADE["avcaffe"].params)
 
 
 @pytest.mark.parametrize("name", DATASETS)

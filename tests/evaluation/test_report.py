@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from hicmae_core.config import DatasetParams, SummariseParams
-from hicmae_core.corpora.ready_made import READY_MADE
+from hicmae_core.corpora.registry import READY_MADE
 from hicmae_core.evaluation.fold_results import read_alone, write_fold_results
 from hicmae_core.evaluation.summary import Summary, summarise
 from hicmae_core.reports.markdown import overview_markdown, results_markdown, short_markdown

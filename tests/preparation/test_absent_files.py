@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from hicmae_core.config import DatasetParams
-from hicmae_core.corpora.ready_made import READY_MADE
+from hicmae_core.corpora.registry import READY_MADE
 from hicmae_core.media.cropping import encode_jpeg
 from hicmae_core.media.decoding import probe
 from hicmae_core.preparation.building import build_manifest
