@@ -1,29 +1,26 @@
-"""Batches read by several processes, in order; one that dies is replaced, and no batch is lost or comes twice."""
+"""Batches read by torch's DataLoader, in order; when a process dies, no batch is lost or comes twice."""
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import sys
 import traceback
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from itertools import count
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import Connection
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from hicmae_core.data.clips import Batch
 from hicmae_core.progress import tell
-from hicmae_core.runtime import how_it_ended, init_worker, single_threaded_children
+from hicmae_core.runtime import init_worker, single_threaded_children
 
-_BATCHES_AHEAD_PER_WORKER = 2
 _MAX_DEATHS = 3
-_DEATH_SECONDS = 10
 
 
 class NumberedBatches(Protocol):
@@ -45,83 +42,82 @@ def read_in_order(batches: NumberedBatches, num_workers: int) -> Iterator[Batch]
         num_workers: Processes that read, one thread each; 0 reads in this one.
 
     Raises:
-        ValueError: If three processes have died, one after the other, and no batch came in between.
+        ValueError: If processes have died three times, and no batch came in between.
     """
     if num_workers == 0:
         yield from (batches[number] for number in range(len(batches)))
         return
-    workers = [_Worker(batches) for _ in range(min(num_workers, len(batches)))]
+    num_read, num_deaths = 0, 0
+    loaded = _loaded(batches, range(len(batches)), num_workers)
     try:
-        for number in range(min(_BATCHES_AHEAD_PER_WORKER * len(workers), len(batches))):
-            workers[number % len(workers)].ask_for(number)
-        for number in range(len(batches)):
-            worker = workers[number % len(workers)]
-            yield worker.take()
-            following = number + _BATCHES_AHEAD_PER_WORKER * len(workers)
-            if following < len(batches):
-                worker.ask_for(following)
-    finally:
-        for worker in workers:
-            worker.stop()
-
-
-class _Worker:
-    """A process, and the numbers of the batches it owes."""
-
-    def __init__(self, batches: NumberedBatches) -> None:
-        self._batches = batches
-        self._due: deque[int] = deque()
-        self._launch()
-
-    def ask_for(self, number: int) -> None:
-        """Have it read a batch."""
-        self._due.append(number)
-        with suppress(OSError):  # it is dead: `take` will see that
-            self._connection.send(number)
-
-    def take(self) -> Batch:
-        """The batch that it was asked for first."""
-        for num_deaths in count(1):
+        while num_read < len(batches):
             try:
-                result: Batch | Exception = self._connection.recv()
-                break
-            except (EOFError, OSError):
-                self._process.join(_DEATH_SECONDS)
-                if self._process.exitcode is None:
-                    raise  # it lives: something is wrong in this process, such as too many open files
-                self._replace(num_deaths)
-        self._due.popleft()
-        if isinstance(result, Exception):
-            raise result
-        return result
+                result = next(loaded)
+            except (RuntimeError, OSError, EOFError) as error:  # DataLoader's, when a process died
+                num_deaths += 1
+                if num_deaths == _MAX_DEATHS:
+                    raise ValueError(
+                        f"processes that read clips have died {_MAX_DEATHS} times in a row ({error!r}); lower "
+                        "compute.num_workers, or give them more memory, or more shared memory (/dev/shm)"
+                    ) from error
+                tell(f"a process that reads clips has died ({error!r}); others go on in its place")
+                loaded = _loaded(batches, range(num_read, len(batches)), num_workers)
+                continue
+            if isinstance(result, Exception):
+                raise result
+            yield result
+            num_read, num_deaths = num_read + 1, 0
+    finally:
+        loaded.close()  # ends the processes, though an error's traceback may hold on to it
 
-    def stop(self) -> None:
-        """Kill the process."""
-        self._process.kill()
-        self._process.join()
-        self._connection.close()
 
-    def _replace(self, num_deaths: int) -> None:
-        end = how_it_ended(self._process.exitcode)
-        if num_deaths == _MAX_DEATHS:
-            raise ValueError(
-                f"{_MAX_DEATHS} processes that read clips have died in a row ({end}); lower compute.num_workers, "
-                "or give them more memory, or more shared memory (/dev/shm)"
+@dataclass(frozen=True)
+class _Batches(Dataset[Batch | Exception]):
+    """Errors come as values: DataLoader would make others of them, with a traceback for a message."""
+
+    batches: NumberedBatches
+
+    def __getitem__(self, number: int) -> Batch | Exception:
+        try:
+            batch = self.batches[number]
+        except Exception as error:
+            error.add_note(f"In a process that reads clips:\n{traceback.format_exc()}")
+            return error
+        try:
+            for value in batch:
+                if isinstance(value, Tensor):
+                    value.share_memory_()
+        except RuntimeError as error:  # later, in DataLoader's queue, it would be lost
+            return ValueError(
+                f"there is no room for a batch in shared memory ({error}); lower compute.num_workers or batch_size, or "
+                "enlarge /dev/shm (docker run --shm-size)"
             )
-        tell(f"a process that reads clips has died ({end}); another one goes on in its place")
-        self.stop()
-        self._launch()
-        for number in self._due:
-            self._connection.send(number)
+        return batch
 
-    def _launch(self) -> None:
-        _ensure_fork_server()
-        context = multiprocessing.get_context("forkserver")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._batches), daemon=True)
-        with _without_main():
-            self._process.start()
-        theirs.close()  # the pipe ends with the process
+
+def _loaded(batches: NumberedBatches, numbers: range, num_workers: int) -> Generator[Batch | Exception]:
+    loader = DataLoader(
+        _Batches(batches),
+        batch_size=None,
+        sampler=numbers,
+        num_workers=min(num_workers, len(numbers)),
+        collate_fn=_as_it_is,
+        worker_init_fn=_init,
+        multiprocessing_context="forkserver",
+        generator=torch.Generator(),  # the training's own randomness stays as it is
+    )
+    _ensure_fork_server()
+    with _without_main():
+        loaded = iter(loader)
+    yield from loaded
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _init(worker: int) -> None:
+    init_worker()
 
 
 def _ensure_fork_server() -> None:
@@ -134,34 +130,6 @@ def _ensure_fork_server() -> None:
             forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _serve(connection: Connection, batches: NumberedBatches) -> None:
-    """What a worker does: batch after batch, until the parent ends."""
-    init_worker()
-    torch.set_num_threads(1)
-    with suppress(EOFError, BrokenPipeError):
-        while True:
-            answer = _read(batches, connection.recv())
-            try:
-                connection.send(answer)
-            except RuntimeError as error:
-                connection.send(_no_room(error))
-
-
-def _read(batches: NumberedBatches, number: int) -> Batch | Exception:
-    try:
-        return batches[number]
-    except Exception as error:
-        error.add_note(f"In a process that reads clips:\n{traceback.format_exc()}")
-        return error
-
-
-def _no_room(error: RuntimeError) -> ValueError:
-    return ValueError(
-        f"there is no room for a batch in shared memory ({error}); lower compute.num_workers or batch_size, or enlarge "
-        "/dev/shm (docker run --shm-size)"
-    )
 
 
 @contextmanager

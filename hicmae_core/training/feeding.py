@@ -17,7 +17,8 @@ _LOOK_SECONDS = 0.001
 class Feed:
     """Batches on a device, in order.
 
-    A thread reads one batch ahead. For a GPU it puts it into pinned memory and copies it on a stream of its own.
+    A thread reads one batch ahead, also where no processes do. For a GPU it puts it into pinned memory and copies it on
+    a stream of its own; `DataLoader` would pin it, but leave the copy to the training.
 
     Args:
         batches: Batches in the memory of the host; read once.
