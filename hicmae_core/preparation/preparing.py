@@ -124,7 +124,7 @@ def _prepare(
     clips["shard"] = [shard_of(clip_id, preparation.num_shards) for clip_id in clips["clip_id"]]
     clips = clips.sort_values("shard", kind="stable")
     with (
-        Journal(cache_dir / "journal", schema) as journal,
+        closing(Journal(cache_dir / "journal", schema)) as journal,
         Rejects(out_dir, len(clips), preparation.max_reject_fraction) as rejects,
     ):
         cache = ShardCache(cache_dir, schema, preparation.num_shards)

@@ -198,7 +198,7 @@ def test_a_full_disk_leaves_the_store_and_the_next_run_goes_on(project):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, hard))  # two clips' worth
     try:
-        with pytest.raises(OSError, match=r"(?i)too large|writing") as error:
+        with pytest.raises(OSError, match=r"(?i)too large|writing|disk") as error:
             project.prepare()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
