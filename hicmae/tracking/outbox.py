@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any, TextIO
+from typing import Any
+
+from filelock import FileLock
 
 from hicmae_core.progress import tell
 
@@ -42,11 +44,11 @@ class Outbox:
         patience_seconds: How long to wait for another process that holds the folder.
 
     Raises:
-        BlockingIOError: If another process still holds the folder.
+        filelock.Timeout: If another process still holds the folder.
     """
 
     def __init__(self, folder: Path, store: str, patience_seconds: float = 0.0) -> None:
-        self._lock_file = _hold(folder, patience_seconds)
+        self._lock = _hold(folder, patience_seconds)
         self.folder = folder
         self.queue = folder / _QUEUE
         self._guard = Lock()
@@ -127,7 +129,7 @@ class Outbox:
             if not self._waiting:
                 shutil.rmtree(self.folder, ignore_errors=True)
             os.close(self._file)
-            self._lock_file.close()
+            self._lock.release()
             self._is_closed = True
 
     def _tell_once(self, what: str) -> None:
@@ -176,21 +178,11 @@ def waiting_folders(parent: Path) -> list[tuple[Path, str]]:
     return [(folder, store) for _, folder, store in sorted(found)]
 
 
-def _hold(folder: Path, patience_seconds: float) -> TextIO:
-    """The folder's lock. The kernel frees it when its holder, and all that it forked, have ended."""
-    deadline = time.monotonic() + patience_seconds
-    while True:
+def _hold(folder: Path, patience_seconds: float) -> FileLock:
+    """The folder's lock, held. The kernel frees it when its holder ends, however that happens."""
+    lock = FileLock(folder / _LOCK, timeout=patience_seconds)
+    while not lock.is_locked:
         folder.mkdir(parents=True, exist_ok=True)
-        lock_file = open(folder / _LOCK, "w", encoding="utf-8")  # noqa: SIM115
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(lock_file.fileno()), os.stat(folder / _LOCK)):
-                return lock_file
-        except FileNotFoundError:  # its last holder has just deleted the folder
-            pass
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                lock_file.close()
-                raise
-        lock_file.close()
-        time.sleep(0.1)
+        with suppress(FileNotFoundError):  # its last holder has just deleted the folder
+            lock.acquire()
+    return lock

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import Timeout
+
 from hicmae import layout
 from hicmae.layout import project_root
 from hicmae.tracking import provenance
@@ -154,7 +156,7 @@ def send_waiting(store: RunStore) -> None:
             continue
         try:
             outbox = Outbox(folder, name)
-        except BlockingIOError:
+        except Timeout:
             continue  # its stage is running
         tell(f"sending to MLflow what an earlier stage left in {folder}")
         Sender(outbox, Delivery(store, folder), store.name).finish(_PATIENCE_SECONDS)
@@ -215,5 +217,5 @@ def now_ms() -> int:
 def _outbox(store: RunStore, run_id: str) -> Outbox:
     try:
         return Outbox(outboxes(store.root) / run_id, store.name_in(project_of(store.root)), _ORPHANS_END_WITHIN_SECONDS)
-    except BlockingIOError:
+    except Timeout:
         raise ValueError(f"another process writes MLflow run {run_id}; end it, or wait for it") from None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 from hicmae_core.config import Params
 from hicmae_core.progress import tell
@@ -52,32 +53,31 @@ def place(gpus: Mapping[str, str], places_per_gpu: int, folder: Path) -> Iterato
         Our name of the GPU.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
-    with ExitStack() as held:
-        gpu = _take(gpus, places_per_gpu, folder, held)
-        if gpu is None:
-            tell(f"waiting for a GPU: all {places_per_gpu * len(gpus)} places are taken")
-        while gpu is None:
-            time.sleep(POLL_SECONDS)
-            gpu = _take(gpus, places_per_gpu, folder, held)
+    taken = _take(gpus, places_per_gpu, folder)
+    if taken is None:
+        tell(f"waiting for a GPU: all {places_per_gpu * len(gpus)} places are taken")
+    while taken is None:
+        time.sleep(POLL_SECONDS)
+        taken = _take(gpus, places_per_gpu, folder)
+    gpu, lock = taken
+    try:
         yield gpu
+    finally:
+        lock.release()
 
 
-def _take(gpus: Mapping[str, str], places_per_gpu: int, folder: Path, held: ExitStack) -> str | None:
-    """The GPU with the most free places, one of which `held` has from now on; None if there are none."""
-    with open(folder / "choosing.lock", "w") as choosing, ExitStack() as looked_at:
-        fcntl.flock(choosing, fcntl.LOCK_EX)
-        free: dict[str, list[ExitStack]] = {gpu: [] for gpu in gpus}
+def _take(gpus: Mapping[str, str], places_per_gpu: int, folder: Path) -> tuple[str, FileLock] | None:
+    """The GPU with the most free places and the lock of one of them, held; None if there are none."""
+    with FileLock(folder / "choosing.lock"):
+        free: dict[str, list[FileLock]] = {gpu: [] for gpu in gpus}
         for gpu in gpus:
             for number in range(places_per_gpu):
-                with ExitStack() as stack:
-                    file = stack.enter_context(open(folder / f"{gpu}-{number}.lock", "w"))
-                    try:
-                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    except BlockingIOError:
-                        continue
-                    free[gpu].append(looked_at.enter_context(stack.pop_all()))
+                lock = FileLock(folder / f"{gpu}-{number}.lock")
+                with suppress(Timeout):
+                    lock.acquire(blocking=False)
+                    free[gpu].append(lock)
         emptiest = max(free, key=lambda gpu: len(free[gpu]))
-        if not free[emptiest]:
-            return None
-        held.enter_context(free[emptiest][0].pop_all())
-    return gpus[emptiest]
+        taken = free[emptiest].pop() if free[emptiest] else None
+        for lock in chain(*free.values()):
+            lock.release()
+    return (gpus[emptiest], taken) if taken else None

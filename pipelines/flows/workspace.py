@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from prefect.settings import PREFECT_API_URL
 
 from hicmae.environment import proxy_of
@@ -48,24 +48,19 @@ def workspace_lock(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
     if "PREFECT__FLOW_RUN_ID" in os.environ:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         _start_last_words(os.environ["PREFECT__FLOW_RUN_ID"])
-    lock = root / _LOCK
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "w") as file:
-        if not _taken(file.fileno()):
-            tell(f"another flow is at work in {root}; this one begins when it has ended")
-            while not _taken(file.fileno()):
-                time.sleep(_POLL_SECONDS)
+    (root / _LOCK).parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(root / _LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        tell(f"another flow is at work in {root}; this one begins when it has ended")
+        lock.acquire(poll_interval=_POLL_SECONDS)
+    try:
         for torn in protect_locks(root):
             tell(f"{torn} was torn by a kill; its copy is back in place")
         yield
-
-
-def _taken(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    finally:
+        lock.release()
 
 
 def _start_last_words(flow_run_id: str) -> None:

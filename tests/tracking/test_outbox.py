@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import Timeout
 
 from hicmae.tracking.outbox import MAX_POINTS, Entry, Outbox, waiting_folders
 from tests.tracking.tracked import ROOT
@@ -127,7 +128,7 @@ time.sleep(60)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(BlockingIOError):
+        with pytest.raises(Timeout):
             Outbox(folder, "s")
     finally:
         holder.kill()
