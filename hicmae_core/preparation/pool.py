@@ -63,7 +63,8 @@ def in_processes(num_processes: int = 0, timeout_seconds: float = math.inf) -> R
     """A runner on processes of this machine, one library thread each.
 
     Each worker has a pipe of its own and no lock is shared, so one that is killed, at whatever moment, holds up no
-    other. The clip it had is tried once more when no other runs, for it may have run out of memory in company. Few
+    other: pools with shared pipes (pebble, `concurrent.futures`) lose all their clips when that happens in the midst of
+    a result. The clip it had is tried once more when no other runs, for it may have run out of memory in company. Few
     clips are in flight at a time, so results do not pile up behind a slow one.
 
     Args:
