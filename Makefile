@@ -85,7 +85,7 @@ bench: $(READY) ## preparing, reading, training and answering against the plain 
 	@$(BIN)/python -m benchmarks.predict
 
 mlflow: $(READY) ## the MLflow UI on http://127.0.0.1:5000
-	@$(BIN)/python -m hicmae.tracking.store_place
+	@$(BIN)/python -m hicmae.tracking.store
 	@$(BIN)/python -m mlflow server --workers 1 --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///mlflow.db
 
 lock: $(READY) ## resolve requirements.lock anew from pyproject.toml

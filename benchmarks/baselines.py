@@ -28,7 +28,7 @@ from hicmae import layout
 from hicmae.command import run
 from hicmae.prepared import PreparedDataset
 from hicmae_core.config import SAMPLE_RATE_HZ, Params, load_params
-from hicmae_core.data.reading import decode_frames
+from hicmae_core.data.tensors import decode_frames
 from hicmae_core.media.decoding import read_audio
 from hicmae_core.progress import progress_bar
 from hicmae_core.store.folds import split, test_clips

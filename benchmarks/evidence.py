@@ -23,10 +23,10 @@ import typer
 from hicmae import layout
 from hicmae.command import run
 from hicmae_core.config import DatasetParams, SummariseParams, load_params
-from hicmae_core.evaluation.ablation import compare_arms
 from hicmae_core.evaluation.fold_results import read_predictions
+from hicmae_core.evaluation.statistics import compare_arms
 from hicmae_core.files import atomic_path, write_text
-from hicmae_core.reports.ablation import plot_ablation
+from hicmae_core.reports.comparison import plot_ablation
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/evidence"

@@ -29,12 +29,12 @@ from hicmae_core.config import AugmentationParams, FacesParams, ModelParams
 from hicmae_core.data.augmentation import IMAGENET_MEAN, IMAGENET_STD, audio_gain, finetuning_augmentation
 from hicmae_core.data.batches import training_batches
 from hicmae_core.data.clips import Batch, ClipDataset
-from hicmae_core.data.reading import normalise
 from hicmae_core.data.sampling import random_window
+from hicmae_core.data.tensors import normalise
 from hicmae_core.media.decoding import read_audio
 from hicmae_core.media.detection import make_detector
 from hicmae_core.media.faces import extract_face
-from hicmae_core.media.fbank import log_mel
+from hicmae_core.media.waveform import log_mel
 from hicmae_core.preparation.writing import write_shards
 from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore
 

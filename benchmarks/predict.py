@@ -20,11 +20,11 @@ import typer
 from hicmae.command import run
 from hicmae_core.config import HOP_SECONDS, SAMPLE_RATE_HZ, FacesParams
 from hicmae_core.data.augmentation import resize_only
-from hicmae_core.data.reading import decode_frames, fbank_window
+from hicmae_core.data.tensors import decode_frames, fbank_window
 from hicmae_core.inference.video import VideoReader, open_video_reader
 from hicmae_core.media.decoding import read_audio
 from hicmae_core.media.faces import extract_face
-from hicmae_core.media.fbank import log_mel
+from hicmae_core.media.waveform import log_mel
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.sizes import classifier
 

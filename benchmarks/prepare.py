@@ -25,7 +25,7 @@ from hicmae_core.config import SAMPLE_RATE_HZ, FacesParams, PreparationParams
 from hicmae_core.media.decoding import MediaError, read_audio
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import FaceTrack, extract_face
-from hicmae_core.media.fbank import log_mel
+from hicmae_core.media.waveform import log_mel
 from hicmae_core.preparation.pool import ClipFailure, ClipFiles, ClipWork, in_processes
 from hicmae_core.preparation.preparing import prepare_faces
 from tests.media.films import write_full_hd

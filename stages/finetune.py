@@ -7,10 +7,10 @@ from hicmae.tracking.stage_runs import track
 from hicmae_core.config import load_params
 from hicmae_core.finetuning.finetune import finetuning_fingerprint, finetuning_inputs, run_finetuning
 from hicmae_core.reports.figures import plot_history
+from hicmae_core.runtime import acquire_gpu_slot
 from hicmae_core.training import distributed, resuming
 from hicmae_core.training.loop import TrainSettings
 from hicmae_core.training.pretrain import adapt
-from hicmae_core.training.slots import acquire_gpu_slot
 
 
 def main(dataset: DatasetOption, fold: FoldOption) -> None:

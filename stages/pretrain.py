@@ -8,6 +8,7 @@ from hicmae_core.config import load_params
 from hicmae_core.data.joined import JoinedClips
 from hicmae_core.files import write_json
 from hicmae_core.reports.figures import plot_history, plot_reconstruction
+from hicmae_core.runtime import acquire_gpu_slot
 from hicmae_core.training import distributed, resuming
 from hicmae_core.training.loop import TrainSettings
 from hicmae_core.training.pretrain import (
@@ -18,7 +19,6 @@ from hicmae_core.training.pretrain import (
     run_pretraining,
 )
 from hicmae_core.training.reconstruction import before_and_after
-from hicmae_core.training.slots import acquire_gpu_slot
 
 EXAMPLES = """
 python -m stages.pretrain

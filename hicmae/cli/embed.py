@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-from hicmae.cli.files import media_files
-from hicmae.cli.opening import FilesArgument, ModelOption, ProcessesOption, num_processes_for, open_reader
+from hicmae.cli.inputs import media_files
+from hicmae.cli.reader import FilesArgument, ModelOption, ProcessesOption, num_processes_for, open_reader
 from hicmae_core.config import MODEL_KEY, SAMPLE_RATE_HZ
 from hicmae_core.files import as_text, atomic_path
 from hicmae_core.inference.windows import WindowOutputs

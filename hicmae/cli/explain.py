@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hicmae.cli.opening import MODEL_HELP, open_reader
+from hicmae.cli.reader import MODEL_HELP, open_reader
 from hicmae.web.page import CAUTION, film_of, report_page
 from hicmae.web.record import explained
 from hicmae_core.files import as_text, atomic_path

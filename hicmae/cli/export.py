@@ -11,10 +11,10 @@ import pandas as pd
 import typer
 
 from hicmae import layout
-from hicmae.cli.opening import MODEL_HELP, found_model
+from hicmae.cli.reader import MODEL_HELP, found_model
 from hicmae.tracking.stage_runs import MODEL_FILE
 from hicmae_core.files import write_text
-from hicmae_core.inference.export import (
+from hicmae_core.inference.exporting import (
     ONNX_FILE,
     REFERENCE_FILE,
     TORCH_FILE,

@@ -10,8 +10,7 @@ import typer
 
 from hicmae.cli.output import print_table
 from hicmae.layout import project_root
-from hicmae.tracking.dependents import uses
-from hicmae.tracking.lineage import origin
+from hicmae.tracking.lineage import origin, uses
 from hicmae.tracking.store import MlflowStore
 from hicmae_core.config import load_params
 

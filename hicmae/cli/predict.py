@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hicmae.cli.files import media_files
-from hicmae.cli.opening import (
+from hicmae.cli.inputs import media_files
+from hicmae.cli.output import STDOUT, Answered, AnswersTable, RecordsArray, show
+from hicmae.cli.reader import (
     FilesArgument,
     ModelOption,
     ProcessesOption,
@@ -17,7 +18,6 @@ from hicmae.cli.opening import (
     num_processes_for,
     open_reader,
 )
-from hicmae.cli.output import STDOUT, Answered, AnswersTable, RecordsArray, show
 from hicmae_core.config import HOP_SECONDS, FacePolicy
 from hicmae_core.progress import progress_bar
 

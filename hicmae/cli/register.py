@@ -8,7 +8,7 @@ import typer
 
 from hicmae.command import DatasetOption
 from hicmae.layout import project_root
-from hicmae.tracking.registry import CANDIDATE, register
+from hicmae.tracking.model_registry import CANDIDATE, register
 from hicmae.tracking.store import MlflowStore
 from hicmae_core.config import load_params
 

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from hicmae.cli.opening import MODEL_HELP, Require, RequireOption, found_model
-from hicmae.web.app import Limits, make_app
+from hicmae.cli.reader import MODEL_HELP, Require, RequireOption, found_model
 from hicmae.web.asking import ModelProcess
+from hicmae.web.server import Limits, make_app
 
 EXAMPLES = """
 hicmae serve

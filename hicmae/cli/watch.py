@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from hicmae.cli.files import GrowingFolder
-from hicmae.cli.opening import ModelOption, Require, RequireOption, open_reader
+from hicmae.cli.inputs import GrowingFolder
 from hicmae.cli.output import Answered, AnswersTable, in_lines, records
+from hicmae.cli.reader import ModelOption, Require, RequireOption, open_reader
 from hicmae.web.camera import Camera
 from hicmae_core.config import HOP_SECONDS, FacePolicy
 from hicmae_core.inference.preprocessing import looking_process

@@ -114,8 +114,7 @@ def track(
     if os.environ.get("RANK", "0") != "0":
         yield NullTracker()
         return
-    from hicmae.tracking.delivery import Delivery
-    from hicmae.tracking.runs import RunStore
+    from hicmae.tracking.runs import Delivery, RunStore
     from hicmae.tracking.system_metrics import SystemMetrics
 
     study = provenance.pretraining(params) if dataset is None else provenance.cross_validation(params, dataset)
@@ -148,7 +147,7 @@ def track(
 
 def send_waiting(store: RunStore) -> None:
     """Send what earlier stages could not send to this store; what cannot be sent now goes on waiting."""
-    from hicmae.tracking.delivery import Delivery
+    from hicmae.tracking.runs import Delivery
 
     own_name = store.name_in(project_of(store.root))
     for folder, name in waiting_folders(outboxes(store.root)):

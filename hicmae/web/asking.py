@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from hicmae.cli.opening import Require, open_reader
+from hicmae.cli.reader import Require, open_reader
 from hicmae.web.page import pictures, played_as
 from hicmae.web.record import explained
 from hicmae_core.inference.video import VideoReader

@@ -5,14 +5,12 @@ A video is embedded whole if it is small and browsers play it, else as an image 
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
-from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import cv2
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hicmae_core.media.cropping import encode_jpeg
 from hicmae_core.media.decoding import read_pictures
@@ -39,8 +37,7 @@ def report_page(title: str, about: str, record: dict[str, Any]) -> str:
         about: A sentence on the model and how to read the page.
         record: `record.explanation_record`, with what `film.film_of` adds.
     """
-    data = json.dumps(record, allow_nan=False).replace("<", "\\u003c")
-    return _filled("report.html", title=escape(title), about=escape(about), data=data, script=_text("explanation.js"))
+    return _filled("report.html", title=title, about=about, data=record, script=_text("explanation.js"))
 
 
 def serve_page(max_bytes: int, max_seconds: float, keep: Path | None) -> str:
@@ -56,13 +53,15 @@ def serve_page(max_bytes: int, max_seconds: float, keep: Path | None) -> str:
         f"At most {max_bytes / 1e6:g} MB and {max_seconds:g} s. The file goes to the machine that serves this page and "
         f"{fate}. {CAUTION}"
     )
-    limits = json.dumps({"max_bytes": max_bytes, "max_seconds": max_seconds})
+    limits = {"max_bytes": max_bytes, "max_seconds": max_seconds}
     script = _text("explanation.js") + _text("serve.js")
-    return _filled("serve.html", about=escape(about), limits=limits, script=script)
+    return _filled("serve.html", about=about, limits=limits, script=script)
 
 
-def _filled(name: str, **parts: str) -> str:
-    return Template(_text(name)).substitute(parts, style=_text("page.css"))
+def _filled(name: str, **parts: Any) -> str:
+    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    return environment.get_template(name).render(parts, style=_text("page.css"))
 
 
 def _text(name: str) -> str:

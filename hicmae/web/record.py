@@ -15,7 +15,7 @@ from PIL import Image
 from hicmae_core.inference.explanation import Explanation, Moment, explain
 from hicmae_core.inference.video import VideoReader
 from hicmae_core.media.decoding import MediaError, probe
-from hicmae_core.media.fbank import log_mel
+from hicmae_core.media.waveform import log_mel
 
 _MAX_COLUMNS = 1200
 """Of the waveform and the spectrogram; more are not seen on a screen."""

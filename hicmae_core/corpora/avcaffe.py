@@ -13,9 +13,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import About, Corpus, ReadyMade
-from hicmae_core.corpora.counts import in_all
 from hicmae_core.corpora.listing import Folder, by_key, note_passed_over, stem
-from hicmae_core.corpora.published import PublishedResult, baseline, hicmae, svfap
+from hicmae_core.corpora.published import PublishedResult, baseline, hicmae, in_all, svfap
 from hicmae_core.corpora.tables import look_up, read_lines
 from hicmae_core.files import VIDEO
 

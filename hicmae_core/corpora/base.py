@@ -10,9 +10,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from hicmae_core.config import DatasetParams, Task
-from hicmae_core.corpora.counts import Expected
 from hicmae_core.corpora.listing import Folder
-from hicmae_core.corpora.published import PublishedResult
+from hicmae_core.corpora.published import Expected, PublishedResult
 
 ReadFn = Callable[[Folder, DatasetParams], pd.DataFrame]
 """Lists a corpus: a row per clip with ``clip_id``; ``video_path`` and ``audio_path`` relative to the folder, the same

@@ -8,9 +8,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import About, Corpus, ReadyMade
-from hicmae_core.corpora.counts import per_fold_and_class
 from hicmae_core.corpora.listing import Folder, find_media, note_passed_over, stem
-from hicmae_core.corpora.published import avf_mae, hicmae, mae_dfer, recalls, svfap, wavlm
+from hicmae_core.corpora.published import avf_mae, hicmae, mae_dfer, per_fold_and_class, recalls, svfap, wavlm
 from hicmae_core.corpora.tables import look_up, read_columns
 
 CODES = {

@@ -9,7 +9,6 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import About, Corpus, ReadyMade, read_splits
-from hicmae_core.corpora.counts import per_class, per_fold, per_fold_and_class
 from hicmae_core.corpora.listing import Folder, find_media, stem
 from hicmae_core.corpora.published import (
     SECOND_HAND,
@@ -17,6 +16,9 @@ from hicmae_core.corpora.published import (
     hicmae,
     in_the_wild,
     mae_dfer,
+    per_class,
+    per_fold,
+    per_fold_and_class,
     recalls,
     svfap,
     wavlm,

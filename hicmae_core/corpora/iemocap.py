@@ -12,9 +12,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import About, Corpus, ReadyMade
-from hicmae_core.corpora.counts import per_class, per_fold
 from hicmae_core.corpora.listing import Folder, find_media, stem
-from hicmae_core.corpora.published import SECOND_HAND, avf_mae, hicmae, recalls
+from hicmae_core.corpora.published import SECOND_HAND, avf_mae, hicmae, per_class, per_fold, recalls
 from hicmae_core.corpora.tables import look_up, read_text
 
 CODES = {

@@ -13,9 +13,19 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import About, Corpus, ReadyMade, read_splits
-from hicmae_core.corpora.counts import Count, per_class, per_fold
 from hicmae_core.corpora.listing import Folder, find_media, stem
-from hicmae_core.corpora.published import avf_mae, hicmae, in_the_wild, mae_dfer, recalls, svfap, wavlm
+from hicmae_core.corpora.published import (
+    Count,
+    avf_mae,
+    hicmae,
+    in_the_wild,
+    mae_dfer,
+    per_class,
+    per_fold,
+    recalls,
+    svfap,
+    wavlm,
+)
 from hicmae_core.corpora.tables import look_up, read_lines
 
 SINGLE = (

@@ -9,9 +9,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import About, Corpus, ReadyMade
-from hicmae_core.corpora.counts import in_all, per_fold
 from hicmae_core.corpora.listing import Folder, by_key
-from hicmae_core.corpora.published import hicmae
+from hicmae_core.corpora.published import hicmae, in_all, per_fold
 from hicmae_core.corpora.tables import look_up, read_columns
 from hicmae_core.files import VIDEO
 

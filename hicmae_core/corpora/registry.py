@@ -9,8 +9,7 @@ from collections.abc import Mapping
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import Corpus, ReadyMade
-from hicmae_core.corpora.counts import Expected
-from hicmae_core.corpora.published import PublishedResult
+from hicmae_core.corpora.published import Expected, PublishedResult
 
 # isort: off
 from hicmae_core.corpora.crema_d import CREMA_D as CREMA_D

@@ -12,8 +12,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import About, Corpus, ReadyMade
-from hicmae_core.corpora.counts import in_all
 from hicmae_core.corpora.listing import Folder, by_key, note_passed_over
+from hicmae_core.corpora.published import in_all
 from hicmae_core.files import VIDEO
 
 _CLIP = re.compile(r"(?:^|/)(id\d{5}/[^/]+/\d+)\.\w+$")

@@ -12,9 +12,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import About, Corpus, ReadyMade
-from hicmae_core.corpora.counts import per_fold
 from hicmae_core.corpora.listing import Folder, find_media, stem
-from hicmae_core.corpora.published import baseline, hicmae, svfap
+from hicmae_core.corpora.published import baseline, hicmae, per_fold, svfap
 from hicmae_core.corpora.tables import read_columns
 
 TARGETS = ("arousal", "valence", "dominance")

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from hicmae_core.config import AugmentationParams
 from hicmae_core.data.randaugment import Plan, draw_plans, render
-from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE
+from hicmae_core.data.tensors import FBANK_MEAN, FBANK_SCALE
 from hicmae_core.data.views import View
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

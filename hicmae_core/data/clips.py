@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ, DatasetParams, Modality, ModelParams
-from hicmae_core.data.reading import decode_into, fbank_window, frame_size
 from hicmae_core.data.sampling import USUAL_FPS, ClipWindow, FrameStride, random_window, test_windows
+from hicmae_core.data.tensors import decode_into, fbank_window, frame_size
 from hicmae_core.store.manifest import among
 from hicmae_core.store.shards import ClipStore, as_matrix
 

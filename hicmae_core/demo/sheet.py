@@ -13,7 +13,7 @@ from hicmae_core.config import SAMPLE_RATE_HZ
 from hicmae_core.demo.script import EMOTIONS, Clip
 from hicmae_core.files import atomic_path
 from hicmae_core.media.decoding import read_audio, read_frames
-from hicmae_core.media.fbank import FRAME_SHIFT_SAMPLES, log_mel
+from hicmae_core.media.waveform import FRAME_SHIFT_SAMPLES, log_mel
 
 _CELL = 128
 _COLUMNS = 8

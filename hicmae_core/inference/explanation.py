@@ -15,8 +15,8 @@ from torch import Tensor
 
 from hicmae_core.config import SAMPLE_RATE_HZ, Modality
 from hicmae_core.data.augmentation import resize_only
-from hicmae_core.data.reading import decode_frames, fbank_window
 from hicmae_core.data.sampling import ClipWindow
+from hicmae_core.data.tensors import decode_frames, fbank_window
 from hicmae_core.evaluation.prediction import predict_windows
 from hicmae_core.inference.attention import Trace, contributions, level_weights, rollout, trace
 from hicmae_core.inference.preprocessing import FaceSample

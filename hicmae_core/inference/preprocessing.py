@@ -18,8 +18,8 @@ from hicmae_core.data.sampling import USUAL_FPS
 from hicmae_core.media.decoding import MAX_SECONDS, MediaError, probe, read_audio
 from hicmae_core.media.detection import Detector, make_detector
 from hicmae_core.media.faces import FaceTrack, extract_faces, flag_damage
-from hicmae_core.media.fbank import log_mel
 from hicmae_core.media.packets import Damage
+from hicmae_core.media.waveform import log_mel
 from hicmae_core.preparation.pool import ClipFailure, ClipFiles, ClipProcesses, in_processes
 
 _FACELESS = ("no_face", "short_face", "no_video")

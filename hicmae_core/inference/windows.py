@@ -13,8 +13,8 @@ from torch import Tensor
 
 from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ
 from hicmae_core.data.augmentation import resize_only
-from hicmae_core.data.reading import decode_frames, fbank_window
 from hicmae_core.data.sampling import ClipWindow, FrameStride, counted_frames, test_windows
+from hicmae_core.data.tensors import decode_frames, fbank_window
 from hicmae_core.inference.preprocessing import FaceSample
 from hicmae_core.model.classifier import Classifier
 

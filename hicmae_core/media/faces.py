@@ -13,6 +13,7 @@ from hicmae_core.config import FacePolicy, FacesParams
 from hicmae_core.media.choosing import (
     MAX_GAP_SECONDS,
     MIN_SAMPLE_SECONDS,
+    FacePath,
     best_per_shot,
     count_faces,
     credible_tracks,
@@ -21,6 +22,7 @@ from hicmae_core.media.choosing import (
     main_face,
     max_gap,
     share,
+    smooth_path,
 )
 from hicmae_core.media.cropping import crop_face, crop_squares, encode_jpeg
 from hicmae_core.media.decoding import MediaError, probe, read_pictures
@@ -29,7 +31,6 @@ from hicmae_core.media.frame_folder import frame_rate, list_frames, read_folder
 from hicmae_core.media.opening import check_length
 from hicmae_core.media.packets import Damage
 from hicmae_core.media.pictures import FittedPicture, Picture
-from hicmae_core.media.smoothing import FacePath, smooth_path
 from hicmae_core.media.tracking import Observations, Track, link, observe
 
 KEPT_BYTES = 128 * 2**20

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
+from torchaudio.compliance import kaldi
 
-from hicmae_core.config import SAMPLE_RATE_HZ
+from hicmae_core.config import NUM_MEL_BINS, SAMPLE_RATE_HZ
 from hicmae_core.media.opening import MAX_GAP_SECONDS, MAX_STEP_BACK_SECONDS, MediaError, check_length
 
 _MAX_CLOCK_ERROR_SECONDS = 0.04
@@ -100,3 +102,36 @@ class Waveform:
     def _first(self) -> float:
         """Where the earliest segment begins: the first frame may have come too late."""
         return min((segment.start for segment in self._segments), default=0.0)
+
+
+FRAME_SHIFT_SAMPLES = SAMPLE_RATE_HZ // 100
+FRAME_LENGTH_SAMPLES = SAMPLE_RATE_HZ // 40
+
+_CHUNK_FRAMES = 6000
+
+
+def log_mel(waveform: np.ndarray) -> np.ndarray:
+    """Log-mel filter bank of a waveform: 128 bins, 25 ms Hann windows, 10 ms apart, no dither, no energy.
+
+    Args:
+        waveform: Mono samples at 16 kHz in [-1, 1], float32 ``[num_samples]``, of any length.
+
+    Returns:
+        float32 ``[num_frames, 128]``, not normalised, with ``num_frames = 1 + (num_samples - 400) // 160``, or 0
+        for less than 400 samples.
+    """
+    num_frames = max(0, 1 + (len(waveform) - FRAME_LENGTH_SAMPLES) // FRAME_SHIFT_SAMPLES)
+    features = np.empty((num_frames, NUM_MEL_BINS), np.float32)
+    for start in range(0, num_frames, _CHUNK_FRAMES):  # bounds the memory of a long clip
+        end = min(start + _CHUNK_FRAMES, num_frames)
+        samples = waveform[start * FRAME_SHIFT_SAMPLES : (end - 1) * FRAME_SHIFT_SAMPLES + FRAME_LENGTH_SAMPLES]
+        features[start:end] = kaldi.fbank(
+            torch.from_numpy(np.ascontiguousarray(samples, np.float32))[None],
+            sample_frequency=SAMPLE_RATE_HZ,
+            window_type="hanning",
+            num_mel_bins=NUM_MEL_BINS,
+            htk_compat=True,
+            use_energy=False,
+            dither=0.0,
+        ).numpy()
+    return features

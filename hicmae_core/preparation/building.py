@@ -11,8 +11,8 @@ import pandas as pd
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.base import Corpus
-from hicmae_core.corpora.counts import differences
 from hicmae_core.corpora.listing import Folder
+from hicmae_core.corpora.published import differences
 from hicmae_core.corpora.registry import corpus_named, published_counts
 from hicmae_core.corpora.tables import did_you_mean
 from hicmae_core.files import IMAGE_KINDS, MAX_STAND_IN_BYTES, START_BYTES, stand_in

@@ -29,10 +29,10 @@ from hicmae_core.files import fingerprint
 from hicmae_core.media.decoding import read_audio
 from hicmae_core.media.detection import Detector, make_detector
 from hicmae_core.media.faces import extract_faces, frame_folder_face
-from hicmae_core.media.fbank import log_mel
 from hicmae_core.media.frame_folder import folder_state
 from hicmae_core.media.opening import MediaError
 from hicmae_core.media.packets import Damage
+from hicmae_core.media.waveform import log_mel
 from hicmae_core.preparation.pool import ClipFailure, ClipFiles
 from hicmae_core.preparation.writing import batch_of
 from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA
@@ -57,7 +57,7 @@ def faces_fingerprint(faces: FacesParams, policy: FacePolicy, max_seconds: float
 
 def audio_fingerprint(max_seconds: float) -> str:
     """A name for all that `audio_batch` depends on but the clip's file, as `faces_fingerprint`."""
-    code = code_of("media.decoding", "media.fbank")
+    code = code_of("media.decoding", "media.waveform")
     versions = [*_VERSIONS, torch.__version__, torchaudio.__version__]
     return fingerprint("audio", max_seconds, _FORMAT, _HERE, code, versions)
 

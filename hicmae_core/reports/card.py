@@ -11,7 +11,7 @@ import pandas as pd
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.sampling import FrameStride
 from hicmae_core.evaluation.fold_results import by_unit
-from hicmae_core.inference.export import TOLERANCE, input_shapes
+from hicmae_core.inference.exporting import TOLERANCE, input_shapes
 from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.reports.markdown import escaped, tested

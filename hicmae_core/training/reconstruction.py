@@ -11,7 +11,7 @@ from torch import Tensor
 from hicmae_core.config import PretrainParams
 from hicmae_core.data.augmentation import IMAGENET_MEAN, IMAGENET_STD, resize_only
 from hicmae_core.data.clips import ClipDataset
-from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE
+from hicmae_core.data.tensors import FBANK_MEAN, FBANK_SCALE
 from hicmae_core.model.artifact import load_pretrained
 from hicmae_core.model.encoder import patchify
 from hicmae_core.model.pretraining import PretrainingModel

@@ -12,8 +12,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed, Failed, State
 
 from hicmae.command import DatasetOption, run
-from hicmae.tracking.promotion import promote as pass_gate
-from hicmae.tracking.registry import register
+from hicmae.tracking.model_registry import promote as pass_gate
+from hicmae.tracking.model_registry import register
 from hicmae.tracking.store import MlflowStore
 from hicmae_core.config import load_params
 from pipelines.flows.workspace import check_server, workspace_lock

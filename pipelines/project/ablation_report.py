@@ -16,13 +16,13 @@ import pandas as pd
 from hicmae import layout
 from hicmae.prepared import PreparedDataset
 from hicmae_core.config import Params, load_params
-from hicmae_core.evaluation.ablation import compare_arms
 from hicmae_core.evaluation.embedding import features_of, lay_out
 from hicmae_core.evaluation.fold_results import read_alone, read_predictions, unit_in_words
+from hicmae_core.evaluation.statistics import compare_arms
 from hicmae_core.evaluation.summary import HEADLINES
 from hicmae_core.files import atomic_path, write_text
 from hicmae_core.model.artifact import load_classifier
-from hicmae_core.reports.ablation import ablation_markdown, plot_ablation
+from hicmae_core.reports.comparison import ablation_markdown, plot_ablation
 from hicmae_core.reports.figures import Layout, plot_layouts
 from hicmae_core.store.folds import test_clips
 from pipelines.project import experiments

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hicmae.cli.files import GrowingFolder, media_files
+from hicmae.cli.inputs import GrowingFolder, media_files
 
 
 @pytest.fixture

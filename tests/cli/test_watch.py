@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 import torch
 
-from hicmae.cli import files
-from hicmae.cli.files import GrowingFolder
+from hicmae.cli import inputs
+from hicmae.cli.inputs import GrowingFolder
 from hicmae.web.camera import Camera
-from hicmae_core.data.reading import decode_frames
+from hicmae_core.data.tensors import decode_frames
 from hicmae_core.evaluation.prediction import predict_windows
 from hicmae_core.inference.video import open_video_reader
 from hicmae_core.model.artifact import save_model
@@ -82,7 +82,7 @@ def test_a_growing_folder_is_answered_as_it_grows(folder, hicmae):
 
 
 def test_a_file_is_handed_out_once_it_rests_and_again_when_it_changes(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "PATIENCE_SECONDS", (0.2, 1.0))
+    monkeypatch.setattr(inputs, "PATIENCE_SECONDS", (0.2, 1.0))
     (tmp_path / "known.mp4").write_bytes(b"known")
     folder = GrowingFolder(tmp_path, [tmp_path / "known.mp4", tmp_path / "gone.mp4"])
     film = tmp_path / "film.mp4"

@@ -12,9 +12,9 @@ import yaml
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.corpora.catalogue import catalogue
-from hicmae_core.corpora.counts import differences, in_all, per_class, per_fold
 from hicmae_core.corpora.listing import Folder, by_key
 from hicmae_core.corpora.mafw import COMPOUND, SINGLE
+from hicmae_core.corpora.published import differences, in_all, per_class, per_fold
 from hicmae_core.corpora.registry import CORPORA, READY_MADE, dataset_named, published_counts, published_results
 from hicmae_core.media.decoding import probe
 from hicmae_core.preparation.building import build_manifest

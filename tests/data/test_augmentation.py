@@ -17,7 +17,7 @@ from hicmae_core.data.augmentation import (
     multi_scale_corner_crop,
     resize_only,
 )
-from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE
+from hicmae_core.data.tensors import FBANK_MEAN, FBANK_SCALE
 
 PLAIN = AugmentationParams(randaugment_num_ops=0, crop_scale=(1, 1), crop_ratio=(1, 1), flip=False, erasing=0)
 

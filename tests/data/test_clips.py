@@ -13,9 +13,9 @@ from hicmae_core.config import DatasetParams
 from hicmae_core.data import batches as batches_module
 from hicmae_core.data.batches import num_batches, training_batches
 from hicmae_core.data.clips import ClipDataset
-from hicmae_core.data.reading import FBANK_MEAN, FBANK_SCALE, fbank_window
 from hicmae_core.data.sampling import ClipWindow
 from hicmae_core.data.sampling import test_windows as sampling_windows
+from hicmae_core.data.tensors import FBANK_MEAN, FBANK_SCALE, fbank_window
 from hicmae_core.preparation.writing import write_shards
 from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA, ClipStore, as_matrix
 

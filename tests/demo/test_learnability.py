@@ -18,7 +18,7 @@ from hicmae_core.demo.face import FaceRenderer, Pose, place, to_bytes
 from hicmae_core.demo.performance import FRAME_RATE_HZ, act, speak, tone_of
 from hicmae_core.demo.script import EMOTIONS, Clip, fold_of, write_script
 from hicmae_core.demo.voice import synthesise
-from hicmae_core.media.fbank import log_mel
+from hicmae_core.media.waveform import log_mel
 
 CROP = (slice(62, 182), slice(52, 172))
 

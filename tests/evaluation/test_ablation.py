@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 
 from hicmae_core.config import SummariseParams
-from hicmae_core.evaluation.ablation import compare_arms
 from hicmae_core.evaluation.fold_results import metrics_of
-from hicmae_core.evaluation.statistics import resampling_groups
-from hicmae_core.reports.ablation import ablation_markdown, plot_ablation
+from hicmae_core.evaluation.statistics import compare_arms, resampling_groups
+from hicmae_core.reports.comparison import ablation_markdown, plot_ablation
 
 SETTINGS = SummariseParams(bootstrap_samples=100, confidence=0.9)
 

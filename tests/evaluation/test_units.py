@@ -19,11 +19,10 @@ from PIL import Image
 from scipy.special import log_softmax
 
 from hicmae_core.config import DatasetParams, EvaluateParams, SummariseParams
-from hicmae_core.evaluation.ablation import compare_arms
 from hicmae_core.evaluation.calibration import PLAIN, SCALED
 from hicmae_core.evaluation.fold_results import by_unit, metrics_of, plot_rows, read_predictions, write_fold_results
 from hicmae_core.evaluation.prediction import predict
-from hicmae_core.evaluation.statistics import group_sums, paired_difference, resampling_groups
+from hicmae_core.evaluation.statistics import compare_arms, group_sums, paired_difference, resampling_groups
 from hicmae_core.evaluation.summary import summarise
 from hicmae_core.reports.figures import plot_predictions
 from hicmae_core.reports.markdown import overview_markdown, short_markdown

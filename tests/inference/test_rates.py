@@ -11,15 +11,15 @@ import torch
 
 from hicmae_core.config import DatasetParams, EvaluateParams, FacesParams, ModelParams
 from hicmae_core.data.clips import ClipDataset
-from hicmae_core.data.reading import decode_frames
 from hicmae_core.data.sampling import FrameStride
+from hicmae_core.data.tensors import decode_frames
 from hicmae_core.evaluation.prediction import predict
 from hicmae_core.inference.explanation import explain
 from hicmae_core.inference.preprocessing import detector_for
 from hicmae_core.inference.video import open_video_reader
 from hicmae_core.media.decoding import read_audio
 from hicmae_core.media.faces import extract_face
-from hicmae_core.media.fbank import log_mel
+from hicmae_core.media.waveform import log_mel
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.sizes import classifier
 from hicmae_core.preparation.writing import write_shards

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from hicmae_core.media.choosing import smooth_path
 from hicmae_core.media.detection import Detections
-from hicmae_core.media.smoothing import smooth_path
 from hicmae_core.media.tracking import link
 from tests.media.sightings import faces, seen_by
 

@@ -12,7 +12,7 @@ from hicmae_core.config import FacesParams, PreparationParams
 from hicmae_core.media.decoding import read_audio
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import extract_face
-from hicmae_core.media.fbank import log_mel
+from hicmae_core.media.waveform import log_mel
 from hicmae_core.preparation.preparing import prepare_audio, prepare_faces
 from hicmae_core.store.shards import ClipStore, as_matrix
 from tests.media.films import background, picture, talking_head, tone, write_film

@@ -13,7 +13,7 @@ from PIL import Image
 from hicmae_core.config import DatasetParams
 from hicmae_core.reports.duplicates import find_duplicates, speakers_in_several_folds
 from hicmae_core.reports.outcome import TRAIN_ONLY, count_labels, histograms, numbers, outcome_of
-from hicmae_core.reports.quality import label_section, reject_section, verdict, write_quality_report
+from hicmae_core.reports.quality import page, verdict, write_quality_report
 from hicmae_core.reports.sheets import face_sheets, rejected_sheet
 from tests.reports.tables import made_up
 
@@ -194,8 +194,14 @@ def test_counts_per_class_and_fold():
     assert table.loc["x"].tolist() == [49, 25, 25, 25, 25, 1, 150]
 
 
+def page_of(manifest, faces, audio, dataset):
+    outcome = outcome_of(manifest, faces, audio)
+    duplicates, speakers = find_duplicates(manifest, faces, audio), speakers_in_several_folds(outcome.usable)
+    return page("made up", dataset, outcome, duplicates, speakers, [])
+
+
 def test_counts_of_several_targets_and_of_continuous_ones():
-    manifest, _, _ = made_up(300)
+    manifest, faces, audio = made_up(300)
     manifest["target_load"] = manifest["label"] % 2
     manifest["target_effort"] = 1
     classes = {"classes": ("low", "high", "extreme"), "num_folds": 5}
@@ -205,15 +211,16 @@ def test_counts_of_several_targets_and_of_continuous_ones():
     assert tables["effort"].loc["high"].tolist() == [100, 100, 100, 300]
     manifest["target_arousal"] = np.linspace(0, 1, 300)
     continuous = DatasetParams(corpus="csv", task="regression", targets=("arousal",), num_folds=5)
-    text = Page("".join(label_section(manifest, continuous))).text.split()
-    assert text[-5:] == ["arousal", "0.5", "0.2901", "0", "1"]
-    assert label_section(manifest, DatasetParams(corpus="csv", task="unlabelled")) == []
+    text = Page(page_of(manifest, faces, audio, continuous)).text
+    assert "greatest arousal 0.5 0.2901 0 1 " in " ".join(text.split()) + " "
+    assert "by label" not in page_of(manifest, faces, audio, DatasetParams(corpus="csv", task="unlabelled"))
 
 
 def test_long_tables_are_cut_with_a_word():
     manifest, faces, audio = made_up(2500)
     manifest["status"] = ["ok"] * 2 + ["missing"] * 2498
-    text = "".join(reject_section(outcome_of(manifest, faces, audio).rejects))
+    text = page_of(manifest, faces, audio, DatasetParams(corpus="csv", task="unlabelled"))
+    text = text[text.index("Rejected clips") :]
     assert "All 2,498 rejections" in text
     assert "498 more rows are in the file of rejects" in text
     assert text.count("<tr>") == 2001

@@ -121,7 +121,7 @@ def test_a_model_that_is_none(workplace):
 WITH_HELP = (
     *(f"stages.{path.stem}" for path in sorted((ROOT / "stages").glob("[a-z]*.py"))),
     *("pipelines.project.configure", "pipelines.project.datasets", "pipelines.project.ablation"),
-    *("pipelines.flows.reproduce", "pipelines.graph.recover", "hicmae.tracking.store_place"),
+    *("pipelines.flows.reproduce", "pipelines.graph.recover", "hicmae.tracking.store"),
 )
 
 

@@ -10,8 +10,7 @@ import yaml
 
 from hicmae import layout
 from hicmae.cli import lineage
-from hicmae.tracking.dependents import uses
-from hicmae.tracking.lineage import origin
+from hicmae.tracking.lineage import origin, uses
 from hicmae.tracking.stage_runs import track
 from hicmae.tracking.store import MlflowStore
 from hicmae_core.files import sha256_of, write_json

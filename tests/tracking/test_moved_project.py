@@ -31,7 +31,7 @@ def worked_in(tmp_path_factory) -> Path:
     (home / "dvc.lock").write_text("schema: '2.0'\n")
     shutil.copy(ROOT / "params.yaml", home)
     script = (
-        "import pandas as pd; from pathlib import Path; from hicmae.tracking.registry import register;"
+        "import pandas as pd; from pathlib import Path; from hicmae.tracking.model_registry import register;"
         "from hicmae.tracking.store import MlflowStore; from tests.tracking.registered import study;"
         "[pd.DataFrame({'clip_id': ['a', name]}).to_parquet(f'data/manifests/{name}.parquet')"
         " for name in ('demo', 'demo_unlabelled')];"
@@ -159,12 +159,12 @@ def test_files_that_did_not_come_along_are_missed(original, tmp_path):
 
 def test_the_doctor_and_make_mlflow_settle_it_too(original, tmp_path):
     moved = original.rename(tmp_path / "new place")
-    for arguments in (["hicmae.tracking.store_place"], ["hicmae.cli", "doctor"]):
+    for arguments in (["hicmae.tracking.store"], ["hicmae.cli", "doctor"]):
         said = python(moved, "-m", *arguments)
         assert all(str(original) not in address for address in addresses(moved))
     assert f"files in {moved}/mlartifacts" in said
     recipe = subprocess.run(["make", "-n", "-o", ".venv/.ready", "mlflow"], cwd=ROOT, capture_output=True, text=True)
-    assert recipe.stdout.index("hicmae.tracking.store_place") < recipe.stdout.index("mlflow server")
+    assert recipe.stdout.index("hicmae.tracking.store") < recipe.stdout.index("mlflow server")
 
 
 def test_what_waits_in_an_outbox_moves_along(original, tmp_path, monkeypatch):

@@ -18,9 +18,8 @@ import torch
 import yaml
 
 from hicmae.cli import register as command
+from hicmae.tracking.model_registry import promote, register
 from hicmae.tracking.model_store import ModelStore
-from hicmae.tracking.promotion import promote
-from hicmae.tracking.registry import register
 from hicmae.tracking.served_model import TEXT_COLUMNS
 from hicmae.tracking.stage_runs import resolve_model
 from hicmae.tracking.store import MlflowStore

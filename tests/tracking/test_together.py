@@ -19,7 +19,7 @@ NUM_STEPS = 200
 SCRIPT = """
 import multiprocessing, sys, time
 from pathlib import Path
-import hicmae.tracking.delivery, hicmae.tracking.runs, hicmae.tracking.system_metrics  # once, for all
+import hicmae.tracking.runs, hicmae.tracking.system_metrics  # once, for all
 from hicmae_core.config import load_params
 from hicmae.tracking.stage_runs import track
 

@@ -13,9 +13,8 @@ import typer
 
 from hicmae.cli import send_metrics
 from hicmae.tracking import stage_runs
-from hicmae.tracking.delivery import Delivery
 from hicmae.tracking.outbox import waiting_folders
-from hicmae.tracking.runs import RunStore
+from hicmae.tracking.runs import Delivery, RunStore
 from hicmae.tracking.stage_runs import track
 from tests.tracking.mlflow_server import Server
 from tests.tracking.test_outbox import full_disk

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hicmae_core.config import Params, parse_params
-from hicmae_core.training.slots import acquire_gpu_slot, place
+from hicmae_core.runtime import acquire_gpu_slot, place
 from tests.forking import FORKS
 
 GPUS = {"uuid-a": "cuda:0", "uuid-b": "cuda:1"}
