@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
+from huggingface_hub import EvalResult, ModelCardData
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.data.sampling import FrameStride
@@ -34,7 +35,7 @@ def model_card(
     predictions: pd.DataFrame | None,
     files: Mapping[str, str],
 ) -> str:
-    """Markdown.
+    """Markdown, after the YAML that the Hugging Face Hub reads.
 
     Args:
         model: The model.
@@ -58,7 +59,40 @@ def model_card(
         "Files": "\n".join(f"- `{file}`: {found}" for file, found in files.items())
         + f"\n\nOutputs were compared on random inputs; an export that differs by more than {TOLERANCE:g} is refused.",
     }
-    return f"# {name}\n\n" + "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items()) + "\n"
+    return (
+        _hub_data(name, model, metadata, results)
+        + f"# {name}\n\n"
+        + "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+        + "\n"
+    )
+
+
+def _hub_data(
+    name: str, model: Classifier | PretrainingModel, metadata: Mapping[str, Any], results: Mapping[str, Any] | None
+) -> str:
+    """What the Hugging Face Hub lists a model by, in front of the card."""
+    task = "video-classification" if isinstance(model, Classifier) else "feature-extraction"
+    dataset = str(metadata.get("dataset", ""))
+    pooled = results["pooled"] if results and dataset else {}
+    measured = [
+        EvalResult(
+            task_type=task,
+            dataset_type=dataset,
+            dataset_name=f"{dataset}{_face_note(metadata)}, test clips of all folds",
+            metric_type=metric,
+            metric_value=round(pooled[metric], 4),
+        )
+        for metric in (results["headline"] if results and pooled else ())
+    ]
+    data = ModelCardData(
+        library_name="hicmae",
+        pipeline_tag=task,
+        tags=["hicmae", "emotion-recognition", "audio-visual"],
+        datasets=[dataset] if dataset else None,
+        model_name=name,
+        eval_results=measured or None,
+    )
+    return f"---\n{data}\n---\n\n"
 
 
 def _face_note(metadata: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from hicmae_core.model.artifact import load_model
 from hicmae_core.model.sizes import classifier
@@ -49,3 +50,17 @@ def test_values_of_windows_are_averaged():
     model = classifier("demo", 2, image_size=32, num_frames=4, num_audio_frames=32)
     card = model_card(model, {"classes": [], "targets": ["arousal", "valence"]}, None, None, None, {})
     assert run_code(card, torch.tensor([[0.0, 1.0], [1.0, 4.0]]).numpy())["values"].tolist() == [0.5, 2.5]
+
+
+def test_the_hub_finds_task_data_and_results():
+    model = classifier("demo", 2, image_size=32, num_frames=4, num_audio_frames=32)
+    metadata = {"classes": ["sad", "glad"], "targets": [], "size": "demo", "dataset": "mine"}
+    results = {"headline": ["uar"], "pooled": {"uar": 0.51236}, "mean": {"uar": 0.5}, "std": {"uar": None}}
+    results |= {"folds": [1], "num_subjects": 3, "confidence": 0.95, "num_clips": 9}
+    data = ModelCard(model_card(model, metadata, results, None, None, {})).data
+    assert (data.library_name, data.pipeline_tag, data.datasets) == ("hicmae", "video-classification", ["mine"])
+    assert data.model_name == "HiCMAE, demo, fine-tuned on mine"
+    (result,) = data.eval_results
+    assert (result.dataset_type, result.metric_type, result.metric_value) == ("mine", "uar", 0.5124)
+    unknown = ModelCard(model_card(model, {}, None, None, None, {})).data
+    assert unknown.eval_results is None
