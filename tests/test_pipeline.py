@@ -9,7 +9,7 @@ import yaml
 from mlflow import MlflowClient
 
 from hicmae_core.store.manifest import USABLE
-from tests.conftest import ROOT
+from tests.drawings import DARKEST, MASKED, areas
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -27,8 +27,8 @@ def test_the_graph_gives_results_for_every_fold(finished_project):
         one: {"pooled", "low", "high"} for one in ("audio", "video")
     }
     assert "| the video alone |" in (folder / "reports/demo/results.md").read_text()
-    assert (folder / "reports/demo/confusion.png").stat().st_size > 1000
-    assert (folder / "models/pretrain/reconstruction.png").stat().st_size > 1000
+    assert areas(folder / "reports/demo/confusion.png", DARKEST, 400) >= 1
+    assert areas(folder / "models/pretrain/reconstruction.png", MASKED, 20) > 4
     assert not [*folder.glob("checkpoints/pretrain-*"), *folder.glob("checkpoints/finetune-*")]
     assert "no clip is there twice" in (folder / "reports/preparation/demo.html").read_text()
 
@@ -135,25 +135,6 @@ def test_the_clip_s_answer_is_the_one_of_evaluation(finished_project):
     )
     for name, probability in answer["probabilities"].items():
         assert probability == pytest.approx(row[f"p_{name}"], abs=2e-3)  # stored features are half precision
-
-
-CLIPS = ROOT.parent / "shared" / "clips"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not CLIPS.is_dir(), reason=f"the real clips are not there: {CLIPS}")
-def test_real_videos_are_answered_or_told_plainly_why_not(finished_project):
-    videos = sorted(CLIPS.glob("*.mp4"))
-    result = finished_project.run("python", "-m", "hicmae.cli", "predict", *map(str, videos), "--json")
-    answers = {answer["video"].split("/")[-1]: answer for answer in json.loads(result.stdout)}
-    assert len(answers) == len(videos) == 7
-    for name in ("d12.mp4", "d18.mp4", "d19.mp4", "d20.mp4", "s32.mp4"):
-        assert answers[name]["status"] in ("ok", "low_coverage")
-        assert sum(answers[name]["probabilities"].values()) == pytest.approx(1)
-        assert answers[name]["windows"]
-    for name in ("h264_10bits.mp4", "nasa_13013.mp4"):
-        assert (answers[name]["status"], answers[name]["used"]) in (("ok", "video"), ("ok", "audio"), ("no_face", ""))
-        assert len(answers[name]["reason"]) > 10
 
 
 def test_numbers_predictions_and_models_lead_back_to_their_data(finished_project):

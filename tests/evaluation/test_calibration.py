@@ -7,7 +7,9 @@ import pytest
 from scipy.special import log_softmax
 
 from hicmae_core.evaluation.calibration import PLAIN, SCALED, Target, targets_of
+from hicmae_core.reports.figures import BLUE
 from hicmae_core.reports.results import write_calibration
+from tests.drawings import areas
 
 
 def two_classes(probability, num_right, num_clips):
@@ -77,4 +79,4 @@ def test_a_study_is_reported_with_its_temperatures_if_every_fold_has_them(emotio
 def test_predicted_values_are_compared_with_actual_ones(affect, predictions_of, tmp_path):
     record = write_calibration(predictions_of(affect).assign(fold=1), affect, tmp_path)
     assert list(record) == list(affect.targets)
-    assert (tmp_path / "reliability.png").stat().st_size > 10_000
+    assert areas(tmp_path / "reliability.png", BLUE) > 20

@@ -28,6 +28,7 @@ from hicmae_core.reports.figures import (
 )
 from hicmae_core.reports.markdown import escaped
 from hicmae_core.reports.results import write_calibration, write_reports
+from tests.drawings import DARKEST, areas
 from tests.inference.test_formats import small_model
 
 ODD = (
@@ -154,4 +155,4 @@ def test_a_name_is_drawn_in_a_font_that_has_it(chinese_font, tmp_path):
 
 def test_a_dollar_is_no_formula(tmp_path):
     plot_confusion(np.eye(2, dtype=np.int64)[None], ["$\\frac$", "${"], [], tmp_path / "dollar.png")  # no parse error
-    assert (tmp_path / "dollar.png").stat().st_size > 0
+    assert areas(tmp_path / "dollar.png", DARKEST, 400) == 4  # the diagonals of both matrices

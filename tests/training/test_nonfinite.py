@@ -44,7 +44,9 @@ def test_the_weights_stay_as_they_were_before_the_step(
     compute = {"checkpoint_every_minutes": 0, "log_every_steps": 1}
     with pytest.raises(Broken):
         run_pretraining(params(compute=compute), unlabelled, tmp_path, healthy.folder, Breaker(BAD_STEP))
+    deadline = time.monotonic() + 60
     while not list(healthy.folder.glob(f"{BAD_STEP:08d}-*.pt")):  # it is still being written
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     state = healthy.latest()
     assert state is not None
