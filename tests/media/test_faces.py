@@ -12,13 +12,12 @@ from PIL import Image
 
 from hicmae_core.config import FacesParams
 from hicmae_core.media import faces as faces_module
-from hicmae_core.media.decoding import probe, read_audio
+from hicmae_core.media.decoding import probe
 from hicmae_core.media.detection import CenterFace, Detections, make_detector
 from hicmae_core.media.faces import FaceTrack, extract_face, extract_faces
 from tests.conftest import ROOT
 from tests.media.films import background, picture, talking_head, write_film, write_full_hd
 
-CLIPS = ROOT.parent / "shared" / "clips"
 FACES = FacesParams(detect_size=256, size=96)
 
 
@@ -247,27 +246,3 @@ def test_a_long_film_takes_no_more_memory_than_a_short_one(tmp_path):
         assert num_frames == 25 * seconds
         peaks.append(peak_mib)
     assert peaks[1] - peaks[0] < 100  # the pictures differ by 3 GB
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not CLIPS.is_dir(), reason=f"the real clips are not here ({CLIPS})")
-@pytest.mark.parametrize("name", ["d12", "d18", "d19", "d20", "s32"])
-def test_real_clips(name):
-    path = CLIPS / f"{name}.mp4"
-    track = extract_face(path, FacesParams(), CenterFace())
-    info = probe(path)
-    assert (track.status, track.num_faces) == ("ok", 1)
-    assert track.coverage > 0.99
-    assert len(track.frames) == info.num_frames
-    assert len(read_audio(path)) / 16_000 == pytest.approx(info.num_frames / info.fps, abs=0.05)
-    found = CenterFace(160).detect([decode(jpeg) for jpeg in track.frames[::25]])
-    assert all(len(faces) == 1 for faces in found)
-    heights = [faces.points[0, :2, 1].mean() / 160 for faces in found]
-    assert np.median(heights) == pytest.approx(0.385, abs=0.06)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not CLIPS.is_dir(), reason=f"the real clips are not here ({CLIPS})")
-@pytest.mark.parametrize("name", ["h264_10bits", "nasa_13013"])
-def test_real_clips_without_a_face(name):
-    assert extract_face(CLIPS / f"{name}.mp4", FacesParams(), CenterFace()).status == "no_face"
