@@ -15,15 +15,13 @@ from scipy.special import log_softmax
 
 from hicmae_core.config import DatasetParams
 from hicmae_core.evaluation.fold_results import actual_and_predicted, unit_names
-from hicmae_core.model.probabilities import RiskCoverage, risk_coverage
+from hicmae_core.model.probabilities import Floats, RiskCoverage, risk_coverage
 from hicmae_core.store.manifest import Units
 
 PLAIN, SCALED = "as predicted", "with each fold's temperature"
 NUM_BINS = 10
 COVERAGES = (1.0, 0.8, 0.5)
 """Shares of answers whose risk is noted."""
-
-Floats = NDArray[np.float64]
 
 
 class Reliability(NamedTuple):

@@ -25,7 +25,7 @@ _TAIL = 0.001
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PreparationOutcome:
     """A manifest and its two stores, side by side.
 
     Attributes:
@@ -57,7 +57,7 @@ class Outcome:
 
 def outcome_of(
     manifest: pd.DataFrame, faces_index: pd.DataFrame, audio_index: pd.DataFrame, modality: Modality = "both"
-) -> Outcome:
+) -> PreparationOutcome:
     """Join a manifest with the indices of its faces and audio stores, of which one is empty with one `modality`.
 
     A clip of the manifest that a store does not know gets the status ``not_prepared``: the store is older.
@@ -77,7 +77,7 @@ def outcome_of(
         timed = good["audio"].assign(seconds=good["audio"]["num_samples"] / SAMPLE_RATE_HZ)
     seconds = timed.drop_duplicates("clip_id").set_index("clip_id")["seconds"]
     steps = {"manifest": manifest, **steps}
-    return Outcome(
+    return PreparationOutcome(
         steps,
         usable.assign(seconds=usable["clip_id"].map(seconds).astype("float64")),
         faces[among(faces["clip_id"], usable["clip_id"])],
@@ -140,7 +140,7 @@ def describe_targets(usable: pd.DataFrame, dataset: DatasetParams) -> pd.DataFra
     return table.set_axis(list(dataset.targets), axis="index")
 
 
-def numbers(outcome: Outcome, duplicates: pd.DataFrame, speakers: pd.DataFrame) -> dict[str, Any]:
+def numbers(outcome: PreparationOutcome, duplicates: pd.DataFrame, speakers: pd.DataFrame) -> dict[str, Any]:
     """The report's numbers, for a metrics file.
 
     Args:
@@ -175,7 +175,7 @@ class Histogram:
     png: bytes
 
 
-def histograms(outcome: Outcome) -> list[Histogram]:
+def histograms(outcome: PreparationOutcome) -> list[Histogram]:
     """Coverage, face size, frame rate and duration of the usable clips, from the index columns alone."""
     faces = outcome.faces
     figures = (

@@ -14,7 +14,7 @@ from hicmae_core.files import atomic_path, write_json, write_text
 from hicmae_core.reports.duplicates import find_duplicates, speakers_in_several_folds
 from hicmae_core.reports.outcome import (
     TRAIN_ONLY,
-    Outcome,
+    PreparationOutcome,
     count_labels,
     describe_targets,
     histograms,
@@ -82,7 +82,7 @@ def write_quality_report(
     return verdict(name, outcome, duplicates, speakers)
 
 
-def verdict(name: str, outcome: Outcome, duplicates: pd.DataFrame, speakers: pd.DataFrame) -> str:
+def verdict(name: str, outcome: PreparationOutcome, duplicates: pd.DataFrame, speakers: pd.DataFrame) -> str:
     """What was found, in a line; it says LEAK if training sees what is tested."""
     groups = duplicates.drop_duplicates("group")
     findings = {
@@ -100,7 +100,7 @@ def verdict(name: str, outcome: Outcome, duplicates: pd.DataFrame, speakers: pd.
 def page(
     name: str,
     dataset: DatasetParams,
-    outcome: Outcome,
+    outcome: PreparationOutcome,
     duplicates: pd.DataFrame,
     speakers: pd.DataFrame,
     sheets: Sequence[Sheet],
@@ -130,7 +130,7 @@ def page(
     )
 
 
-def _statuses(outcome: Outcome) -> Table:
+def _statuses(outcome: PreparationOutcome) -> Table:
     """Clips per stage and status, with an example of each."""
     rows: Table = []
     for stage, clips in outcome.steps.items():

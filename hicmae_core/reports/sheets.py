@@ -20,7 +20,7 @@ from PIL import Image
 
 from hicmae_core.media.decoding import MediaError, probe, read_pictures
 from hicmae_core.media.frame_folder import middle_image
-from hicmae_core.reports.outcome import Outcome
+from hicmae_core.reports.outcome import PreparationOutcome
 from hicmae_core.store.shards import ClipStore
 
 NUM_LOOKED_AT = 400
@@ -35,7 +35,7 @@ _NOT_OPENED_AGAIN = ("crashed", "timeout")
 
 
 @dataclass(frozen=True)
-class Picture:
+class SheetPicture:
     """A picture with a caption; `jpeg` is its file."""
 
     caption: str
@@ -48,10 +48,10 @@ class Sheet:
 
     title: str
     note: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[SheetPicture, ...]
 
 
-def face_sheets(outcome: Outcome, store: ClipStore) -> list[Sheet]:
+def face_sheets(outcome: PreparationOutcome, store: ClipStore) -> list[Sheet]:
     """Middle crops of usable clips: the best, typical ones, and the worst in five ways."""
     faces = outcome.faces
     looked_at = _measured(faces.iloc[_spread(len(faces), NUM_LOOKED_AT)], store)
@@ -94,7 +94,7 @@ def rejected_sheet(rejects: pd.DataFrame, root: Path) -> Sheet:
             picture = _middle_frame(root / row["video_path"])
         except MediaError:
             continue
-        pictures.append(Picture(f"{row['clip_id']}: {row['status']} ({row['stage']})", _as_jpeg(picture)))
+        pictures.append(SheetPicture(f"{row['clip_id']}: {row['status']} ({row['stage']})", _as_jpeg(picture)))
     note = f"A frame of up to {_PER_STATUS} clips per reason, where the file can be opened."
     return Sheet("Rejected", note if pictures else "None that has a picture.", tuple(pictures))
 
@@ -108,9 +108,9 @@ _UNITS = {
 }
 
 
-def _faces(rows: pd.DataFrame, column: str, store: ClipStore) -> Iterator[Picture]:
+def _faces(rows: pd.DataFrame, column: str, store: ClipStore) -> Iterator[SheetPicture]:
     for sample_id, value in zip(rows["sample_id"], rows[column], strict=True):
-        yield Picture(f"{sample_id}: {_UNITS[column].format(value)}", _as_jpeg(_middle_crop(sample_id, store)))
+        yield SheetPicture(f"{sample_id}: {_UNITS[column].format(value)}", _as_jpeg(_middle_crop(sample_id, store)))
 
 
 def _measured(rows: pd.DataFrame, store: ClipStore) -> pd.DataFrame:

@@ -64,7 +64,7 @@ def bring_up_to_date(
         to_run = graph.to_run(selected, force)
         names = ", ".join(map(name_of, to_run))
         logger.info("%d of %d stages to run: %s", len(to_run), len(selected), names or "all are up to date")
-        outcomes = {stage: Outcome("not run" if stage in to_run else "cached") for stage in selected}
+        outcomes = {stage: StageOutcome("not run" if stage in to_run else "cached") for stage in selected}
         with Progress(root, [name_of(stage) for stage in to_run], max_parallel) as progress:
             reasons = _run_stages(graph, to_run, force, max_parallel, root, outcomes, progress)
         publish({name_of(stage): outcome for stage, outcome in outcomes.items()}, root)
@@ -79,7 +79,7 @@ def _run_stages(
     force: bool,
     max_parallel: int,
     root: Path,
-    outcomes: dict[str, Outcome],
+    outcomes: dict[str, StageOutcome],
     progress: Progress,
 ) -> list[str]:
     """Run stages in dependency order and note their `outcomes`; returns why stages failed."""
@@ -102,12 +102,12 @@ def _run_stages(
         try:
             processes.run(repro_command(stage, force), on_line, root)
         except CommandFailed as error:
-            outcomes[stage] = Outcome("failed", time.monotonic() - started)
+            outcomes[stage] = StageOutcome("failed", time.monotonic() - started)
             head = f"stage {name_of(stage)} failed; to run it alone: dvc repro --single-item {stage}"
             reason = "\n".join([head, *error.last_lines])
             reasons.append(reason)
             return Failed(message=reason)
-        outcomes[stage] = Outcome(_status(lines), time.monotonic() - started)
+        outcomes[stage] = StageOutcome(_status(lines), time.monotonic() - started)
         progress.end(name_of(stage), outcomes[stage].seconds if outcomes[stage].status == "ran" else None)
         return Completed(message=MEANINGS[outcomes[stage].status])
 
@@ -135,7 +135,7 @@ def _status(lines: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StageOutcome:
     """What became of a stage."""
 
     status: str
@@ -143,13 +143,13 @@ class Outcome:
     seconds: float = 0.0
 
 
-def count(outcomes: Iterable[Outcome]) -> str:
+def count(outcomes: Iterable[StageOutcome]) -> str:
     """Such as ``2 cached, 3 ran``."""
     statuses = [outcome.status for outcome in outcomes]
     return ", ".join(f"{statuses.count(status)} {status}" for status in MEANINGS if status in statuses)
 
 
-def publish(outcomes: Mapping[str, Outcome], root: Path) -> None:
+def publish(outcomes: Mapping[str, StageOutcome], root: Path) -> None:
     """A table of the stages, each with the MLflow run that it, or the run it was cached from, wrote; and the results.
 
     Args:
