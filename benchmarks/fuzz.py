@@ -26,7 +26,7 @@ import typer
 
 from hicmae import command
 from hicmae_core.config import FacesParams
-from hicmae_core.media.decoding import MediaError, probe, read_audio, read_frames, read_pictures
+from hicmae_core.media.decoding import MediaError, probe, read_audio, read_decoded_frames, read_frames
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import extract_faces
 from hicmae_core.media.packets import Damage
@@ -179,7 +179,7 @@ def _looked(case: Case, path: Path) -> tuple[str, str]:
     """What became of the pictures."""
     codes, differs, damage = [], False, Damage("video")
     try:
-        for _, picture in read_pictures(path, damage=damage):
+        for _, picture in read_decoded_frames(path, damage=damage):
             frame = picture.rgb()
             codes.append(read_code(frame))
             code = codes[-1]

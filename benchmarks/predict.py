@@ -70,7 +70,7 @@ def main(
         notes = {"classes": list("abcdef"), "targets": [], "faces": FacesParams().model_dump(mode="json")}
         save_model(path, classifier(size, 6), notes)
         reader = open_video_reader(path, None, num_segments=2, device=torch.device("cpu"))
-    answers = [reader.answer(clip) for clip in clips]  # also loads the networks
+    answers = [reader.predict(clip) for clip in clips]  # also loads the networks
     clips = [clip for clip, answer in zip(clips, answers, strict=True) if answer.values]
     if not clips:
         raise ValueError("none of the clips is answered; give others with --clip")
@@ -81,8 +81,8 @@ def main(
     )
     arms = {
         "naive": lambda: [naive(reader, clip) for clip in clips],
-        "ours, file by file": lambda: list(reader.answers(clips)),
-        "ours, processes ahead": lambda: list(reader.answers(clips, num_processes=num_processes)),
+        "ours, file by file": lambda: list(reader.predict_all(clips)),
+        "ours, processes ahead": lambda: list(reader.predict_all(clips, num_processes=num_processes)),
     }
     times: dict[str, list[float]] = {arm: [] for arm in arms}
     cpu_times: dict[str, list[float]] = {arm: [] for arm in arms}

@@ -27,7 +27,7 @@ from hicmae.command import run
 from hicmae_core.config import FinetuneParams, Precision, PretrainParams
 from hicmae_core.model.layers import checkpoint_blocks
 from hicmae_core.model.pretraining import PretrainingModel
-from hicmae_core.progress import progress_bar, tell
+from hicmae_core.progress import log_line, progress_bar
 from hicmae_core.runtime import device_named
 from hicmae_core.training.learner import Learner
 from hicmae_core.training.objectives import FinetuningObjective, PretrainingObjective
@@ -180,7 +180,7 @@ def main(
     place = device_named(device)
     peaks = {one: matrix_peak(getattr(torch, one), place) for one in precision}
     for one, peak in peaks.items():
-        tell(f"matrix products in {one}: {peak / 1e12:.3f} TFLOP/s")
+        log_line(f"matrix products in {one}: {peak / 1e12:.3f} TFLOP/s")
     print(
         "| size, task, precision | plain, clips/s | ours | ratio | tokens/s | TFLOP/s | of peak | GiB, ours / plain |"
     )

@@ -151,7 +151,7 @@ _ANSWER_COLUMNS = (
     *("video", "face", "part", "start_seconds", "end_seconds", "status", "reason", MODEL_KEY, "prediction"),
     *("calibrated", "label", "used"),
 )
-"""Columns of answers, beside which there is one for each class, or target of a regression."""
+"""Columns of predictions, beside which there is one for each class, or target of a regression."""
 
 
 def tracked_name(name: str) -> str:
@@ -172,7 +172,7 @@ def _name_problems(kind: str, names: tuple[str, ...]) -> list[str]:
         elif len(name) > _MAX_NAME_LENGTH:
             problems.append(f"{kind} name {name[:40]!r}... has more than {_MAX_NAME_LENGTH} letters; shorten it")
         elif name in _ANSWER_COLUMNS:
-            problems.append(f"{kind} name {name!r} is that of a column of answers; call it such as '{name}_'")
+            problems.append(f"{kind} name {name!r} is that of a column of predictions; call it such as '{name}_'")
     return problems + _same(names, _spelling, f"two {kind} names differ in case or in the coding of letters only")
 
 
@@ -512,7 +512,7 @@ class FinetuneParams(_Optimisation):
     """Train and evaluate on both modalities or on one alone."""
     modality_dropout: float = Field(default=0, ge=0, lt=1)
     """Probability, per clip and step, that the face or the voice is hidden, each as often, by what `evaluate.modality`
-    and predictions of silent or faceless videos put in its place; so one model answers with either."""
+    and predictions of silent or faceless videos put in its place; so one model predicts from either."""
     adaptive_epochs: int = Field(default=0, ge=0, le=10_000)
     """Epochs of pre-training on the fold's own training clips, without their labels, between the weights of `init` and
     fine-tuning; all else is as the section `pretrain` says. 0 does without."""

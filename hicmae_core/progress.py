@@ -14,6 +14,6 @@ def progress_bar(iterable: Any = None, **options: Any) -> tqdm[Any]:
     return tqdm(iterable, mininterval=interval, maxinterval=interval, **options)
 
 
-def tell(text: str) -> None:
+def log_line(text: str) -> None:
     """A line for the user, above any progress bar."""
     tqdm.write(text, file=sys.stderr)

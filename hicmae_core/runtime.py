@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from hicmae_core.progress import tell
+from hicmae_core.progress import log_line
 
 if TYPE_CHECKING:
     import torch
@@ -173,7 +173,7 @@ def place(gpus: Mapping[str, str], places_per_gpu: int, folder: Path) -> Iterato
     folder.mkdir(mode=0o700, exist_ok=True)
     taken = _take(gpus, places_per_gpu, folder)
     if taken is None:
-        tell(f"waiting for a GPU: all {places_per_gpu * len(gpus)} places are taken")
+        log_line(f"waiting for a GPU: all {places_per_gpu * len(gpus)} places are taken")
     while taken is None:
         time.sleep(POLL_SECONDS)
         taken = _take(gpus, places_per_gpu, folder)

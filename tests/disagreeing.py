@@ -52,6 +52,6 @@ def save_disagreeing(folder: Path, film: Path, num_targets: int = 1, **metadata:
     for _ in range(2):  # the head's features are known when a model is there
         save_model(path, model, metadata)
         reader = open_video_reader(path, None, 2, torch.device("cpu"))
-        ((judgement,),) = reader.judgements([film], hop_seconds=0)
-        make_disagree(model, judgement.features, num_targets)
+        ((window_outputs,),) = reader.all_window_outputs([film], hop_seconds=0)
+        make_disagree(model, window_outputs.features, num_targets)
     return reader

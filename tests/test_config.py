@@ -150,7 +150,7 @@ def test_every_field_of_every_section_is_documented():
             "two class names differ in case or in the coding of letters only: 'Sad' and 'sad'",
         ),
         ({"classes": ("caf\u00e9", "cafe\u0301")}, "differ in case or in the coding of letters only"),
-        ({"classes": ("x", "status")}, "class name 'status' is that of a column of answers"),
+        ({"classes": ("x", "status")}, "class name 'status' is that of a column of predictions"),
         ({"classes": ("b_c", "c"), "targets": ("a", "a_b")}, "two pairs of target and class .* column 'p_a_b_c'"),
     ],
 )
@@ -163,7 +163,7 @@ def test_names_that_could_not_be_told_apart_are_refused(change, message):
 def test_no_name_is_that_of_a_column_of_answers():
     reader = SimpleNamespace(classes=("x",), value_names=())
     for column in (*output._columns(reader), *served_model.TEXT_COLUMNS, "calibrated"):
-        with pytest.raises(ValueError, match=f"'{column}' is that of a column of answers|may not be called"):
+        with pytest.raises(ValueError, match=f"'{column}' is that of a column of predictions|may not be called"):
             DatasetParams(corpus="csv", task="regression", targets=(column,), num_folds=1)
 
 

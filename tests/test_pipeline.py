@@ -120,7 +120,7 @@ def test_a_model_answers_videos_it_has_never_seen(finished_project):
     assert "empty" in answers[1]["reason"]
     table = finished_project.run(*command).stdout
     assert re.search(rf"{re.escape(good)}\s+(anger|happiness|neutral|sadness)\s+0\.\d\d", table)
-    assert "nowhere.mp4: no answer, missing" in table
+    assert "nowhere.mp4: no prediction, missing" in table
     assert finished_project.run(*command[:4], "nowhere.mp4", check=False).returncode == 1
 
 

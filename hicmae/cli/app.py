@@ -2,7 +2,7 @@
 
 A module of a sub-command has a function `main` whose annotations are the arguments (typer) and whose docstring is the
 help, and `EXAMPLES`, a line each. `main` returns nothing, or raises `typer.Exit` with an exit code; a `ValueError` is
-a user's mistake and is told in one sentence.
+a user's mistake and is reported in one sentence.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class _Entry(NamedTuple):
 
 
 COMMANDS = {
-    "predict": _Entry("hicmae.cli.predict", "Ask a model about videos: per clip, per face and over time."),
-    "watch": _Entry("hicmae.cli.watch", "Answer videos as they come: into a folder, or from a camera."),
+    "predict": _Entry("hicmae.cli.predict", "Predict emotions in videos: per clip, per face and over time."),
+    "watch": _Entry("hicmae.cli.watch", "Predict videos as they come: into a folder, or from a camera."),
     "embed": _Entry("hicmae.cli.embed", "Write a model's features of videos into a Parquet file."),
     "explain": _Entry("hicmae.cli.explain", "See why a model says of a video what it says, on one page."),
     "calibrate": _Entry("hicmae.cli.calibrate", "See whether a dataset's probabilities can be believed."),

@@ -55,22 +55,24 @@ def main(
     """
     files = media_files(videos)
     reader = open_reader(model)
-    judgements = reader.judgements(files, hop, "all" if all_speakers else "single", num_processes_for(files, processes))
+    all_window_outputs = reader.all_window_outputs(
+        files, hop, "all" if all_speakers else "single", num_processes_for(files, processes)
+    )
     model_key = {MODEL_KEY: reader.sha256}
     num_rows = num_answered = 0
-    bar = progress_bar(judgements, total=len(files), desc="embed", unit="file")
+    bar = progress_bar(all_window_outputs, total=len(files), desc="embed", unit="file")
     with atomic_path(out) as temporary, pq.ParquetWriter(temporary, _SCHEMA) as writer:  # before the work, not after it
         for file, faces in zip(files, bar, strict=True):
             rows = []
-            for number, judgement in enumerate(faces, 1):
-                track = judgement.sight.track
+            for number, window_outputs in enumerate(faces, 1):
+                track = window_outputs.face_sample.track
                 shared = {
                     "video": as_text(file),
                     "face": number,
                     "status": track.status,
                     "reason": as_text(track.reason),
                 }
-                rows += [{**shared, **model_key, **row} for row in _rows(judgement, by_window=hop > 0)]
+                rows += [{**shared, **model_key, **row} for row in _rows(window_outputs, by_window=hop > 0)]
             writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
             num_rows += len(rows)
             num_answered += sum(row["features"] is not None for row in rows)
@@ -79,16 +81,16 @@ def main(
         raise typer.Exit(1)
 
 
-def _rows(judgement: WindowOutputs, by_window: bool) -> Iterator[dict[str, Any]]:
-    line = judgement.timeline
+def _rows(window_outputs: WindowOutputs, by_window: bool) -> Iterator[dict[str, Any]]:
+    line = window_outputs.timeline
     if line is None:
         yield {"start_seconds": None, "end_seconds": None, "features": None}
     elif by_window:
         for index in line.line:
-            start, end = judgement.seconds(index)
-            yield {"start_seconds": start, "end_seconds": end, "features": judgement.features[index].numpy()}
+            start, end = window_outputs.seconds(index)
+            yield {"start_seconds": start, "end_seconds": end, "features": window_outputs.features[index].numpy()}
     else:
-        start = judgement.sight.sound_start / SAMPLE_RATE_HZ
-        end = start + judgement.sight.num_samples / SAMPLE_RATE_HZ
-        features = judgement.features[line.clip].mean(dim=0).numpy()
+        start = window_outputs.face_sample.sound_start / SAMPLE_RATE_HZ
+        end = start + window_outputs.face_sample.num_samples / SAMPLE_RATE_HZ
+        features = window_outputs.features[line.clip].mean(dim=0).numpy()
         yield {"start_seconds": start, "end_seconds": end, "features": features}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hicmae.cli.reader import MODEL_HELP, open_reader
-from hicmae.web.page import CAUTION, film_of, report_page
+from hicmae.web.page import CAUTION, embedded_video, report_page
 from hicmae.web.record import explained
 from hicmae_core.files import as_text, atomic_path
 
@@ -26,7 +26,7 @@ def main(
 ) -> None:
     """Write one page, which loads nothing, that shows why a model says of a video what it says.
 
-    The film with the face and the probabilities over time, the sound, which modality and which layer moved the answer,
+    The video with the face and the probabilities over time, the audio, what modality and layer moved the prediction,
     and where the attention went. Films of up to 5 minutes.
     """
     if out.suffix != ".html":
@@ -37,7 +37,7 @@ def main(
         record = explained(reader, video, MAX_SECONDS)
         if not record["whole"]:
             raise ValueError(record["reason"])
-        film = film_of(video) if record["picture"] else {}
+        film = embedded_video(video) if record["picture"] else {}
         about = f"Model: {model or 'the first fold of this project'}. {CAUTION}"
         temporary.write_text(report_page(as_text(video.name), about, record | film), encoding="utf-8")
     print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from hicmae_core.corpora.listing import Folder, in_words
 from hicmae_core.files import AUDIO, VIDEO, as_text, in_a_line
-from hicmae_core.progress import tell
+from hicmae_core.progress import log_line
 
 PATIENCE_SECONDS = (2.0, 10.0)
-"""How long a file must be as it is before it is looked at, and before it is looked at again if it had no answer."""
+"""How long a file must be as it is before it is inspected, and before it is inspected again if it had no prediction."""
 
 
 def media_files(names: Iterable[str]) -> list[Path]:
-    """The files that are meant, each once; how many others a folder holds is told.
+    """The files that are meant, each once; how many others a folder holds is reported.
 
     Args:
         names: A file, taken as it is; a folder, of which every video and sound file is taken, at any depth; or a
@@ -35,7 +35,7 @@ def media_files(names: Iterable[str]) -> list[Path]:
             if not found:
                 there = f"; there is other content: {in_words(others)}" if others else ""
                 raise ValueError(f"{name}: no video or sound file in this folder, by extension{there}")
-            tell_passed_over(path, others)
+            report_passed_over(path, others)
         elif not path.exists() and glob.has_magic(name):
             found = [Path(match) for match in sorted(glob.glob(name, recursive=True)) if Path(match).is_file()]
             if not found:
@@ -55,10 +55,10 @@ def media_in(folder: Path) -> tuple[list[Path], list[str]]:
     return [folder / name for name in names if name in media], others
 
 
-def tell_passed_over(folder: Path, others: Sequence[str]) -> None:
+def report_passed_over(folder: Path, others: Sequence[str]) -> None:
     """Say how many files are not taken for video or audio."""
     if others:
-        tell(
+        log_line(
             f"{in_a_line(folder)}: passed over {in_words(others)}, no video or audio by extension; to open one, name it"
         )
 
@@ -110,7 +110,7 @@ class GrowingFolder:
         return found
 
     def put_off(self, path: Path) -> bool:
-        """Hand a file that had no answer out once more, later: it may be one whose writer pauses.
+        """Hand a file that had no prediction out once more, later: it may be one whose writer pauses.
 
         Returns:
             Whether that is still to come; a file that has been as it is for long is finished.
@@ -124,7 +124,7 @@ class GrowingFolder:
     def _listed(self) -> dict[Path, _File]:
         listed = {}
         media, others = media_in(self._folder)
-        tell_passed_over(self._folder, [name for name in others if name not in self._passed_over])
+        report_passed_over(self._folder, [name for name in others if name not in self._passed_over])
         self._passed_over |= {*others}
         for path in media:
             try:

@@ -21,16 +21,16 @@ from hicmae_core.config import MODEL_KEY
 from hicmae_core.files import as_text, in_a_line
 
 if TYPE_CHECKING:
-    from hicmae_core.inference.video import Answer, VideoReader
+    from hicmae_core.inference.video import Prediction, VideoReader
 
 STDOUT = "-"
 
 
-class Answered(NamedTuple):
-    """A file and the answers to its faces."""
+class VideoPrediction(NamedTuple):
+    """A file and the predictions for its faces."""
 
     video: Path | str
-    answers: list[Answer]
+    predictions: list[Prediction]
 
 
 def predicted(values: dict[str, float], reader: VideoReader) -> str:
@@ -39,11 +39,11 @@ def predicted(values: dict[str, float], reader: VideoReader) -> str:
     return ", ".join(max(names, key=values.__getitem__) for names in groups if names)
 
 
-def records(answered: Sequence[Answered], reader: VideoReader) -> list[dict[str, Any]]:
+def records(predicted_videos: Sequence[VideoPrediction], reader: VideoReader) -> list[dict[str, Any]]:
     """One record per face, or per file without one, for JSON; the values are ``probabilities`` or ``values``."""
     said = "probabilities" if reader.classes else "values"
 
-    def told(values: dict[str, float]) -> dict[str, Any]:
+    def by_label(values: dict[str, float]) -> dict[str, Any]:
         if not reader.classes:
             return {said: values}
         return {"prediction": predicted(values, reader), "calibrated": reader.calibrated, said: values}
@@ -52,25 +52,25 @@ def records(answered: Sequence[Answered], reader: VideoReader) -> list[dict[str,
         {
             "video": as_text(video),
             MODEL_KEY: reader.sha256,
-            "face": answer.face,
-            "status": answer.status,
-            "reason": as_text(answer.reason),
-            "start_seconds": answer.start_seconds,
-            "end_seconds": answer.end_seconds,
-            "used": answer.used,
-            "box": list(answer.box),
-            **(told(answer.values) if answer.values else {}),
+            "face": prediction.face,
+            "status": prediction.status,
+            "reason": as_text(prediction.reason),
+            "start_seconds": prediction.start_seconds,
+            "end_seconds": prediction.end_seconds,
+            "used": prediction.used,
+            "box": list(prediction.box),
+            **(by_label(prediction.values) if prediction.values else {}),
             "windows": [
                 {
                     "start_seconds": window["start_seconds"],
                     "end_seconds": window["end_seconds"],
-                    **told(window["values"]),
+                    **by_label(window["values"]),
                 }
-                for window in answer.windows
+                for window in prediction.windows
             ],
         }
-        for video, answers in answered
-        for answer in answers
+        for video, predictions in predicted_videos
+        for prediction in predictions
     ]
 
 
@@ -81,9 +81,9 @@ class RecordsArray:
         self._reader = reader
         self._is_empty = True
 
-    def append(self, answered: Answered) -> None:
+    def append(self, predicted_video: VideoPrediction) -> None:
         """Print the records of a video."""
-        for record in records([answered], self._reader):
+        for record in records([predicted_video], self._reader):
             print("[" if self._is_empty else ",")
             print(indent(json.dumps(record, indent=2), "  "), end="", flush=True)
             self._is_empty = False
@@ -93,7 +93,7 @@ class RecordsArray:
         print("[]" if self._is_empty else "\n]")
 
 
-class AnswersTable:
+class PredictionsTable:
     """A CSV file, or what is printed as one, which grows by the rows of one video at a time.
 
     A row per face and a row per window of its timeline; ``part`` is ``clip`` or ``window``. Whatever ends the program,
@@ -132,13 +132,17 @@ class AnswersTable:
         with open(self._path, encoding="utf-8", newline="") as text:
             rows = csv.DictReader(text)
             if list(rows.fieldnames or []) != _columns(reader):
-                raise ValueError(f"{self._path}: holds other columns than this model's answers; name another file")
+                raise ValueError(f"{self._path}: holds other columns than this model's predictions; name another file")
             self.videos = [row["video"] for row in rows]
 
-    def append(self, answered: Answered) -> None:
+    def append(self, predicted_video: VideoPrediction) -> None:
         """Write the rows of a video at once; on a full disk none of them."""
         columns = _columns(self._reader)
-        rows = [row for answer in answered.answers for row in _rows(answered.video, answer, self._reader)]
+        rows = [
+            row
+            for prediction in predicted_video.predictions
+            for row in _rows(predicted_video.video, prediction, self._reader)
+        ]
         self._write(_text([[row.get(column, "") for column in columns] for row in rows]))
 
     def _write(self, text: str) -> None:
@@ -170,58 +174,69 @@ def _text(rows: Sequence[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def _rows(video: Path | str, answer: Answer, reader: VideoReader) -> Iterator[dict[str, Any]]:
-    shared = {"video": as_text(video), "face": answer.face, "status": answer.status, "reason": as_text(answer.reason)}
-    shared |= {"used": answer.used, MODEL_KEY: reader.sha256}
-    whole = {"start_seconds": answer.start_seconds, "end_seconds": answer.end_seconds, "values": answer.values}
-    calibrated = {"calibrated": reader.calibrated} if reader.classes and answer.values else {}
-    for part, window in [("clip", whole), *(("window", window) for window in answer.windows)]:
+def _rows(video: Path | str, prediction: Prediction, reader: VideoReader) -> Iterator[dict[str, Any]]:
+    shared = {
+        "video": as_text(video),
+        "face": prediction.face,
+        "status": prediction.status,
+        "reason": as_text(prediction.reason),
+    }
+    shared |= {"used": prediction.used, MODEL_KEY: reader.sha256}
+    whole = {
+        "start_seconds": prediction.start_seconds,
+        "end_seconds": prediction.end_seconds,
+        "values": prediction.values,
+    }
+    calibrated = {"calibrated": reader.calibrated} if reader.classes and prediction.values else {}
+    for part, window in [("clip", whole), *(("window", window) for window in prediction.windows)]:
         values = window["values"]
         times = {key: window[key] for key in ("start_seconds", "end_seconds")}
         best = predicted(values, reader) if values else ""
         yield {**shared, "part": part, **times, "prediction": best, **calibrated, **values}
 
 
-def show(answered: Sequence[Answered], reader: VideoReader) -> None:
-    """Print a file's answer with its timeline; of several files a row per face, then what was not answered and why."""
-    if len(answered) == 1:
-        ((video, answers),) = answered
-        for answer in answers:
-            _show_one(video, answer, numbered=len(answers) > 1)
-        _tell_calibration(answered, reader)
+def show(predicted_videos: Sequence[VideoPrediction], reader: VideoReader) -> None:
+    """Print a file's prediction with its timeline; of several files a row per face, then the failures and why."""
+    if len(predicted_videos) == 1:
+        ((video, predictions),) = predicted_videos
+        for prediction in predictions:
+            _show_one(video, prediction, numbered=len(predictions) > 1)
+        _report_calibration(predicted_videos, reader)
         return
-    numbered = any(len(answers) > 1 for _, answers in answered)
+    numbered = any(len(predictions) > 1 for _, predictions in predicted_videos)
     faces, best = ["face", "seconds"] if numbered else [], ["prediction"] if reader.classes else []
     header = ["video", *faces, *best, *reader.value_names]
     rows, refusals = [], []
-    for video, answers in answered:
-        for answer in answers:
-            if not answer.values:
-                refusals.append(_refusal(video, answer))
+    for video, predictions in predicted_videos:
+        for prediction in predictions:
+            if not prediction.values:
+                refusals.append(_refusal(video, prediction))
                 continue
-            number = [str(answer.face), _seconds(answer.start_seconds, answer.end_seconds)] if numbered else []
-            said = [predicted(answer.values, reader)] if reader.classes else []
-            rows.append([in_a_line(video) + _alone(answer, reader), *number, *said, *_numbers(answer.values)])
+            number = (
+                [str(prediction.face), _seconds(prediction.start_seconds, prediction.end_seconds)] if numbered else []
+            )
+            label = [predicted(prediction.values, reader)] if reader.classes else []
+            rows.append([in_a_line(video) + _alone(prediction, reader), *number, *label, *_numbers(prediction.values)])
     if rows:
         print_table("", header, rows)
     for refusal in refusals:
         print(refusal)
-    _tell_calibration(answered, reader)
+    _report_calibration(predicted_videos, reader)
 
 
-def in_lines(answered: Answered, reader: VideoReader) -> list[str]:
-    """The answer to each face of a video in a line."""
+def in_lines(predicted_video: VideoPrediction, reader: VideoReader) -> list[str]:
+    """The predictions for each face of a video in a line."""
     lines = []
-    for answer in answered.answers:
-        if not answer.values:
-            lines.append(_refusal(answered.video, answer))
+    for prediction in predicted_video.predictions:
+        if not prediction.values:
+            lines.append(_refusal(predicted_video.video, prediction))
             continue
-        name = in_a_line(answered.video) + _alone(answer, reader)
-        if len(answered.answers) > 1:
-            name = f"{name}, face {answer.face}"
-        seconds = _seconds(answer.start_seconds, answer.end_seconds)
-        numbers = ", ".join(f"{name} {value:.2f}" for name, value in answer.values.items())
-        best = predicted(answer.values, reader)
+        name = in_a_line(predicted_video.video) + _alone(prediction, reader)
+        if len(predicted_video.predictions) > 1:
+            name = f"{name}, face {prediction.face}"
+        seconds = _seconds(prediction.start_seconds, prediction.end_seconds)
+        numbers = ", ".join(f"{name} {value:.2f}" for name, value in prediction.values.items())
+        best = predicted(prediction.values, reader)
         lines.append(f"{name}, {seconds} s: {best} ({numbers})" if best else f"{name}, {seconds} s: {numbers}")
     return lines
 
@@ -250,33 +265,33 @@ def print_table(title: str, header: list[str], rows: list[list[str]], best: bool
     Console().print(table)
 
 
-def _tell_calibration(answered: Sequence[Answered], reader: VideoReader) -> None:
-    if reader.classes and any(answer.values for _, answers in answered for answer in answers):
+def _report_calibration(predicted_videos: Sequence[VideoPrediction], reader: VideoReader) -> None:
+    if reader.classes and any(prediction.values for _, predictions in predicted_videos for prediction in predictions):
         print(f"probabilities: {'calibrated' if reader.calibrated else 'not calibrated'}")
 
 
-def _show_one(video: Path | str, answer: Answer, numbered: bool) -> None:
-    if not answer.values:
-        print(_refusal(video, answer))
+def _show_one(video: Path | str, prediction: Prediction, numbered: bool) -> None:
+    if not prediction.values:
+        print(_refusal(video, prediction))
         return
-    note = f" ({_bare(video, answer.reason)})" if answer.reason else ""
-    name = f"{in_a_line(video)}, face {answer.face}" if numbered else in_a_line(video)
-    whole = _seconds(answer.start_seconds, answer.end_seconds) if numbered else "whole clip"
-    rows = [[whole, *_numbers(answer.values)]]
-    for window in answer.windows:
+    note = f" ({_bare(video, prediction.reason)})" if prediction.reason else ""
+    name = f"{in_a_line(video)}, face {prediction.face}" if numbered else in_a_line(video)
+    whole = _seconds(prediction.start_seconds, prediction.end_seconds) if numbered else "whole clip"
+    rows = [[whole, *_numbers(prediction.values)]]
+    for window in prediction.windows:
         rows.append([_seconds(window["start_seconds"], window["end_seconds"]), *_numbers(window["values"])])
-    print_table(name + note, ["seconds", *answer.values], rows)
+    print_table(name + note, ["seconds", *prediction.values], rows)
 
 
-def _alone(answer: Answer, reader: VideoReader) -> str:
-    """Which modality answers, if a model that reads both is shown one of them."""
-    if answer.used == reader.model.architecture.modality:
+def _alone(prediction: Prediction, reader: VideoReader) -> str:
+    """Which modality the prediction is from, if a model that reads both is shown one of them."""
+    if prediction.used == reader.model.architecture.modality:
         return ""
-    return f" ({'face' if answer.used == 'video' else 'voice'} alone)"
+    return f" ({'face' if prediction.used == 'video' else 'voice'} alone)"
 
 
-def _refusal(video: Path | str, answer: Answer) -> str:
-    return f"{in_a_line(video)}: no answer, {answer.status}: {_bare(video, answer.reason)}"
+def _refusal(video: Path | str, prediction: Prediction) -> str:
+    return f"{in_a_line(video)}: no prediction, {prediction.status}: {_bare(video, prediction.reason)}"
 
 
 def _bare(video: Path | str, reason: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hicmae.cli.inputs import media_files
-from hicmae.cli.output import STDOUT, Answered, AnswersTable, RecordsArray, show
+from hicmae.cli.output import STDOUT, PredictionsTable, RecordsArray, VideoPrediction, show
 from hicmae.cli.reader import (
     FilesArgument,
     ModelOption,
@@ -22,7 +22,7 @@ from hicmae_core.config import HOP_SECONDS, FacePolicy
 from hicmae_core.progress import progress_bar
 
 if TYPE_CHECKING:
-    from hicmae_core.inference.video import Answer
+    from hicmae_core.inference.video import Prediction
 
 EXAMPLES = """
 hicmae predict interview.mp4
@@ -64,14 +64,14 @@ def main(
             metavar="RISK",
             min=0,
             max=1,
-            help="Give no answer where the model is so unsure that more than this share of its answers to the speakers "
-            "held out from training would be wrong.",
+            help="Give no prediction where the model is so unsure that more than this share of its predictions for "
+            "the speakers held out from training would be wrong.",
         ),
     ] = None,
 ) -> None:
     """Ask a trained model about videos: each target's probabilities, or values, of the whole clip and over time.
 
-    The exit code is 0 if any file was answered, 1 if none was, 2 if the arguments are wrong.
+    The exit code is 0 if any file was predicted, 1 if none was, 2 if the arguments are wrong.
     """
     if as_json and csv == STDOUT:
         raise ValueError("--json and --csv - would both print; write the CSV into a file")
@@ -82,20 +82,22 @@ def main(
     if hop is None:
         hop = HOP_SECONDS if len(files) == 1 or as_json or csv else 0.0
     policy: FacePolicy = "all" if all_speakers else "single"
-    table = None if csv is None else AnswersTable(csv, reader, go_on=False)
-    answers: Iterable[list[Answer]] = reader.answers(files, hop, policy, num_processes_for(files, processes))
+    table = None if csv is None else PredictionsTable(csv, reader, go_on=False)
+    predictions: Iterable[list[Prediction]] = reader.predict_all(
+        files, hop, policy, num_processes_for(files, processes)
+    )
     if len(files) > 1:
-        answers = progress_bar(answers, total=len(files), desc="predict", unit="file")
+        predictions = progress_bar(predictions, total=len(files), desc="predict", unit="file")
     printed = RecordsArray(reader) if as_json else None
-    answered = []
-    for file, answers_of_file in zip(files, answers, strict=True):
-        answered.append(Answered(file, answers_of_file))
+    predicted_videos = []
+    for file, of_file in zip(files, predictions, strict=True):
+        predicted_videos.append(VideoPrediction(file, of_file))
         for writer in (table, printed):
             if writer is not None:
-                writer.append(answered[-1])
+                writer.append(predicted_videos[-1])
     if printed is not None:
         printed.close()
     elif csv != STDOUT:
-        show(answered, reader)
-    if not any(answer.values for _, answers_of_file in answered for answer in answers_of_file):
+        show(predicted_videos, reader)
+    if not any(prediction.values for _, of_file in predicted_videos for prediction in of_file):
         raise typer.Exit(1)

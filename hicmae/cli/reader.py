@@ -44,7 +44,7 @@ ProcessesOption = Annotated[
 
 
 class Require(StrEnum):
-    """What a file must have to be answered by a model of both modalities."""
+    """What a file must have to be predicted by a model of both modalities."""
 
     ANY = "any"
     BOTH = "both"
@@ -53,13 +53,13 @@ class Require(StrEnum):
 RequireOption = Annotated[
     Require,
     typer.Option(
-        help="What a file must have: `both` refuses one without a face, or without sound, that `any` answers."
+        help="What a file must have: `both` refuses one without a face, or without sound, that `any` accepts."
     ),
 ]
 
 
 def open_reader(model: str | None, require: Require = Require.ANY) -> VideoReader:
-    """A model that answers videos, with the settings of the project here, or its own outside a project.
+    """A model for videos, with the settings of the project here, or its own outside a project.
 
     Args:
         model: As `ModelOption` says; None is the project's first fold.

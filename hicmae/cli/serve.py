@@ -1,4 +1,4 @@
-"""`hicmae serve`: a small local web page, and the same answers as JSON."""
+"""`hicmae serve`: a small local web page, and the same predictions as JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main(
 ) -> None:
     """Serve a web page on this machine: drop a video or record one, and see faces, timeline and probabilities.
 
-    POST /predict answers a file in the request's body with JSON.
+    POST /predict predicts a file in the request's body and returns JSON.
     """
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)

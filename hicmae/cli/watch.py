@@ -1,4 +1,4 @@
-"""`hicmae watch`: answer what comes, from a folder that grows or from a camera."""
+"""`hicmae watch`: predict what comes, from a folder that grows or from a camera."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Annotated
 import typer
 
 from hicmae.cli.inputs import GrowingFolder
-from hicmae.cli.output import Answered, AnswersTable, in_lines, records
+from hicmae.cli.output import PredictionsTable, VideoPrediction, in_lines, records
 from hicmae.cli.reader import ModelOption, Require, RequireOption, open_reader
 from hicmae.web.camera import Camera
 from hicmae_core.config import HOP_SECONDS, FacePolicy
-from hicmae_core.inference.preprocessing import looking_process
-from hicmae_core.inference.video import Answer, VideoReader
+from hicmae_core.inference.preprocessing import preprocessing_process
+from hicmae_core.inference.video import Prediction, VideoReader
 
 EXAMPLES = """
 hicmae watch recordings/
@@ -53,7 +53,7 @@ def main(
     ] = HOP_SECONDS,
     require: RequireOption = Require.ANY,
 ) -> None:
-    """Answer videos as they come: each new one in a folder, or what a camera shows, film after film.
+    """Predict videos as they come: each new one in a folder, or what a camera shows, film after film.
 
     A file that is still being written is waited for. A camera gives no sound, so a model that also listens is given
     none. Ctrl-C ends it, with exit code 0.
@@ -63,53 +63,59 @@ def main(
     try:
         source = None if camera is None else Camera(camera)
         reader = open_reader(model, require)
-        table = None if csv is None else AnswersTable(csv, reader, go_on=True)
+        table = None if csv is None else PredictionsTable(csv, reader, go_on=True)
         policy: FacePolicy = "all" if all_speakers else "single"
         if source is not None:
-            answers = _of_camera(source, reader, policy)
+            predictions = _of_camera(source, reader, policy)
         else:
             assert folder is not None
             growing = GrowingFolder(folder, [] if table is None else table.videos)
-            answers = _of_folder(growing, reader, policy, hop if as_json or csv else 0.0)
-        for answered in answers:
+            predictions = _of_folder(growing, reader, policy, hop if as_json or csv else 0.0)
+        for predicted_videos in predictions:
             if table is not None:
-                table.append(answered)
-            lines = map(json.dumps, records([answered], reader)) if as_json else in_lines(answered, reader)
+                table.append(predicted_videos)
+            lines = (
+                map(json.dumps, records([predicted_videos], reader)) if as_json else in_lines(predicted_videos, reader)
+            )
             print("\n".join(lines), flush=True)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
 
 
-def _of_folder(growing: GrowingFolder, reader: VideoReader, policy: FacePolicy, hop: float) -> Iterator[Answered]:
-    with looking_process(reader.preprocessor(policy)) as look:
+def _of_folder(
+    growing: GrowingFolder, reader: VideoReader, policy: FacePolicy, hop: float
+) -> Iterator[VideoPrediction]:
+    with preprocessing_process(reader.preprocessor(policy)) as look:
         while True:
             for path in growing.finished():
-                (answers,) = reader.answers_of([look(path)], hop)
-                is_whole = answers[0].used == reader.model.architecture.modality
+                (predictions,) = reader.predictions_of_samples([look(path)], hop)
+                is_whole = predictions[0].used == reader.model.architecture.modality
                 if not is_whole and growing.put_off(path):
                     continue
-                yield Answered(path, answers)
+                yield VideoPrediction(path, predictions)
             time.sleep(_POLL_SECONDS)
 
 
-def _of_camera(camera: Camera, reader: VideoReader, policy: FacePolicy) -> Iterator[Answered]:
+def _of_camera(camera: Camera, reader: VideoReader, policy: FacePolicy) -> Iterator[VideoPrediction]:
     """Films as long as the model's clips."""
     preprocessor = reader.preprocessor(policy, silent=True)
     with tempfile.TemporaryDirectory(prefix="hicmae-") as folder:
         path = Path(folder) / "film.mp4"
         try:
-            for start in camera.films(reader.window_seconds, path):
-                (answers,) = reader.answers_of([preprocessor.look(path)], 0.0)
-                yield Answered(camera.name, [_placed(answer, path, camera.name, start) for answer in answers])
+            for start in camera.record(reader.window_seconds, path):
+                (predictions,) = reader.predictions_of_samples([preprocessor.preprocess(path)], 0.0)
+                yield VideoPrediction(
+                    camera.name, [_placed(prediction, path, camera.name, start) for prediction in predictions]
+                )
         finally:
             camera.close()
 
 
-def _placed(answer: Answer, film: Path, name: str, start: float) -> Answer:
-    """An answer about a film as one about the camera that it is of."""
+def _placed(prediction: Prediction, film: Path, name: str, start: float) -> Prediction:
+    """A prediction about a film as one about the camera that it is of."""
     return replace(
-        answer,
-        reason=answer.reason.replace(str(film), name),
-        start_seconds=round(start + answer.start_seconds, 3),
-        end_seconds=round(start + answer.end_seconds, 3),
+        prediction,
+        reason=prediction.reason.replace(str(film), name),
+        start_seconds=round(start + prediction.start_seconds, 3),
+        end_seconds=round(start + prediction.end_seconds, 3),
     )

@@ -44,9 +44,8 @@ def origin(store: MlflowStore, name: str) -> dict[str, Any]:
     Args:
         store: Where the runs are.
         name: An MLflow run id; ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``; a file that a run has logged
-            (predictions, model, metrics, report, figure), under whatever name; answers of `hicmae predict`, `watch` or
-            `embed`; or a number in a JSON file, as
-            ``FILE:KEY.KEY``.
+            (predictions, model, metrics, report, figure), under whatever name; predictions of `hicmae predict`, `watch`
+            or `embed`; or a number in a JSON file, as ``FILE:KEY.KEY``.
 
     Raises:
         ValueError: If there is no such run, model or number, or no run has logged such a file.
@@ -71,16 +70,16 @@ def _of_file(store: MlflowStore, path: Path) -> dict[str, Any]:
     digest = sha256_of(path)
     names = dict.fromkeys([path.name, *(name for name in _LOGGED_NAMES if Path(name).suffix == path.suffix)])
     found = [made for name in names for made in store.tagged(f"{DIGEST_TAG}{name}", digest)]
-    asked = [] if found else _models_of_answers(path)
+    asked = [] if found else _models_of_predictions(path)
     if len(asked) > 1:
-        raise ValueError(f"{path}: answers of several models ({MODEL_KEY}: {', '.join(asked)}); part them first")
+        raise ValueError(f"{path}: predictions of several models ({MODEL_KEY}: {', '.join(asked)}); part them first")
     if asked:
         found = store.tagged(f"{DIGEST_TAG}{MODEL_FILE}", asked[0])
     models = store.client.search_model_versions(f"tags.weights_sha256 = '{(asked or [digest])[0]}'")
     if not found:
         found = [store.client.get_run(run_id_of(version)) for version in models]
     if not found:
-        what = f"answers of a model ({MODEL_KEY} {asked[0]})" if asked else f"a file (sha256 {digest})"
+        what = f"predictions of a model ({MODEL_KEY} {asked[0]})" if asked else f"a file (sha256 {digest})"
         raise ValueError(f"{path}: {what} that no run in MLflow at {store.name} has logged")
     found.sort(key=lambda made: (KEY_TAG in made.data.tags, made.info.start_time), reverse=True)
     told: dict[str, Any] = {"file": str(path), "sha256": digest}
@@ -90,8 +89,8 @@ def _of_file(store: MlflowStore, path: Path) -> dict[str, Any]:
     return told | _of_run(store, found[0].info.run_id) | ({"same_bytes_in_runs": others} if others else {})
 
 
-def _models_of_answers(path: Path) -> list[str]:
-    """The models that gave the answers in a file of `hicmae predict`, `watch` or `embed`; none in other files."""
+def _models_of_predictions(path: Path) -> list[str]:
+    """The models that gave the predictions in a file of `hicmae predict`, `watch` or `embed`; none in other files."""
     if path.suffix not in _READERS:
         return []
     try:

@@ -84,7 +84,7 @@ class ModelStore:
             name: The registered model's name; it is made if it is not there.
             run: The run that trained the model.
             weights: Its ``model.safetensors``.
-            num_segments: Windows averaged for a clip's answer.
+            num_segments: Windows averaged for a clip's prediction.
             tags: What the version should tell of itself.
             description: The same for people, as Markdown.
         """
@@ -136,7 +136,7 @@ def write_pyfunc(
     Args:
         folder: Made by this.
         weights: A fine-tuned ``model.safetensors``.
-        num_segments: Windows averaged for a clip's answer.
+        num_segments: Windows averaged for a clip's prediction.
         model_id: What MLflow calls the model.
         run_id: The run that trained it.
         metadata: Noted in ``MLmodel``.

@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from hicmae_core.progress import tell
+from hicmae_core.progress import log_line
 
 Entry = dict[str, Any]
 """Plain values. Its `kind` is ``metrics`` (with `points`: name, step, value, milliseconds since 1970; and
@@ -75,7 +75,9 @@ class Outbox:
                 self._size += len(line)
             except OSError as error:
                 os.ftruncate(self._file, self._size)
-                self._tell_once(f"{self.queue} cannot be written ({error.strerror}): what MLflow does not have yet is")
+                self._report_once(
+                    f"{self.queue} cannot be written ({error.strerror}): what MLflow does not have yet is"
+                )
             self._waiting.append(entry)
 
     def keep_file(self, path: Path) -> str:
@@ -132,9 +134,9 @@ class Outbox:
             self._lock.release()
             self._is_closed = True
 
-    def _tell_once(self, what: str) -> None:
+    def _report_once(self, what: str) -> None:
         if not self._is_told:
-            tell(f"{what} in memory only; free some space")
+            log_line(f"{what} in memory only; free some space")
             self._is_told = True
 
 

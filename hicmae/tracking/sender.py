@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from threading import Event, Thread
 
 from hicmae.tracking.outbox import Entry, Outbox, item_of, parts_of
-from hicmae_core.progress import tell
+from hicmae_core.progress import log_line
 
 _LINGER_SECONDS = 1.0
 """Entries that come within it travel together."""
@@ -50,7 +50,7 @@ class Sender:
     def finish(self, patience_seconds: float) -> None:
         """Wait until all has arrived, or nothing has for this long and as long as the files' size makes plausible.
 
-        What has not arrived stays in the outbox, and the user is told.
+        What has not arrived stays in the outbox, and it is reported.
         """
         self._is_finishing.set()
         start = time.monotonic()
@@ -63,7 +63,7 @@ class Sender:
             self._thread.join(0.1)
         self._has_given_up.set()
         if len(self._outbox):
-            tell(
+            log_line(
                 f"MLflow at {self._store} cannot be reached still: {len(self._outbox)} records of this run stay in "
                 f"{self._outbox.folder}; the next stage sends them, or: hicmae send-metrics"
             )
@@ -96,22 +96,22 @@ class Sender:
         except Refused as refusal:
             parts = parts_of(entries)
             if not parts:
-                self._tell_refused(item_of(entries[0]), refusal)
+                self._report_refused(item_of(entries[0]), refusal)
             for part in parts:
                 self._send(part)
 
-    def _tell_refused(self, item: str, refusal: Refused) -> None:
+    def _report_refused(self, item: str, refusal: Refused) -> None:
         """Name each item once, and no more than some: a run that is gone refuses all."""
         if item in self._refused or len(self._refused) == _MAX_NAMED:
             return
         self._refused.add(item)
         last = "; further ones are not named" if len(self._refused) == _MAX_NAMED else ""
-        tell(f"MLflow at {self._store} refuses {item}, and it is lost: {reason(refusal)}{last}")
+        log_line(f"MLflow at {self._store} refuses {item}, and it is lost: {reason(refusal)}{last}")
 
     def _fail(self, error: Exception) -> None:
         self._num_failures += 1
         if self._num_failures == 2:  # a single one is nothing to worry about
-            tell(
+            log_line(
                 f"MLflow at {self._store} cannot be reached ({reason(error)}); "
                 f"metrics are kept in {self._outbox.queue} and sent when it is back"
             )
@@ -119,7 +119,7 @@ class Sender:
     def _succeed(self, num_entries: int) -> None:
         self._outbox.drop(num_entries)
         if self._num_failures > 1:
-            tell(f"MLflow at {self._store} is back; what was kept is being sent")
+            log_line(f"MLflow at {self._store} is back; what was kept is being sent")
         self._num_failures = 0
         self._last_success = time.monotonic()
 

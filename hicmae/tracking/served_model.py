@@ -1,4 +1,4 @@
-"""What MLflow loads from a registered model: a table of videos goes in, a table of answers comes out.
+"""What MLflow loads from a registered model: a table of videos goes in, a table of predictions comes out.
 
 Nothing is unpickled: weights come from a ``.safetensors`` file and code from this module, of which the registered model
 carries a copy, together with ``hicmae_core``. MLflow finds `_load_pyfunc` by its name.
@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from hicmae_core.inference.video import Answer, VideoReader, open_video_reader
+from hicmae_core.inference.video import Prediction, VideoReader, open_video_reader
 from hicmae_core.runtime import device_named
 
 VIDEO_COLUMN = "video"
@@ -25,10 +25,10 @@ TEXT_COLUMNS = ("video", "status", "reason", "used", "label")
 
 
 class ServedModel:
-    """Answers tables of videos.
+    """Predictions tables of videos.
 
     Args:
-        reader: Answers one video.
+        reader: Predictions one video.
     """
 
     def __init__(self, reader: VideoReader) -> None:
@@ -39,7 +39,7 @@ class ServedModel:
 
         Args:
             videos: A row per video: its path in ``video``, or its bytes in ``video_base64``, where ``video`` is a name
-                that the answer repeats.
+                that the prediction repeats.
             params: Not used; MLflow hands it over.
 
         Returns:
@@ -47,7 +47,7 @@ class ServedModel:
             ``audio``), ``label`` (the likeliest class; of several targets each target's, with commas between), and
             ``p_<class>`` per class or ``<target>`` per value; of classes also ``calibrated``, whether the
             probabilities are scaled by temperatures.
-            Where there is no answer, ``label`` is empty and numbers are missing.
+            Where there is no prediction, ``label`` is empty and numbers are missing.
 
         Raises:
             ValueError: If the table has neither column.
@@ -56,34 +56,34 @@ class ServedModel:
             raise ValueError(f"the table needs a column `{VIDEO_COLUMN}` (paths) or `{BYTES_COLUMN}` (bytes of videos)")
         rows = videos.reindex(columns=list(INPUT_COLUMNS)).astype(object)
         rows = rows.where(rows.notna(), "")
-        answered = [self._row(str(name), str(encoded)) for name, encoded in rows.itertuples(index=False)]
-        table = pd.DataFrame(answered, columns=output_columns(self._reader.targets, self._reader.classes))
+        predicted_videos = [self._row(str(name), str(encoded)) for name, encoded in rows.itertuples(index=False)]
+        table = pd.DataFrame(predicted_videos, columns=output_columns(self._reader.targets, self._reader.classes))
         return table.astype(object).where(table.notna(), None) if table.isna().any(axis=None) else table  # JSON: no NaN
 
     def _row(self, name: str, encoded: str) -> dict[str, object]:
-        answer = self._answer_bytes(name, encoded) if encoded else self._reader.answer(Path(name))
+        prediction = self._predict_bytes(name, encoded) if encoded else self._reader.predict(Path(name))
         calibrated = {"calibrated": self._reader.calibrated} if self._reader.classes else {}
-        named = {_column(value, self._reader.classes): number for value, number in answer.values.items()}
-        label = self._label(answer.values) if self._reader.classes and answer.values else ""
+        named = {_column(value, self._reader.classes): number for value, number in prediction.values.items()}
+        label = self._label(prediction.values) if self._reader.classes and prediction.values else ""
         return {
             "video": name,
-            "status": answer.status,
-            "reason": answer.reason,
-            "used": answer.used,
+            "status": prediction.status,
+            "reason": prediction.reason,
+            "used": prediction.used,
             "label": label,
             **calibrated,
             **named,
         }
 
-    def _answer_bytes(self, name: str, encoded: str) -> Answer:
+    def _predict_bytes(self, name: str, encoded: str) -> Prediction:
         try:
             content = base64.b64decode(encoded, validate=True)
         except binascii.Error as error:
-            return Answer("unreadable", f"{BYTES_COLUMN} is not base64: {error}")
+            return Prediction("unreadable", f"{BYTES_COLUMN} is not base64: {error}")
         with tempfile.NamedTemporaryFile(suffix=Path(name).suffix or ".mp4") as file:
             file.write(content)
             file.flush()
-            return self._reader.answer(Path(file.name))
+            return self._reader.predict(Path(file.name))
 
     def _label(self, values: Mapping[str, float]) -> str:
         names, size = list(values), len(self._reader.classes)
@@ -92,7 +92,7 @@ class ServedModel:
 
 
 def output_columns(targets: tuple[str, ...], classes: tuple[str, ...]) -> list[str]:
-    """The columns of an answer, in order."""
+    """The columns of a prediction, in order."""
     names = [f"{target} {name}" for target in targets for name in classes] or list(classes) or list(targets)
     return [*TEXT_COLUMNS, *(["calibrated"] if classes else []), *(_column(name, classes) for name in names)]
 

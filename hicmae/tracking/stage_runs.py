@@ -23,7 +23,7 @@ from hicmae.tracking import provenance
 from hicmae.tracking.outbox import MAX_POINTS, Outbox, waiting_folders
 from hicmae.tracking.sender import Sender
 from hicmae_core.config import Params, tracked_name
-from hicmae_core.progress import tell
+from hicmae_core.progress import log_line
 from hicmae_core.training.tracker import NullTracker
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def send_waiting(store: RunStore) -> None:
             outbox = Outbox(folder, name)
         except Timeout:
             continue  # its stage is running
-        tell(f"sending to MLflow what an earlier stage left in {folder}")
+        log_line(f"sending to MLflow what an earlier stage left in {folder}")
         Sender(outbox, Delivery(store, folder), store.name).finish(_PATIENCE_SECONDS)
         outbox.close()
 

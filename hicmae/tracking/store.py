@@ -25,7 +25,7 @@ from hicmae.command import run
 from hicmae.environment import proxy_of
 from hicmae.layout import project_root
 from hicmae.tracking.sender import reason
-from hicmae_core.progress import tell
+from hicmae_core.progress import log_line
 
 KEY_TAG = "run_key"
 PARENT_TAG = "mlflow.parentRunId"
@@ -186,7 +186,7 @@ def _write_ahead(store: Path) -> None:
 
 
 def _has_no_traceback(record: logging.LogRecord) -> bool:
-    """Whether a log record is not about an error that is raised as well, and told in one sentence."""
+    """Whether a log record is not about an error that is raised as well, and reported in one sentence."""
     return not record.exc_info
 
 
@@ -246,7 +246,7 @@ def settle(database: Path) -> None:
                 )
             connection.execute("COMMIT")
             if num_runs:
-                tell(f"{database} was moved or copied: the files of its {num_runs} runs are now in {move.folder}")
+                log_line(f"{database} was moved or copied: the files of its {num_runs} runs are now in {move.folder}")
 
 
 def _moves(connection: sqlite3.Connection, home: Path) -> Iterator[_Move]:

@@ -1,1 +1,1 @@
-"""Answers as pages: a file that explains one video, and a small local web page."""
+"""Predictions as pages: a file that explains one video, and a small local web page."""

@@ -36,7 +36,7 @@ class _Work:
 
 
 class ModelProcess:
-    """Answers one file after the other.
+    """Predictions one file after the other.
 
     Args:
         model: The model's file.
@@ -58,7 +58,7 @@ class ModelProcess:
             raise ValueError(opened["reason"])
 
     def ask(self, path: Path) -> dict[str, Any]:
-        """`answer.explained` of a file; ``timeout`` or ``crashed`` are statuses too."""
+        """`record.explained` of a file; ``timeout`` or ``crashed`` are statuses too."""
         with self._lock:
             (found,) = self._processes.run([ClipFiles("", path, path, "")])
         if not isinstance(found, ClipFailure):

@@ -46,10 +46,10 @@ class Camera:
             )
             raise ValueError(f"{self.name}: cannot be opened; {fix}")
 
-    def films(self, seconds: float, path: Path) -> Iterator[float]:
+    def record(self, seconds: float, path: Path) -> Iterator[float]:
         """Write one film after the other into the same file.
 
-        What a camera shows while a film is looked at is let go; of a file or an address nothing is. A rest that is
+        What a camera shows while a film is inspected is let go; of a file or an address nothing is. A rest that is
         shorter than a film is left out.
 
         Args:

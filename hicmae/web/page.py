@@ -13,7 +13,7 @@ import cv2
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hicmae_core.media.cropping import encode_jpeg
-from hicmae_core.media.decoding import read_pictures
+from hicmae_core.media.decoding import read_decoded_frames
 from hicmae_core.media.opening import opened
 
 CAUTION = "It says how an expression looks and sounds, not what a person feels."
@@ -35,7 +35,7 @@ def report_page(title: str, about: str, record: dict[str, Any]) -> str:
     Args:
         title: The file's name.
         about: A sentence on the model and how to read the page.
-        record: `record.explanation_record`, with what `film.film_of` adds.
+        record: `record.explanation_record`, with what `film.embedded_video` adds.
     """
     return _filled("report.html", title=title, about=about, data=record, script=_text("explanation.js"))
 
@@ -48,7 +48,7 @@ def serve_page(max_bytes: int, max_seconds: float, keep: Path | None) -> str:
         max_seconds: Length of the longest film that is taken.
         keep: Folder in which the server keeps files, if it does.
     """
-    fate = "is deleted when it has been answered" if keep is None else f"is kept there, in {keep}"
+    fate = "is deleted when it has been predicted" if keep is None else f"is kept there, in {keep}"
     about = (
         f"At most {max_bytes / 1e6:g} MB and {max_seconds:g} s. The file goes to the machine that serves this page and "
         f"{fate}. {CAUTION}"
@@ -68,7 +68,7 @@ def _text(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
 
 
-def film_of(path: Path) -> dict[str, Any]:
+def embedded_video(path: Path) -> dict[str, Any]:
     """``video``, a data address, or ``pictures``, each with its ``seconds`` and its ``jpeg``."""
     kind = played_as(path)
     if kind and path.stat().st_size <= MAX_EMBEDDED_BYTES:
@@ -94,7 +94,7 @@ def played_as(path: Path) -> str | None:
 def pictures(path: Path) -> list[dict[str, Any]]:
     """A small picture of each second: its ``seconds`` and its ``jpeg``."""
     taken: list[dict[str, Any]] = []
-    for seconds, picture in read_pictures(path):
+    for seconds, picture in read_decoded_frames(path):
         if seconds < len(taken):
             continue
         image = picture.rgb()

@@ -23,7 +23,7 @@ _HOP_SECONDS = 0.01
 
 
 def explanation_record(reader: VideoReader, explanation: Explanation, size: tuple[int, int]) -> dict[str, Any]:
-    """Everything that the page shows of an answer but the film itself.
+    """Everything that the page shows of a prediction but the film itself.
 
     Args:
         reader: The model that was asked.

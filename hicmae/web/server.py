@@ -1,4 +1,4 @@
-"""The HTTP interface of `hicmae serve`: a page, and the same answers as JSON."""
+"""The HTTP interface of `hicmae serve`: a page, and the same predictions as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FILE_TYPES = re.compile(r"(video|audio)/|application/octet-stream")
 """A form of another site can send none of these without being asked first."""
 _UPLOAD_SECONDS = 120
 _STATUS_CODES = {"timeout": 504, "crashed": 500}
-"""Of failures that are not the file's fault alone; a file that cannot be answered is 422."""
+"""Of failures that are not the file's fault alone; a file that cannot be predicted is 422."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Limits:
 
 
 class _Refused(Exception):
-    """A request that is not answered: its HTTP code, a status and a sentence."""
+    """A request that is not served: its HTTP code, a status and a sentence."""
 
     def __init__(self, code: int, status: str, reason: str) -> None:
         super().__init__(reason)
@@ -67,9 +67,9 @@ def make_app(asker: ModelProcess, limits: Limits, host: str) -> FastAPI:
     site cannot send one from a visitor's browser without being asked first.
 
     Args:
-        asker: Answers files; closed when the server ends.
+        asker: Predictions files; closed when the server ends.
         limits: What is taken.
-        host: Address that it listens on. On a loopback address only requests to that address are answered, whatever
+        host: Address that it listens on. On a loopback address only requests to that address are served, whatever
             name a foreign site gives to it.
     """
 
@@ -93,27 +93,27 @@ def make_app(asker: ModelProcess, limits: Limits, host: str) -> FastAPI:
 
     @app.post("/explain")
     async def explain(request: Request, name: str = "the file") -> JSONResponse:
-        return JSONResponse(await desk.answer(request, name))
+        return JSONResponse(await desk.predict(request, name))
 
     @app.post("/predict")
     async def predict(request: Request, name: str = "the file") -> JSONResponse:
-        return JSONResponse(_prediction(await desk.answer(request, name)))
+        return JSONResponse(_prediction(await desk.predict(request, name)))
 
     return app
 
 
 class _Desk:
-    """Takes files in, within the limits, and hands answers out."""
+    """Takes files in, within the limits, and hands predictions out."""
 
     def __init__(self, asker: ModelProcess, limits: Limits) -> None:
         self._asker, self._limits = asker, limits
         self._num_waiting = 0
 
-    async def answer(self, request: Request, name: str) -> dict[str, Any]:
+    async def predict(self, request: Request, name: str) -> dict[str, Any]:
         """The record of the file in the request's body.
 
         Raises:
-            _Refused: If there is no answer.
+            _Refused: If there is no prediction.
         """
         if not _FILE_TYPES.match(request.headers.get("content-type", "")):
             reason = "send the file itself as the body, with Content-Type: application/octet-stream"
@@ -158,7 +158,7 @@ class _Desk:
 
 
 def _prediction(record: dict[str, Any]) -> dict[str, Any]:
-    """The answer alone, in the form of `hicmae predict --json`."""
+    """The prediction alone, in the form of `hicmae predict --json`."""
     said = record["said"]
     return {
         "status": record["status"],

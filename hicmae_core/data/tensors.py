@@ -14,7 +14,7 @@ from hicmae_core.data.sampling import ClipWindow
 
 FBANK_MEAN = -4.2677393
 FBANK_SCALE = 2 * 4.5689974
-"""A log-mel value x enters the model as (x - FBANK_MEAN) / FBANK_SCALE (AudioSet's mean and twice its deviation)."""
+"""A log-mel value x enters the model as (x - FBANK_MEAN) / FBANK_SCALE (AudioSet's mean and twice its std)."""
 
 _HOP = 160  # samples from one log-mel frame to the next
 _WINDOW = 400  # samples that a log-mel frame covers

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hicmae_core.data.clips import Batch
-from hicmae_core.progress import tell
+from hicmae_core.progress import log_line
 from hicmae_core.runtime import init_worker, single_threaded_children
 
 _MAX_DEATHS = 3
@@ -60,7 +60,7 @@ def read_in_order(batches: NumberedBatches, num_workers: int) -> Iterator[Batch]
                         f"processes that read clips have died {_MAX_DEATHS} times in a row ({error!r}); lower "
                         "compute.num_workers, or give them more memory, or more shared memory (/dev/shm)"
                     ) from error
-                tell(f"a process that reads clips has died ({error!r}); others go on in its place")
+                log_line(f"a process that reads clips has died ({error!r}); others go on in its place")
                 loaded = _loaded(batches, range(num_read, len(batches)), num_workers)
                 continue
             if isinstance(result, Exception):

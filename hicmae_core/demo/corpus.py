@@ -43,7 +43,7 @@ def generate_corpus(params: CorpusParams, out_dir: Path, num_processes: int = 0)
         Counts, the seconds filmed, and the number of broken clips by flaw.
     """
     labelled, unlabelled = write_script(params, FRAME_RATE_HZ)
-    _film_all({out_dir / LABELLED: labelled, out_dir / UNLABELLED: unlabelled}, num_processes)
+    _render_all({out_dir / LABELLED: labelled, out_dir / UNLABELLED: unlabelled}, num_processes)
     speakers = list(dict.fromkeys(clip.speaker.name for clip in labelled))
     folds = {name: fold_of(index) for index, name in enumerate(speakers)}
     rows = [(clip.clip_id, clip.file, clip.speaker.name, clip.emotion, folds[clip.speaker.name]) for clip in labelled]
@@ -64,7 +64,7 @@ def generate_corpus(params: CorpusParams, out_dir: Path, num_processes: int = 0)
     }
 
 
-def _film_all(clips_by_folder: dict[Path, list[Clip]], num_processes: int) -> None:
+def _render_all(clips_by_folder: dict[Path, list[Clip]], num_processes: int) -> None:
     """Film in worker processes of one thread each, which know the speaker they filmed last."""
     jobs = [
         (folder, group)
@@ -78,7 +78,7 @@ def _film_all(clips_by_folder: dict[Path, list[Clip]], num_processes: int) -> No
         progress_bar(total=total, desc="demo corpus", unit="clip") as progress,
         ProcessPoolExecutor(num_workers, context, initializer=_single_threaded) as pool,
     ):
-        for future in as_completed([pool.submit(_film, folder, group) for folder, group in jobs]):
+        for future in as_completed([pool.submit(_render, folder, group) for folder, group in jobs]):
             progress.update(future.result())
 
 
@@ -87,10 +87,10 @@ def _groups(clips: Sequence[Clip]) -> Iterable[Sequence[Clip]]:
         yield clips[start : start + _CLIPS_PER_JOB]
 
 
-def _film(folder: Path, clips: Sequence[Clip]) -> int:
+def _render(folder: Path, clips: Sequence[Clip]) -> int:
     studio = Studio()
     for clip in clips:
-        studio.film(clip, folder)
+        studio.render(clip, folder)
     return len(clips)
 
 

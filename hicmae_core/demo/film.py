@@ -31,7 +31,7 @@ class Studio:
     def __init__(self) -> None:
         self._renderers: dict[str, FaceRenderer] = {}
 
-    def film(self, clip: Clip, out_dir: Path) -> None:
+    def render(self, clip: Clip, out_dir: Path) -> None:
         """Write `clip` under `out_dir`, whole or not at all; a broken clip gets its flaw."""
         path = out_dir / clip.file
         if clip.flaw == "zero_byte":

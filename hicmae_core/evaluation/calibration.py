@@ -21,7 +21,7 @@ from hicmae_core.store.manifest import Units
 PLAIN, SCALED = "as predicted", "with each fold's temperature"
 NUM_BINS = 10
 COVERAGES = (1.0, 0.8, 0.5)
-"""Shares of answers whose risk is noted."""
+"""Shares of predictions whose risk is noted."""
 
 
 class Reliability(NamedTuple):
@@ -76,7 +76,7 @@ class Target(NamedTuple):
 
     @property
     def risk_coverage(self) -> RiskCoverage:
-        """What happens when only the surest answers are given."""
+        """What happens when only the surest predictions are given."""
         return risk_coverage(self.log_probabilities.max(axis=1), self.log_probabilities.argmax(axis=1) == self.labels)
 
     @property
@@ -101,8 +101,8 @@ def calibration_of(predictions: pd.DataFrame, dataset: DatasetParams) -> Calibra
     """How far the outputs can be trusted.
 
     Of classes: probability against how often it is right, plain and, if every fold has temperatures, scaled by them;
-    and how often answers are wrong when only the surest are given, of the scaled ones if there are. Of values: actual
-    against predicted ones, in tenths of the units. What is counted are units of evaluation. A temperature is of clips:
+    and how often predictions are wrong when only the surest are given, of the scaled ones if there are. Of values:
+    actual against predicted ones, in tenths of the units. What is counted are units of evaluation. A temperature is of clips:
     each clip is scaled before the probabilities of a unit's clips are averaged.
 
     Args:

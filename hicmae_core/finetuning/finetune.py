@@ -235,7 +235,7 @@ def _held_out(
     settings: TrainSettings[FinetuneParams],
     dataset: DatasetParams,
 ) -> dict[str, object]:
-    """What the validation clips say of the weights that are kept: temperatures, and when not to answer."""
+    """What the validation clips say of the weights that are kept: temperatures, and when to abstain."""
     temperatures = [row[name] for name in temperature_names(dataset)]
     if dataset.task != "classification":
         return {"temperatures": temperatures}

@@ -70,8 +70,8 @@ def held_out_levels(
     model.eval()
     batches = test_batches(clips, _batch_size(settings), NUM_SEGMENTS, num_workers)
     outputs = torch.cat([_clip_outputs(model, batch.frames, batch.audio, len(dataset.classes)) for batch in batches])
-    sureness, answers = (outputs.double().cpu() / temperature).softmax(dim=-1).max(dim=-1)
-    return abstention_levels(sureness.numpy(), (answers == torch.tensor(clips.labels)).numpy())
+    sureness, predictions = (outputs.double().cpu() / temperature).softmax(dim=-1).max(dim=-1)
+    return abstention_levels(sureness.numpy(), (predictions == torch.tensor(clips.labels)).numpy())
 
 
 def _batch_size(settings: FinetuneParams) -> int:

@@ -35,7 +35,7 @@ class Moment:
         start_seconds: Where the window begins.
         end_seconds: Where it ends.
         values: Probabilities or outputs, by name.
-        crops: The face at each of the model's time steps, JPEG; none if it does not look.
+        crops: The face at each of the model's time steps, JPEG; none if it reads no video.
         relevance: Attention rollout (`attention.rollout`) by modality, ``[time steps, rows, columns]`` of the face and
             ``[time, mel]`` patches of the sound.
     """
@@ -49,14 +49,14 @@ class Moment:
 
 @dataclass(frozen=True)
 class Explanation:
-    """All there is to see of one answer; of a video without one, the status and the reason alone.
+    """All there is to see of one prediction; of a video without one, the status and the reason alone.
 
     Attributes:
-        status: As of `answer.Answer`.
+        status: As of `Prediction`.
         reason: A sentence where the status is not ``ok``.
-        used: As of `answer.Answer`.
+        used: As of `Prediction`.
         duration_seconds: Length of what was judged.
-        track: The face; unusable if the model does not look.
+        track: The face; unusable if the model reads no video.
         sound: 16 kHz samples; empty if the model does not listen.
         values: Probabilities or outputs of the whole clip, by name.
         shown: The same where the model of both modalities is shown ``both``, ``video`` or ``audio`` alone.
@@ -82,7 +82,7 @@ class Explanation:
 
 
 def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
-    """Judge a video as `VideoReader.answer` does, with the attention in the open; a bad file is said to be one.
+    """Judge a video as `VideoReader.predict` does, with the attention in the open; a bad file is said to be one.
 
     Args:
         reader: The model.
@@ -90,25 +90,25 @@ def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
         max_seconds: Longer files are refused.
     """
     model = reader.model
-    (sight,) = replace(reader.preprocessor(), max_seconds=max_seconds).look(path)
-    track = sight.track
-    if not sight.usable:
+    (face_sample,) = replace(reader.preprocessor(), max_seconds=max_seconds).preprocess(path)
+    track = face_sample.track
+    if not face_sample.usable:
         return Explanation(track.status, track.reason)
-    sound = read_audio(path, max_seconds) if len(sight.log_mel) else np.zeros(0, np.float32)
-    num_frames, num_samples, fps = sight.num_frames, sight.num_samples, sight.fps
+    sound = read_audio(path, max_seconds) if len(face_sample.log_mel) else np.zeros(0, np.float32)
+    num_frames, num_samples, fps = face_sample.num_frames, face_sample.num_samples, face_sample.fps
     line = reader.timeline(num_frames, num_samples, fps)
     clip = [line.windows[index] for index in line.clip]
-    inputs = _Inputs(reader, sight)
+    inputs = _Inputs(reader, face_sample)
     traced = list(inputs.traces(clip))
     return Explanation(
         status=track.status,
-        reason=reader.caveats(sight),
-        used=reader.used(sight),
+        reason=reader.caveats(face_sample),
+        used=reader.used(face_sample),
         duration_seconds=num_samples / SAMPLE_RATE_HZ,
         track=track,
         sound=sound,
         values=reader.named(torch.cat([t.outputs for t in traced])),
-        shown=_leaving_one_out(reader, inputs, clip) if reader.used(sight) == "both" else {},
+        shown=_leaving_one_out(reader, inputs, clip) if reader.used(face_sample) == "both" else {},
         moments=_moments(reader, inputs, [line.windows[index] for index in line.line]),
         layer_weights={name: level_weights(model, name).tolist() for name in traced[0].self_attention},
         contributions=_terms(reader, traced),
@@ -118,11 +118,11 @@ def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
 class _Inputs:
     """Windows of one video as the model's inputs."""
 
-    def __init__(self, reader: VideoReader, sight: FaceSample) -> None:
+    def __init__(self, reader: VideoReader, face_sample: FaceSample) -> None:
         self._model = reader.model
-        self.used = reader.used(sight)
-        self.jpegs = pa.array(sight.track.frames, pa.binary())
-        self._features = sight.log_mel if len(sight.log_mel) else None
+        self.used = reader.used(face_sample)
+        self.jpegs = pa.array(face_sample.track.frames, pa.binary())
+        self._features = face_sample.log_mel if len(face_sample.log_mel) else None
 
     def frames(self, windows: list[ClipWindow]) -> Tensor | None:
         """Face crops ``[W, T, S, S, 3]``."""

@@ -31,12 +31,12 @@ class FaceSample:
     """A face of a video, and what is heard meanwhile; or why there is none.
 
     Attributes:
-        track: The face; without crops if it could not be had, or if the model does not look. The reason says which
+        track: The face; without crops if it could not be had, or if the model reads no video. The reason says which
             modality is missing, if the model is asked without it.
         log_mel: float32 ``[frames, 128]`` of the whole file, shared by its faces; empty if the model does not listen.
         sound_start: First 16 kHz sample that belongs to the face.
         num_samples: 16 kHz samples that belong to the face.
-        num_frames: Video frames of it, also where the model does not look, for they say where windows lie.
+        num_frames: Video frames of it, also where the model reads no video, for they say where windows lie.
         fps: Frames per second.
     """
 
@@ -83,7 +83,7 @@ class Preprocessor:
     fps_without_video: float = USUAL_FPS
     max_seconds: float = MAX_SECONDS
 
-    def look(self, path: Path) -> list[FaceSample]:
+    def preprocess(self, path: Path) -> list[FaceSample]:
         """The faces of a file, in order of time; a single one without crops says why there is none."""
         damage = Damage("audio")
         voice, silence = None, ""
@@ -96,10 +96,10 @@ class Preprocessor:
         except MediaError as error:
             if error.status != "no_sound" or self.modality == "audio" or self.needs_both:
                 return [FaceSample(FaceTrack(error.status, str(error)))]
-            silence = f"{error}; answered from the face alone"
+            silence = f"{error}; predicted from the face alone"
         tracks = extract_faces(path, self.faces, self.policy, detector_for(self.faces, self.device), self.max_seconds)
         if voice is not None and not self.needs_both and tracks[0].status in _FACELESS:
-            return [self._heard(path, voice, damage, f"{tracks[0].reason}; answered from the voice alone")]
+            return [self._heard(path, voice, damage, f"{tracks[0].reason}; predicted from the voice alone")]
         return [
             self._seen(flag_damage(_noted(track, silence), path, damage), voice) if track.usable else FaceSample(track)
             for track in tracks
@@ -162,7 +162,7 @@ def preprocess_all(paths: Sequence[Path], preprocessor: Preprocessor, num_proces
             here, file by file.
     """
     if num_processes == 0:
-        yield from map(preprocessor.look, paths)
+        yield from map(preprocessor.preprocess, paths)
         return
     files = [_as_clip(path) for path in paths]
     for path, result in zip(paths, in_processes(num_processes)(partial(_pickled, preprocessor), files), strict=True):
@@ -170,7 +170,7 @@ def preprocess_all(paths: Sequence[Path], preprocessor: Preprocessor, num_proces
 
 
 @contextmanager
-def looking_process(preprocessor: Preprocessor) -> Iterator[Callable[[Path], list[FaceSample]]]:
+def preprocessing_process(preprocessor: Preprocessor) -> Iterator[Callable[[Path], list[FaceSample]]]:
     """A process that looks at one file after the other, and is started again when one has crashed it."""
     processes = ClipProcesses(partial(_pickled, preprocessor), 1, math.inf)
     try:
@@ -186,12 +186,12 @@ def _as_clip(path: Path) -> ClipFiles:
 def _sights(path: Path, result: bytes | ClipFailure) -> list[FaceSample]:
     if isinstance(result, ClipFailure):
         return [FaceSample(FaceTrack(result.status, f"{path}: {result.reason}"))]
-    sights: list[FaceSample] = pickle.loads(result)  # from a process of our own
-    return sights
+    face_samples: list[FaceSample] = pickle.loads(result)  # from a process of our own
+    return face_samples
 
 
 def _pickled(preprocessor: Preprocessor, clip: ClipFiles) -> bytes:
-    return pickle.dumps(preprocessor.look(clip.video))
+    return pickle.dumps(preprocessor.preprocess(clip.video))
 
 
 @cache

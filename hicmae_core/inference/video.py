@@ -33,11 +33,11 @@ class VideoReader:
         classes: Names of the classes of each target; none for values.
         faces: Detector, crop geometry and size of the training clips.
         stride: Distance between the model's frames.
-        num_segments: Windows averaged for the clip's answer, as in evaluation.
+        num_segments: Windows averaged for the clip's prediction, as in evaluation.
         temperatures: Of each target, fitted on speakers that were held out from training; none if there were none.
-        least_sure: How probable the likeliest class of a whole clip must be for an answer; 0 answers always.
+        least_sure: How probable the likeliest class of a whole clip must be for a prediction; 0 predicts always.
         needs_both: Whether a file without sound, or without a face, is refused by a model that reads both; else it is
-            answered from what is there.
+            predicted from what is there.
         metadata: What else the model's file says of it.
         sha256: Of the model's file.
     """
@@ -54,57 +54,62 @@ class VideoReader:
     metadata: dict[str, Any] = field(default_factory=dict, repr=False)
     sha256: str = ""
 
-    def answer(self, path: Path, hop_seconds: float = HOP_SECONDS) -> Answer:
-        """Look at, listen to and judge a video's main face; a bad file gives an answer that says so."""
-        ((answer,),) = self.answers([path], hop_seconds)
-        return answer
+    def predict(self, path: Path, hop_seconds: float = HOP_SECONDS) -> Prediction:
+        """Predict a video's main face; a bad file gives a prediction whose status names the reason."""
+        ((prediction,),) = self.predict_all([path], hop_seconds)
+        return prediction
 
-    def answers(
+    def predict_all(
         self,
         paths: Sequence[Path],
         hop_seconds: float = HOP_SECONDS,
         policy: FacePolicy = "single",
         num_processes: int = 0,
-    ) -> Iterator[list[Answer]]:
-        """The answers to files, in order, an answer per face.
+    ) -> Iterator[list[Prediction]]:
+        """The predictions for files, in order, a prediction per face.
 
         Args:
-            paths: Video files, or sound files for a model that does not look.
+            paths: Video files, or sound files for a model that reads no video.
             hop_seconds: Largest distance of the windows of the timeline; 0 makes none.
             policy: ``single`` is the main face, ``all`` every face that is seen for 2 s.
             num_processes: Processes that decode and look for faces ahead of the model; 0 does it here.
         """
-        return self.answers_of(preprocess_all(paths, self.preprocessor(policy), num_processes), hop_seconds)
+        return self.predictions_of_samples(preprocess_all(paths, self.preprocessor(policy), num_processes), hop_seconds)
 
-    def answers_of(self, sights: Iterable[list[FaceSample]], hop_seconds: float) -> Iterator[list[Answer]]:
-        """As `answers`, of what has been seen already."""
-        for judgements in self.judge(sights, hop_seconds):
-            yield [self._answer(judgement, number) for number, judgement in enumerate(judgements, 1)]
+    def predictions_of_samples(
+        self, face_samples: Iterable[list[FaceSample]], hop_seconds: float
+    ) -> Iterator[list[Prediction]]:
+        """As `predict_all`, for samples that are preprocessed already."""
+        for all_window_outputs in self.judge(face_samples, hop_seconds):
+            yield [self._answer(window_outputs, number) for number, window_outputs in enumerate(all_window_outputs, 1)]
 
-    def judgements(
+    def all_window_outputs(
         self, paths: Sequence[Path], hop_seconds: float, policy: FacePolicy = "single", num_processes: int = 0
     ) -> Iterator[list[WindowOutputs]]:
-        """As `answers`, with the model's outputs and features per window.
+        """As `predict_all`, with the model's outputs and features per window.
 
         A file without one of the modalities that the model reads is refused: its features would lie elsewhere.
         """
         preprocessor = replace(self.preprocessor(policy), needs_both=True)
         return self.judge(preprocess_all(paths, preprocessor, num_processes), hop_seconds)
 
-    def judge(self, sights: Iterable[list[FaceSample]], hop_seconds: float) -> Iterator[list[WindowOutputs]]:
-        """As `judgements`, of what has been seen already."""
-        faces = ([(sight, self._windows(sight, hop_seconds)) for sight in of_file] for of_file in sights)
+    def judge(self, face_samples: Iterable[list[FaceSample]], hop_seconds: float) -> Iterator[list[WindowOutputs]]:
+        """As `all_window_outputs`, for samples that are preprocessed already."""
+        faces = (
+            [(face_sample, self._windows(face_sample, hop_seconds)) for face_sample in of_file]
+            for of_file in face_samples
+        )
         return judge(self.model, faces)
 
     def preprocessor(self, policy: FacePolicy = "single", silent: bool = False) -> Preprocessor:
         """How files are looked at for this model; it can be sent to another process.
 
         Args:
-            policy: As of `answers`.
+            policy: As of `predict_all`.
             silent: Whether they have no sound; zeros take its place in a model that also listens.
 
         Raises:
-            ValueError: If each face, or a silent film, is to be answered by a model that does not look.
+            ValueError: If each face, or a silent film, is to be predicted by a model that reads no video.
         """
         modality = self.model.architecture.modality
         if silent and modality == "audio":
@@ -115,10 +120,10 @@ class VideoReader:
         return Preprocessor(self.faces, shown, self.needs_both, policy, str(self.device), self.stride.usual_fps)
 
     def abstaining(self, risk: float) -> VideoReader:
-        """The reader that leaves out answers that are not sure enough.
+        """The reader that leaves out predictions that are not sure enough.
 
         Args:
-            risk: Share of wrong answers that is borne, in 0..1, measured on the speakers held out from training.
+            risk: Share of wrong predictions that is borne, in 0..1, measured on the speakers held out from training.
 
         Raises:
             ValueError: If the model is no classifier of one thing, held no speakers out, or keeps to `risk` never.
@@ -132,7 +137,7 @@ class VideoReader:
             )
         level = level_for(self.metadata["abstention_levels"], risk)
         if level == float("inf"):
-            raise ValueError(f"however sure, more than {risk:.0%} of its answers to held-out speakers were wrong")
+            raise ValueError(f"however sure, more than {risk:.0%} of its predictions for held-out speakers were wrong")
         return replace(self, least_sure=level)
 
     @property
@@ -142,7 +147,7 @@ class VideoReader:
 
     @property
     def value_names(self) -> tuple[str, ...]:
-        """What the values of an answer are called, in order: classes, ``<target> <class>``, or targets."""
+        """What the values of a prediction are called, in order: classes, ``<target> <class>``, or targets."""
         if not self.classes:
             return self.targets
         return tuple(" ".join(pair) for pair in product(self.targets, self.classes)) or self.classes
@@ -177,47 +182,51 @@ class VideoReader:
             values = logits.softmax(dim=1).flatten()
         return dict(zip(self.value_names, values.tolist(), strict=True))
 
-    def used(self, sight: FaceSample) -> Modality:
-        """The modalities that the model's answer comes from."""
+    def used(self, face_sample: FaceSample) -> Modality:
+        """The modalities that the model's prediction comes from."""
         reads = self.model.architecture.modality
-        return sight.used if reads == "both" else reads
+        return face_sample.used if reads == "both" else reads
 
-    def caveats(self, sight: FaceSample) -> str:
+    def caveats(self, face_sample: FaceSample) -> str:
         """What is to be said of a face: flaws, and what the model was not trained for."""
-        used, notes = self.used(sight), [sight.track.reason]
+        used, notes = self.used(face_sample), [face_sample.track.reason]
         if self.metadata.get("face_source") == "drawn" and used != "audio":
             notes.append("the model was trained on drawn faces")
         if used != self.model.architecture.modality and not self.metadata.get("recipe", {}).get("modality_dropout"):
-            notes.append("the model was not trained to answer from one modality (finetune.modality_dropout)")
+            notes.append("the model was not trained to predict from one modality (finetune.modality_dropout)")
         return "; ".join(filter(None, notes))
 
-    def _windows(self, sight: FaceSample, hop_seconds: float) -> Timeline | None:
-        return self.timeline(sight.num_frames, sight.num_samples, sight.fps, hop_seconds) if sight.usable else None
+    def _windows(self, face_sample: FaceSample, hop_seconds: float) -> Timeline | None:
+        return (
+            self.timeline(face_sample.num_frames, face_sample.num_samples, face_sample.fps, hop_seconds)
+            if face_sample.usable
+            else None
+        )
 
-    def _answer(self, judgement: WindowOutputs, number: int) -> Answer:
-        sight, track = judgement.sight, judgement.sight.track
-        if judgement.timeline is None:
-            return Answer(track.status, track.reason, face=number)
-        seconds = [judgement.seconds(index) for index in judgement.timeline.line]
+    def _answer(self, window_outputs: WindowOutputs, number: int) -> Prediction:
+        face_sample, track = window_outputs.face_sample, window_outputs.face_sample.track
+        if window_outputs.timeline is None:
+            return Prediction(track.status, track.reason, face=number)
+        seconds = [window_outputs.seconds(index) for index in window_outputs.timeline.line]
         windows: list[dict[str, Any]] = [
-            {"start_seconds": start, "end_seconds": end, "values": self.named(judgement.outputs[[index]])}
-            for index, (start, end) in zip(judgement.timeline.line, seconds, strict=True)
+            {"start_seconds": start, "end_seconds": end, "values": self.named(window_outputs.outputs[[index]])}
+            for index, (start, end) in zip(window_outputs.timeline.line, seconds, strict=True)
         ]
         box = np.median(track.boxes, axis=0).astype(float).round(1).tolist() if len(track.boxes) else ()
-        start = sight.sound_start / SAMPLE_RATE_HZ
-        values = self.named(judgement.segments)
+        start = face_sample.sound_start / SAMPLE_RATE_HZ
+        values = self.named(window_outputs.segments)
         if self.least_sure and max(values.values()) < self.least_sure:
             reason = f"the likeliest class has a probability of {max(values.values()):.2f}, below {self.least_sure:.2f}"
-            return Answer("unsure", reason, face=number)
-        return Answer(
+            return Prediction("unsure", reason, face=number)
+        return Prediction(
             status=track.status,
-            reason=self.caveats(sight),
+            reason=self.caveats(face_sample),
             values=values,
             windows=windows,
             face=number,
             start_seconds=round(start, 3),
-            end_seconds=round(start + sight.num_samples / SAMPLE_RATE_HZ, 3),
-            used=self.used(sight),
+            end_seconds=round(start + face_sample.num_samples / SAMPLE_RATE_HZ, 3),
+            used=self.used(face_sample),
             box=tuple(box),
         )
 
@@ -229,7 +238,7 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
         path: A fine-tuned model of this project, or a published checkpoint, whose classes have numbers for names.
         faces: The detector to use; crop geometry and size too, unless the model knows those it was trained on. None is
             all as in training, or the published recipe; so is all for a model whose videos show a face alone.
-        num_segments: Windows averaged for a clip's answer.
+        num_segments: Windows averaged for a clip's prediction.
         device: Where the model runs.
 
     Raises:
@@ -257,11 +266,11 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The answer to one video, or to one face of it.
+class Prediction:
+    """The predictions for one video, or to one face of it.
 
     Attributes:
-        status: ``ok``, ``damaged``, ``low_coverage``, ``frozen_face`` or ``low_share`` (answered); otherwise why not:
+        status: ``ok``, ``damaged``, ``low_coverage``, ``frozen_face`` or ``low_share`` (predicted); otherwise why not:
             ``unsure`` (see `VideoReader.abstaining`), ``no_face``, ``short_face``, ``no_sound``, ``no_video``,
             ``unreadable``, ``too_long``, ``missing``, ``zero_byte``, ``crashed``.
         reason: A sentence where the status is not ``ok``, or where a modality that the model reads is missing.
@@ -269,10 +278,10 @@ class Answer:
             outputs by target; empty without an answer.
         windows: The same for each window of the timeline: ``start_seconds``, ``end_seconds``, ``values``.
         face: Number of the face in its video, from 1.
-        start_seconds: When the face appears; 0 unless each face is answered by itself.
+        start_seconds: When the face appears; 0 unless each face is predicted by itself.
         end_seconds: When it ends.
-        used: ``both``, or the modality alone, ``video`` or ``audio``, that the answer comes from; empty without one.
-        box: Median left, top, right and bottom of the face's square, pixels; empty if the model does not look.
+        used: ``both``, ``video`` or ``audio``: what the prediction comes from; empty without one.
+        box: Median left, top, right and bottom of the face's square, pixels; empty if the model reads no video.
     """
 
     status: str

@@ -93,7 +93,7 @@ class WindowOutputs:
         features: What the head reads, ``[windows, width]``.
     """
 
-    sight: FaceSample
+    face_sample: FaceSample
     timeline: Timeline | None
     outputs: Tensor
     features: Tensor
@@ -107,7 +107,7 @@ class WindowOutputs:
     def seconds(self, index: int) -> tuple[float, float]:
         """When a window starts and ends in the video."""
         assert self.timeline is not None
-        window = self.timeline.windows[index].later(self.sight.sound_start)
+        window = self.timeline.windows[index].later(self.face_sample.sound_start)
         return round(window.audio_start / SAMPLE_RATE_HZ, 3), round(window.audio_end / SAMPLE_RATE_HZ, 3)
 
 
@@ -137,7 +137,7 @@ def judge(model: Classifier, files: Iterable[list[Face]]) -> Iterator[list[Windo
 
 
 def _judged(model: Classifier, files: list[list[Face]], size: int) -> Iterator[list[WindowOutputs]]:
-    asked = [(sight, window) for faces in files for sight, line in faces if line for window in line.windows]
+    asked = [(face_sample, window) for faces in files for face_sample, line in faces if line for window in line.windows]
     num_passes = -(-len(asked) // size)
     parts = [
         asked[index * len(asked) // num_passes : (index + 1) * len(asked) // num_passes] for index in range(num_passes)
@@ -148,14 +148,14 @@ def _judged(model: Classifier, files: list[list[Face]], size: int) -> Iterator[l
     outputs = torch.cat([part[1] for part in passes]) if passes else torch.zeros(0, shape.num_outputs)
     start = 0
     for faces in files:
-        judgements = []
-        for sight, line in faces:
+        all_window_outputs = []
+        for face_sample, line in faces:
             part = slice(start, start + (len(line.windows) if line else 0))
             if not outputs[part].isfinite().all():
                 raise ValueError("the model's output is not finite; look at its training history")
-            judgements.append(WindowOutputs(sight, line, outputs[part], features[part]))
+            all_window_outputs.append(WindowOutputs(face_sample, line, outputs[part], features[part]))
             start = part.stop
-        yield judgements
+        yield all_window_outputs
 
 
 @torch.inference_mode()
@@ -167,22 +167,22 @@ def _one_pass(model: Classifier, asked: list[tuple[FaceSample, ClipWindow]]) -> 
     video = audio = None
     if shape.modality != "audio":
         video = torch.zeros(len(asked), *shape.video_shape, device=device)  # what was not seen, as in evaluation
-        seen = [number for number, (sight, _) in enumerate(asked) if len(sight.track.frames)]
+        seen = [number for number, (face_sample, _) in enumerate(asked) if len(face_sample.track.frames)]
         if seen:
             crops = _frames([asked[number] for number in seen])
             video[seen] = resize_only(crops.to(device), shape.image_size)
     if shape.modality != "video":
-        windows = [_heard(sight, window, shape.num_audio_frames) for sight, window in asked]
+        windows = [_heard(face_sample, window, shape.num_audio_frames) for face_sample, window in asked]
         audio = torch.stack(windows)[:, None].to(device)
     features = model.features(video, audio)
     return features.float().cpu(), model.activation(model.head(features)).float().cpu()
 
 
-def _heard(sight: FaceSample, window: ClipWindow, num_frames: int) -> Tensor:
+def _heard(face_sample: FaceSample, window: ClipWindow, num_frames: int) -> Tensor:
     """Normalised log-mel ``[time, mel]``; zeros for what was not listened to, as in evaluation."""
-    if not len(sight.log_mel):
+    if not len(face_sample.log_mel):
         return torch.zeros(num_frames, NUM_MEL_BINS)
-    return fbank_window(sight.log_mel, window.later(sight.sound_start), num_frames)
+    return fbank_window(face_sample.log_mel, window.later(face_sample.sound_start), num_frames)
 
 
 def _frames(asked: list[tuple[FaceSample, ClipWindow]]) -> Tensor:
@@ -190,11 +190,11 @@ def _frames(asked: list[tuple[FaceSample, ClipWindow]]) -> Tensor:
     clips: list[Tensor] = []
     start = 0
     while start < len(asked):
-        sight = asked[start][0]
-        of_face = [window for other, window in asked[start:] if other is sight]
+        face_sample = asked[start][0]
+        of_face = [window for other, window in asked[start:] if other is face_sample]
         numbers, places = np.unique(np.stack([window.frames for window in of_face]), return_inverse=True)
         crops = decode_frames(
-            pa.array([sight.track.frames[number] for number in numbers], pa.binary()), np.arange(len(numbers))
+            pa.array([face_sample.track.frames[number] for number in numbers], pa.binary()), np.arange(len(numbers))
         )
         clips.append(crops[torch.from_numpy(places.reshape(len(of_face), -1))])
         start += len(of_face)

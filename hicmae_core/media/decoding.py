@@ -29,7 +29,7 @@ from hicmae_core.media.opening import (
     video_stream,
 )
 from hicmae_core.media.packets import MIN_INTACT_FRACTION, Damage, Demuxer, VideoClock
-from hicmae_core.media.pictures import Display, Picture, is_convertible
+from hicmae_core.media.pictures import DecodedFrame, Display, is_convertible
 from hicmae_core.media.waveform import Waveform
 
 MAX_SECONDS = 3600.0
@@ -88,7 +88,7 @@ def probe(path: Path) -> MediaInfo:
             if clock.has_begun and is_counted:
                 break
         frame = clock.first_frame()
-        picture = Picture(frame, display=Display.of(video, frame))
+        picture = DecodedFrame(frame, display=Display.of(video, frame))
         declared = round(_declared_seconds(video) * clock.fps) or video.frames  # some of these may never be shown
         return MediaInfo(
             float(clock.fps),
@@ -102,14 +102,14 @@ def probe(path: Path) -> MediaInfo:
 
 
 def read_frames(path: Path) -> Iterator[tuple[float, np.ndarray]]:
-    """`read_pictures` as pixels: seconds since the first frame, and RGB uint8 ``[height, width, 3]``."""
-    for at, picture in read_pictures(path):
+    """`read_decoded_frames` as pixels: seconds since the first frame, and RGB uint8 ``[height, width, 3]``."""
+    for at, picture in read_decoded_frames(path):
         yield at, picture.rgb()
 
 
-def read_pictures(
+def read_decoded_frames(
     path: Path, max_seconds: float = math.inf, damage: Damage | None = None
-) -> Iterator[tuple[float, Picture]]:
+) -> Iterator[tuple[float, DecodedFrame]]:
     """Decode a video at its mean frame rate, a frame at a time.
 
     A variable frame rate becomes constant: frame k is the one nearest to ``k / fps`` in time, so frames may come
@@ -139,7 +139,7 @@ def read_pictures(
         frame_seconds = clock.frame_seconds
         converter, display = VideoReformatter(), Display()
         next_index = 0
-        shown: Picture | None = None
+        shown: DecodedFrame | None = None
         shown_at = 0.0
         coded_ratio = video.codec_context.sample_aspect_ratio
         changed_ratio: Fraction | None = None
@@ -154,7 +154,7 @@ def read_pictures(
                 changed_ratio = coded_ratio
             if shown is None or coded_ratio != before or frame.rotation != shown.frame.rotation:
                 display = Display.of(video, frame, changed_ratio)
-            shown, shown_at = Picture(frame, converter, display), at
+            shown, shown_at = DecodedFrame(frame, converter, display), at
         damage.check(path)
         if shown is None:
             raise MediaError(path, "no_video", "has a video stream without a single frame")
@@ -173,7 +173,8 @@ def read_audio(path: Path, max_seconds: float = MAX_SECONDS, damage: Damage | No
     """Decode a file's sound, mixed down to mono at 16 kHz, for as long as its video runs.
 
     Sample 0 belongs to the first video frame: sound that starts late is padded with zeros, sound that starts early
-    is cut, and likewise at the end of the video: `read_pictures` shows ``fps * num_samples / 16000`` frames. In a file
+    is cut, and likewise at the end of the video: `read_decoded_frames` shows
+    ``fps * num_samples / 16000`` frames. In a file
     without video it is all of the sound. Where sound is missing there is silence.
 
     Args:

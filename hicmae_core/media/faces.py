@@ -25,16 +25,16 @@ from hicmae_core.media.choosing import (
     smooth_path,
 )
 from hicmae_core.media.cropping import crop_face, crop_squares, encode_jpeg
-from hicmae_core.media.decoding import MediaError, probe, read_pictures
+from hicmae_core.media.decoding import MediaError, probe, read_decoded_frames
 from hicmae_core.media.detection import Detector
 from hicmae_core.media.frame_folder import frame_rate, list_frames, read_folder
 from hicmae_core.media.opening import check_length
 from hicmae_core.media.packets import Damage
-from hicmae_core.media.pictures import FittedPicture, Picture
+from hicmae_core.media.pictures import DecodedFrame, FittedPicture
 from hicmae_core.media.tracking import Observations, Track, link, observe
 
 KEPT_BYTES = 128 * 2**20
-"""A video whose decoded frames fit in here is decoded once (15 s of 360p), a larger one each time it is looked at."""
+"""A video whose decoded frames fit in here is decoded once (15 s of 360p), a larger one each time it is inspected."""
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,17 @@ class _Film:
         self.path = path
         self.max_seconds = max_seconds
         self.damage = Damage("video")
-        self._kept: list[Picture] | None = None
+        self._kept: list[DecodedFrame] | None = None
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[DecodedFrame]:
         if self._kept is not None:
             yield from self._kept
             return
-        kept: list[Picture] = []
+        kept: list[DecodedFrame] = []
         num_bytes = 0
         size: tuple[int, int] | None = None
         self.damage = Damage("video")
-        for _, picture in read_pictures(self.path, self.max_seconds, self.damage):
+        for _, picture in read_decoded_frames(self.path, self.max_seconds, self.damage):
             size = size or (picture.width, picture.height)
             if (picture.width, picture.height) != size:
                 picture = FittedPicture(**vars(picture), size=size)
@@ -155,7 +155,7 @@ def extract_faces(
         fps = probe(path).fps
         film = _Film(path, max_seconds)
         if faces.detector == "none":
-            return [flag_damage(_whole_pictures(film, fps, faces, detector), path, film.damage)]
+            return [flag_damage(_whole_frames(film, fps, faces, detector), path, film.damage)]
         seen, tracks = _search(film, detector, faces.stride, fps, faces.min_score)
         if not tracks:
             seen, tracks = _search(film, detector.careful(), 1, fps, faces.min_score)
@@ -219,7 +219,7 @@ def flag_damage(track: FaceTrack, path: Path, damage: Damage) -> FaceTrack:
 
 
 def _search(
-    pictures: Iterable[Picture], detector: Detector, stride: int, fps: float, min_score: float
+    pictures: Iterable[DecodedFrame], detector: Detector, stride: int, fps: float, min_score: float
 ) -> tuple[Observations, list[Track]]:
     seen = observe(pictures, detector, stride, max_gap(fps, stride))
     return seen, credible_tracks(link(seen), seen, fps, min_score)
@@ -238,7 +238,7 @@ def _samples(policy: FacePolicy, tracks: list[Track], seen: Observations, fps: f
 
 
 def _crops(
-    pictures: Iterable[Picture], places: list[FacePath], faces: FacesParams, detector: Detector
+    pictures: Iterable[DecodedFrame], places: list[FacePath], faces: FacesParams, detector: Detector
 ) -> list[list[bytes]]:
     """Per face one JPEG per frame; frames that take another's crop share its bytes."""
     wanted = []
@@ -287,7 +287,7 @@ def _face_track(
     )
 
 
-def _whole_pictures(pictures: Iterable[Picture], fps: float, faces: FacesParams, detector: Detector) -> FaceTrack:
+def _whole_frames(pictures: Iterable[DecodedFrame], fps: float, faces: FacesParams, detector: Detector) -> FaceTrack:
     """A video that is cropped already, as one face seen in every frame."""
     frames, boxes = [], []
     for picture in pictures:

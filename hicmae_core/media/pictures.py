@@ -103,7 +103,7 @@ def _tagged(video: av.VideoStream) -> tuple[int, int, int, int]:
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedFrame:
     """A frame of a video as FFmpeg keeps it: for most of them it is enough to compare their luma.
 
     Attributes:
@@ -159,7 +159,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class FittedPicture(Picture):
+class FittedPicture(DecodedFrame):
     """A picture of another size than the first of its video, shown inside that size: boxes keep their meaning.
 
     Attributes:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from hicmae_core.media.detection import Detections, Detector, box_iou
-from hicmae_core.media.pictures import Picture
+from hicmae_core.media.pictures import DecodedFrame
 
 _MOVED_IOU = 0.7
 _LINK_IOU = 0.3
@@ -89,15 +89,15 @@ class Track:
 
 
 def observe(
-    pictures: Iterable[Picture], detector: Detector, stride: int, max_odd: int = _MAX_ODD_FRAMES
+    pictures: Iterable[DecodedFrame], detector: Detector, stride: int, max_odd: int = _MAX_ODD_FRAMES
 ) -> Observations:
     """Detect faces on every `stride`-th frame and the last, and between where a face moved or the shot changed.
 
-    Between two frames that differ the middle one is looked at, and so on into the halves that still differ.
+    Between two frames that differ the middle one is inspected, and so on into the halves that still differ.
     Holds `stride` frames at a time. Up to `max_odd` frames between two that are alike are no shot change.
     """
     seen = Observations(stride)
-    pending: list[Picture] = []
+    pending: list[DecodedFrame] = []
     shots = _Shots(max_odd)
     for index, picture in enumerate(pictures):
         seen.shots.append(shots.number(index, _thumbnail(picture)))
@@ -177,7 +177,7 @@ class _Shots:
         return self._number
 
 
-def _look(seen: Observations, pending: Sequence[Picture], detector: Detector) -> None:
+def _look(seen: Observations, pending: Sequence[DecodedFrame], detector: Detector) -> None:
     """Detect on the last of the pending frames, and on those between where something happened since the last look."""
     last = seen.num_frames - 1
     first = seen.num_frames - len(pending)
@@ -188,17 +188,17 @@ def _look(seen: Observations, pending: Sequence[Picture], detector: Detector) ->
         seen.portraits[index] = portraits_of(image, found.boxes)
         return found
 
-    def look_between(start: int, before: Detections, end: int, now: Detections) -> None:
+    def detect_between(start: int, before: Detections, end: int, now: Detections) -> None:
         if end - start > 1 and (seen.shots[start] != seen.shots[end] or _moved(before, now)):
             middle = (start + end) // 2
             found = faces_of(middle)
-            look_between(start, before, middle, found)
+            detect_between(start, before, middle, found)
             seen.faces.append((middle, found))
-            look_between(middle, found, end, now)
+            detect_between(middle, found, end, now)
 
     now = faces_of(last)
     if seen.faces:
-        look_between(*seen.faces[-1], last, now)
+        detect_between(*seen.faces[-1], last, now)
     seen.faces.append((last, now))
 
 
@@ -213,7 +213,7 @@ def _moved(before: Detections, now: Detections) -> bool:
     return bool(min(overlap.min(initial=1) for overlap in stayed) < _MOVED_IOU)
 
 
-def _thumbnail(picture: Picture) -> np.ndarray:
+def _thumbnail(picture: DecodedFrame) -> np.ndarray:
     width, height = _THUMBNAIL
     sampled = cv2.resize(picture.luma(), (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)  # 15 times faster
     return cv2.resize(sampled, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32).ravel()  # than by area

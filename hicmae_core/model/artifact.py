@@ -67,7 +67,7 @@ def load_model(path: Path) -> tuple[PretrainingModel | Classifier, dict[str, Any
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What `save_model` was told of a model, without its weights.
+    """What `save_model` was given of a model, without its weights.
 
     Raises:
         ValueError: If there is no such file, or it is not a model of this project.

@@ -114,7 +114,7 @@ class Classifier(nn.Module):
         a = self.architecture
         if name == "video":
             return self.encoder.patch_embed.grid[0], None
-        counted = heard_steps(_present(name, x), a.audio_patch[0]) if a.pooling == "statistics" else None
+        counted = audio_steps(_present(name, x), a.audio_patch[0]) if a.pooling == "statistics" else None
         return self.encoder_audio.patch_embed.grid[0], counted
 
     def _feature(
@@ -195,7 +195,7 @@ def pooled_width(num_tokens: int, num_steps: int, dim: int, pooling: Pooling) ->
     return dim if pooling == "mean" else 2 * num_tokens // num_steps * dim
 
 
-def heard_steps(audio: Tensor, frames_per_step: int) -> Tensor:
+def audio_steps(audio: Tensor, frames_per_step: int) -> Tensor:
     """Steps of a spectrogram ``[B, 1, time, mel]`` in which there is sound, bool ``[B, T]``.
 
     What lies beyond a clip's end, a hidden voice and digital silence have one value throughout; a spectrogram of

@@ -52,7 +52,7 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
     """The temperature of the smallest negative log-likelihood, between 1/100 and 100.
 
     The likelihood is a convex function of 1 / T, so there is one minimum. Each label counts as one among as many clips
-    as there are, and one more of every class (Platt's correction, 1999): without it a few clips that are all told
+    as there are, and one more of every class (Platt's correction, 1999): without it a few clips that are all predicted
     rightly would make the model infinitely sure.
 
     Args:
@@ -72,14 +72,14 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
 
 
 class RiskCoverage(NamedTuple):
-    """A curve: what happens when only the surest answers are given; a point per distinct sureness, the surest first."""
+    """A curve, when only the surest predictions are given; a point per distinct sureness, the surest first."""
 
     sureness: Floats
-    """Of the least sure answer that is given."""
+    """Of the least sure prediction that is given."""
     coverage: Floats
-    """Share of all clips that is answered, in 0..1."""
+    """Share of all clips that is predicted, in 0..1."""
     risk: Floats
-    """Share of the given answers that is wrong, in 0..1."""
+    """Share of the given predictions that is wrong, in 0..1."""
 
     @property
     def area(self) -> float:
@@ -91,7 +91,7 @@ def risk_coverage(sureness: ArrayLike, right: ArrayLike) -> RiskCoverage:
     """The curve of answers.
 
     Args:
-        sureness: Probability of each answer, ``[N]``, at least one.
+        sureness: Probability of each prediction, ``[N]``, at least one.
         right: Whether it is right, ``[N]``.
     """
     sure, hits = np.asarray(sureness, np.float64), np.asarray(right, np.float64)
@@ -103,7 +103,7 @@ def risk_coverage(sureness: ArrayLike, right: ArrayLike) -> RiskCoverage:
 
 
 def abstention_levels(sureness: ArrayLike, right: ArrayLike) -> list[list[float]]:
-    """How sure an answer must be to keep to each risk, as far as these clips can tell; arguments as `risk_coverage`.
+    """How sure a prediction must be to keep to each risk, as far as these clips can tell; arguments as `risk_coverage`.
 
     Returns:
         Pairs of a level and the risk at it, from the surest on: the points of the curve after which the risk is never

@@ -14,7 +14,7 @@ from hicmae_core.model.classifier import Classifier
 from hicmae_core.model.pretraining import PretrainingModel
 from hicmae_core.model.sizes import SIZES, classifier, pretraining_model
 from hicmae_core.model.weights_file import load_weights, read_weights, some
-from hicmae_core.progress import tell
+from hicmae_core.progress import log_line
 
 _PRETRAINING_FIELDS = {
     "img_size": "image_size",
@@ -156,7 +156,7 @@ def _model_of(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     prefix = "model." if "model." in prefixes else prefixes[0]
     others = [key for key in weights if not key.startswith(prefix)]
     if others:
-        tell(f"{path}: weights taken from `{prefix}`, not {some(others)}")
+        log_line(f"{path}: weights taken from `{prefix}`, not {some(others)}")
     return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
 
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hicmae_core.files import START_BYTES, archive_kind, brief, stand_in
-from hicmae_core.progress import tell
+from hicmae_core.progress import log_line
 
 HEADER_KEY = "hicmae"
 """The one entry of a .safetensors header that this project writes: several would be written in random order."""
@@ -203,7 +203,7 @@ def _unwrapped(path: Path, content: Mapping[Any, Any]) -> Mapping[str, Tensor]:
     if chosen:
         others = [key for key in inside if key != chosen[0]]
         if others or chosen[0] not in ("model", "module", "state_dict"):
-            tell(f"{path}: weights taken from `{chosen[0]}`" + (f", not from {some(others)}" if others else ""))
+            log_line(f"{path}: weights taken from `{chosen[0]}`" + (f", not from {some(others)}" if others else ""))
         return _unwrapped(path, inside[chosen[0]])
     if any(isinstance(value, Tensor) for value in content.values()):
         return {str(key): value for key, value in content.items()}

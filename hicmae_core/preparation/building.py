@@ -37,7 +37,7 @@ def build_manifest(
     probe_fn: ProbeFn | None,
     num_processes: int,
     max_reject_fraction: float,
-    tell: TellFn = print,
+    log_line: TellFn = print,
 ) -> pd.DataFrame:
     """List a dataset's clips and look at their files.
 
@@ -67,8 +67,8 @@ def build_manifest(
     corpus.check_labelling(dataset.labels)
     rows = corpus.read(folder, dataset).reset_index(drop=True)
     for note in folder.notes:
-        tell(f"{name}: {note}")
-    rows = rows if rows.empty else _of_used_classes(rows, corpus, dataset, tell)
+        log_line(f"{name}: {note}")
+    rows = rows if rows.empty else _of_used_classes(rows, corpus, dataset, log_line)
     if rows.empty:
         listed = f"; `hicmae corpora {corpus.name}` shows its layout"
         raise ValueError(
@@ -79,9 +79,9 @@ def build_manifest(
     rows["unit"] = _units(rows, root)
     _check_paths(rows, root)
     rows["fps"] = _declared_rates(rows, dataset, root)
-    _check_source(rows, folder, dataset, name, tell)
+    _check_source(rows, folder, dataset, name, log_line)
     manifest = _typed(_with_status(rows, folder, dataset), dataset)
-    _check_counts(manifest, dataset, name, tell)
+    _check_counts(manifest, dataset, name, log_line)
     if probe_fn is not None:
         clip_paths = rows.get("clip_path", pd.Series(None, rows.index, dtype="object"))
         manifest = probed(manifest, clip_paths, root, probe_fn, num_processes, name, dataset.modality)
@@ -91,7 +91,7 @@ def build_manifest(
     return manifest
 
 
-def _of_used_classes(rows: pd.DataFrame, corpus: Corpus, dataset: DatasetParams, tell: TellFn) -> pd.DataFrame:
+def _of_used_classes(rows: pd.DataFrame, corpus: Corpus, dataset: DatasetParams, log_line: TellFn) -> pd.DataFrame:
     """Leave out the clips of classes that the corpus has and the dataset does not use."""
     if dataset.task != "classification":
         return rows
@@ -99,7 +99,7 @@ def _of_used_classes(rows: pd.DataFrame, corpus: Corpus, dataset: DatasetParams,
     if unused.any():
         counts = rows.loc[unused, "label_name"].value_counts()
         which = ", ".join(f"{count} {label}" for label, count in counts.items())
-        tell(f"left out: {unused.sum()} clips of classes that are not among `classes` ({which})")
+        log_line(f"left out: {unused.sum()} clips of classes that are not among `classes` ({which})")
     return rows[~unused].reset_index(drop=True)
 
 
@@ -152,7 +152,7 @@ def _declared_rates(rows: pd.DataFrame, dataset: DatasetParams, root: Path) -> p
     return rates.fillna(dataset.fps) if dataset.fps else rates
 
 
-def _check_source(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams, name: str, tell: TellFn) -> None:
+def _check_source(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams, name: str, log_line: TellFn) -> None:
     """Say that faces come from folders of frames, unless `dataset.video` asks for the other kind."""
     is_folder = pd.Series([folder.num_images(path) is not None for path in rows["video_path"].tolist()], rows.index)
     there = is_folder | pd.Series([folder.holds(path) for path in rows["video_path"].tolist()], rows.index)
@@ -167,7 +167,7 @@ def _check_source(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams, na
             )
     needless = rows["fps"].notna() & ~is_folder
     if needless.any():
-        tell(
+        log_line(
             f"{name}: fps is not used for {needless.sum()} clips whose video is a file, which tells its own frame rate"
         )
         rows.loc[needless, "fps"] = None
@@ -175,7 +175,7 @@ def _check_source(rows: pd.DataFrame, folder: Folder, dataset: DatasetParams, na
         return
     of_clips = rows.get("clip_path", pd.Series(None, rows.index))[is_folder].notna()
     both = f"; for {of_clips.sum()} of them a video file is there, too, which dataset.{name}.video: clips would take"
-    tell(
+    log_line(
         f"{name}: the video of {is_folder.sum()} clips is a folder of face frames, such as "
         f"{rows['video_path'][is_folder].iloc[0]}{both if of_clips.any() else ''}"
     )
@@ -241,7 +241,7 @@ def _absence(folder: Folder, path: str) -> str:
 
 
 def _absence_of_frames(folder: Folder, path: str) -> str:
-    """As `_absence`, of a folder of images: one of them is looked at, and only if it is not the file itself, all."""
+    """As `_absence`, of a folder of images: one of them is inspected, and only if it is not the file itself, all."""
     image = folder.an_image(path)
     if not image or not _absence(folder, image):
         return ""
@@ -280,7 +280,7 @@ def _typed(manifest: pd.DataFrame, dataset: DatasetParams) -> pd.DataFrame:
     return manifest.reindex(columns=[*MANIFEST_COLUMNS, *targets]).astype({**COLUMN_TYPES, **targets})
 
 
-def _check_counts(manifest: pd.DataFrame, dataset: DatasetParams, name: str, tell: TellFn) -> None:
+def _check_counts(manifest: pd.DataFrame, dataset: DatasetParams, name: str, log_line: TellFn) -> None:
     """Compare the clips that are there with the published counts."""
     table = differences(manifest[manifest["status"] == "ok"], published_counts(dataset))
     if table.empty:
@@ -289,7 +289,7 @@ def _check_counts(manifest: pd.DataFrame, dataset: DatasetParams, name: str, tel
     for part, kind in ((table[sure], "published"), (table[~sure], "probably published, but unconfirmed,")):
         if len(part):
             text = part.drop(columns="confirmed").to_string(index=False)
-            tell(f"{name}: clips per fold and class that differ from the {kind} counts\n{text}")
+            log_line(f"{name}: clips per fold and class that differ from the {kind} counts\n{text}")
     if sure.any() and not dataset.allow_incomplete:
         raise ValueError(
             f"manifest of {name}: {sure.sum()} counts differ from the published ones (see the table); complete the "

@@ -75,7 +75,7 @@ def in_processes(num_processes: int = 0, timeout_seconds: float = math.inf) -> R
 
 
 def run_clip(work: ClipWork, clip: ClipFiles) -> bytes | ClipFailure:
-    """A clip's result; an error that `work` did not foresee is told in the log and becomes a failure."""
+    """A clip's result; an error that `work` did not foresee is logged and becomes a failure."""
     try:
         return work(clip)
     except Exception as error:  # one clip in a million must not end the night's run

@@ -34,7 +34,7 @@ from hicmae_core.preparation.rows import (
     wanted_clips,
 )
 from hicmae_core.preparation.writing import ShardCache
-from hicmae_core.progress import progress_bar, tell
+from hicmae_core.progress import log_line, progress_bar
 from hicmae_core.store.manifest import USABLE
 from hicmae_core.store.shards import AUDIO_SCHEMA, FACES_SCHEMA, shard_of
 
@@ -134,7 +134,7 @@ def _prepare(
         journal.retain(clip.entry for clip in _each(todo))
         todo = todo[np.array([clip.entry not in journal for clip in _each(todo)], bool)]
         num_reused = len(clips) - len(todo)
-        tell(f"{out_dir}: {num_reused} clips reused, {len(todo)} to prepare")
+        log_line(f"{out_dir}: {num_reused} clips reused, {len(todo)} to prepare")
         with (
             progress_bar(desc=str(out_dir), initial=num_reused, total=len(clips), unit="clip") as bar,
             closing(_results(run, work, ClipSequence(todo, root), bar)) as results,

@@ -111,7 +111,7 @@ def _model(model: Classifier | PretrainingModel, metadata: Mapping[str, Any]) ->
         lines += [
             f"- Inputs, float32: {shapes}.",
             f"- Video: {_FACES[metadata.get('face_source', 'found')]} (`faces` of the file); {_stride(metadata)}; RGB "
-            "in [0, 1], less the ImageNet mean, by its deviation.",
+            "in [0, 1], less the ImageNet mean, divided by its std.",
             "- Audio: 16 kHz mono, Kaldi log-mel (128 bins, 25 ms, 10 ms), (x + 4.2677393) / 9.1379948.",
             f"- Outputs: {_outputs(metadata)}; of each window of a clip alone.",
             f"- A clip of several windows, evenly spaced: {_averaging(metadata)}",
@@ -237,11 +237,11 @@ def _speakers(predictions: pd.DataFrame | None, metadata: Mapping[str, Any]) -> 
     rates = right["mean"]
     worst, best = (escaped(str(name)) for name in (rates.idxmin(), rates.idxmax()))
     lines = [
-        f"{scored.capitalize()} told rightly, by speaker, over {len(rates)} speakers: "
+        f"{scored.capitalize()} predicted correctly, by speaker, over {len(rates)} speakers: "
         f"worst {rates.min():.0%} ({worst}), median {rates.median():.0%}, best {rates.max():.0%} ({best}). "
         "A mean hides this spread.",
         "",
-        f"| speaker | {scored} | told rightly |",
+        f"| speaker | {scored} | predicted correctly |",
         "|---|---:|---:|",
         *(
             f"| {escaped(str(name))} | {int(row['size'])} | {row['mean']:.0%} |"
@@ -253,8 +253,8 @@ def _speakers(predictions: pd.DataFrame | None, metadata: Mapping[str, Any]) -> 
 
 def _limits(metadata: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
     lines = [
-        "- One face at a time. The sound is that of the whole scene: who speaks is not told apart.",
-        "- Expressions in the training data may be acted; other cultures, ages, cameras and rooms may be told worse.",
+        "- One face at a time. The sound is that of the whole scene: speakers are not told apart.",
+        "- Expressions in the training data may be acted; for other cultures, ages, cameras and rooms it may do worse.",
     ]
     if metadata.get("classes") and not metadata.get("temperatures"):
         lines.append("- The probabilities are not calibrated frequencies.")

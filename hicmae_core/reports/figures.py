@@ -381,7 +381,7 @@ def plot_reliability(
     curves: Mapping[str, Mapping[str, Reliability]], risks: Mapping[str, RiskCoverage], path: Path
 ) -> None:
     """Draw what is true against what is said: a panel per target, in it a curve by title; marks grow with their
-    units. Of classes, the share of wrong answers against the share that is answered stands below.
+    units. Of classes, the share of wrong predictions against the share that is predicted stands below.
 
     Args:
         curves: By target and title; at most two titles.
@@ -398,11 +398,11 @@ def plot_reliability(
     panels[0][0].set_ylabel("fraction that is right" if risks else "mean actual value")
     for axes, curve in zip(panels[-1], risks.values(), strict=False):
         axes.plot(curve.coverage, curve.risk, color=BLUE, linewidth=1.5, label=f"mean over all shares {curve.area:.3f}")
-        axes.set(xlim=(0, 1.02), ylim=(0, None), xlabel="share that is answered, the surest first")
+        axes.set(xlim=(0, 1.02), ylim=(0, None), xlabel="share that is predicted, the surest first")
         axes.legend(loc="lower right", fontsize=8, frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
     if risks:
-        panels[-1][0].set_ylabel("share of answers that is wrong")
+        panels[-1][0].set_ylabel("share of predictions that is wrong")
     save_figure(figure, path)
 
 

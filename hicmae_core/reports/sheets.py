@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from hicmae_core.media.decoding import MediaError, probe, read_pictures
+from hicmae_core.media.decoding import MediaError, probe, read_decoded_frames
 from hicmae_core.media.frame_folder import middle_image
 from hicmae_core.reports.outcome import PreparationOutcome
 from hicmae_core.store.shards import ClipStore
@@ -55,7 +55,7 @@ def face_sheets(outcome: PreparationOutcome, store: ClipStore) -> list[Sheet]:
     """Middle crops of usable clips: the best, typical ones, and the worst in five ways."""
     faces = outcome.faces
     looked_at = _measured(faces.iloc[_spread(len(faces), NUM_LOOKED_AT)], store)
-    where = "" if len(looked_at) == len(faces) else f", of {len(looked_at):,} clips looked at"
+    where = "" if len(looked_at) == len(faces) else f", of {len(looked_at):,} clips inspected"
     best = faces.merge(outcome.usable[["clip_id", "subject"]], on="clip_id")
     best = best.sort_values(["coverage", "share", "face_size"], ascending=False, kind="stable")
     one_each = best[best["subject"].isna() | ~best["subject"].duplicated()]
@@ -136,7 +136,7 @@ def _middle_frame(path: Path) -> np.ndarray:
     if os.path.isdir(path):
         return middle_image(path)
     position = min(probe(path).num_frames // 2, _LATEST_FRAME)
-    for _, picture in islice(read_pictures(path), position, None):
+    for _, picture in islice(read_decoded_frames(path), position, None):
         return picture.rgb()
     raise MediaError(path, "unreadable", f"has no frame {position}")
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hicmae_core.files import remove_leftovers
-from hicmae_core.progress import tell
+from hicmae_core.progress import log_line
 from hicmae_core.training import distributed
 from hicmae_core.training.digested import NUM_DIGITS, read_digested, to_host, write_digested
 
@@ -55,7 +55,7 @@ class CheckpointStore:
         """Keep `state` as the checkpoint after `step`.
 
         It is copied at once, and written while the training goes on; one write at a time. A write that fails, such as
-        on a full disk, is told, and the checkpoints before it are kept.
+        on a full disk, is logged, and the checkpoints before it are kept.
 
         Args:
             state: Tensors and plain values, in dicts, lists and tuples.
@@ -77,10 +77,10 @@ class CheckpointStore:
         for path in reversed(self._checkpoints()):
             content = read_digested(path)
             if content is not None:
-                self._tell_changes(content["about"], path)
+                self._report_changes(content["about"], path)
                 result: dict[str, Any] | None = content["state"]
                 return result
-            _tell(f"{path} is damaged and passed over; the checkpoint before it is used, if there is one")
+            _log_line(f"{path} is damaged and passed over; the checkpoint before it is used, if there is one")
         return None
 
     def save_best(self, weights: Mapping[str, Tensor], epoch: int) -> None:
@@ -109,7 +109,7 @@ class CheckpointStore:
             written = write_digested(content, self.folder, f"{step:08d}")
             self._prune(written)
         except OSError as error:
-            _tell(
+            _log_line(
                 f"the checkpoint after step {step} could not be written to {self.folder} ({error}): free space or fix "
                 "the disk; the training goes on, and the checkpoint before it is kept"
             )
@@ -129,23 +129,23 @@ class CheckpointStore:
         """Oldest first."""
         return sorted(self.folder.glob(_FILES))
 
-    def _tell_changes(self, about: Mapping[str, str], path: Path) -> None:
+    def _report_changes(self, about: Mapping[str, str], path: Path) -> None:
         changes = [
             f"{name} {about.get(name, 'unknown')} then, {value} now"
             for name, value in self.about.items()
             if about.get(name) != value
         ]
         if changes:
-            _tell(f"{path}: {', '.join(changes)}; what is trained on from it may differ in its last digits")
+            _log_line(f"{path}: {', '.join(changes)}; what is trained on from it may differ in its last digits")
 
 
 def _step(path: Path) -> int:
     return int(path.name.partition("-")[0])
 
 
-def _tell(text: str) -> None:
+def _log_line(text: str) -> None:
     if distributed.rank() == 0:
-        tell(text)
+        log_line(text)
 
 
 class BestWeights:

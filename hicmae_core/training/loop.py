@@ -15,7 +15,7 @@ from hicmae_core.config import ComputeParams, FinetuneParams, ModelParams, Param
 from hicmae_core.data.batches import num_batches, training_batches
 from hicmae_core.data.clips import Batch
 from hicmae_core.data.joined import Clips, JoinedClips
-from hicmae_core.progress import progress_bar, tell
+from hicmae_core.progress import log_line, progress_bar
 from hicmae_core.runtime import Interrupted, noted_signals
 from hicmae_core.training import distributed
 from hicmae_core.training.checkpoint import CheckpointStore
@@ -158,7 +158,7 @@ class _Training:
         state = checkpoints.latest()
         if state is not None:
             self.learner.restore(state)
-            self._tell(f"going on after step {self.learner.num_steps} of {len(self.schedule)}")
+            self._log_line(f"going on after step {self.learner.num_steps} of {len(self.schedule)}")
         distributed.check_same_step(self.learner.num_steps)
         self.feed = Feed(self._batches(self.learner.num_steps), device)
         self._since = time.perf_counter(), self.learner.num_steps
@@ -198,9 +198,9 @@ class _Training:
         taken = next(iter(reading.series.values()), [])
         self._tracker.log_series("step/lr", [(step, self.schedule[step]) for step, _ in taken])
         for step in reading.skipped:
-            tell(f"step {step}: a loss or gradient is not finite; the step is skipped")
+            log_line(f"step {step}: a loss or gradient is not finite; the step is skipped")
         for step, times in reading.spikes.items():
-            tell(f"step {step}: the gradient's norm is {times:.0f} times its recent median")
+            log_line(f"step {step}: the gradient's norm is {times:.0f} times its recent median")
 
     def end_epoch(self) -> None:
         """Validate, and append to the history."""
@@ -235,7 +235,7 @@ class _Training:
         seconds = time.perf_counter() - since
         share = self.feed.pop_data_wait_seconds() / seconds
         if share > _MUCH_WAITING:
-            self._tell(f"waiting for data {share:.0%} of the time; raise compute.num_workers")
+            self._log_line(f"waiting for data {share:.0%} of the time; raise compute.num_workers")
         num_clips = (self.learner.num_steps - first) * self._recipe.batch_size
         return {"samples_per_second": num_clips / seconds, "waiting_share": share}
 
@@ -253,9 +253,9 @@ class _Training:
             weights=self._task.sampling_weights,
         )
 
-    def _tell(self, text: str) -> None:
+    def _log_line(self, text: str) -> None:
         if self.is_main:
-            tell(text)
+            log_line(text)
 
 
 def _schedule(recipe: PretrainParams | FinetuneParams, steps_per_epoch: int) -> list[float]:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from hicmae_core.files import fingerprint, flatten, write_json
-from hicmae_core.progress import tell
+from hicmae_core.progress import log_line
 from hicmae_core.training import distributed
 
 _NOTE = "inputs.json"
@@ -32,12 +32,12 @@ def begin(folder: Path, inputs: Mapping[str, Any]) -> None:
         return
     described = _described(inputs)
     if any(folder.glob(_CHECKPOINTS)):
-        tell(f"resuming the interrupted training in {folder}")
+        log_line(f"resuming the interrupted training in {folder}")
     else:
         for other in _interrupted_beside(folder):
             changes = ", ".join(_changes(_note_of(other), described)) or "something"
             size = sum(path.stat().st_size for path in other.rglob("*") if path.is_file())
-            tell(
+            log_line(
                 f"{changes} changed since the training in {other} was interrupted, so this one starts afresh; "
                 f"its checkpoints ({size / 1e6:,.1f} MB) can be deleted, or used again by changing it back"
             )

@@ -55,13 +55,13 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._tell()
+            self._log_line()
 
     def begin(self, stage: str) -> None:
         """Note that a stage starts."""
         with self._lock:
             self._began[stage] = time.monotonic()
-        self._tell()
+        self._log_line()
 
     def end(self, stage: str, seconds: float | None) -> None:
         """Note that a stage has ended, and the `seconds` it took if it ran; DVC's cache says nothing of a run."""
@@ -70,12 +70,12 @@ class Progress:
             if seconds is not None:
                 self._known[stage] = round(seconds, 1)
                 write_json(self._file, self._known)
-        self._tell()
+        self._log_line()
 
-    def tell_now_and_then(self) -> None:
+    def report_now_and_then(self) -> None:
         """Show where we are, if that was not done just now."""
         if time.monotonic() >= self._next_telling:
-            self._tell()
+            self._log_line()
 
     def fraction(self) -> float:
         """The share of the expected seconds that is behind us."""
@@ -101,7 +101,7 @@ class Progress:
             return 0.0
         return min(time.monotonic() - self._began[stage], _NEARLY * self._expected[stage])
 
-    def _tell(self) -> None:
+    def _log_line(self) -> None:
         with self._lock:
             self._next_telling = time.monotonic() + _TELL_EVERY_SECONDS
             percent, description = 100 * self.fraction(), self.description()

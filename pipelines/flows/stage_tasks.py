@@ -93,7 +93,7 @@ def _run_stages(
         progress.begin(name_of(stage))
 
         def on_line(line: str) -> None:
-            progress.tell_now_and_then()
+            progress.report_now_and_then()
             if not line.startswith(_DVC_HINTS):
                 logger.info("%s", line)
             if stage in line:

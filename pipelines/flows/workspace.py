@@ -31,13 +31,13 @@ _PROXY_WANTS_A_PASSWORD = 407
 
 
 @contextmanager
-def workspace_lock(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
+def workspace_lock(root: Path, log_line: Callable[[str], None]) -> Iterator[None]:
     """Wait until no other flow is at work in the project; the kernel frees the place of one that was killed.
 
     Then each dvc.lock is copied, or put back if a kill has torn it.
 
     A process that a Prefect worker has started gets SIGTERM when the worker disappears, kill -9 included: nobody else
-    would cancel the run. And when the process itself disappears, Prefect is told.
+    would cancel the run. And when the process itself disappears, Prefect is notified.
 
     Raises:
         ValueError: If `root` is not a DVC project, or as `check_folder`.
@@ -53,11 +53,11 @@ def workspace_lock(root: Path, tell: Callable[[str], None]) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        tell(f"another flow is at work in {root}; this one begins when it has ended")
+        log_line(f"another flow is at work in {root}; this one begins when it has ended")
         lock.acquire(poll_interval=_POLL_SECONDS)
     try:
         for torn in protect_locks(root):
-            tell(f"{torn} was torn by a kill; its copy is back in place")
+            log_line(f"{torn} was torn by a kill; its copy is back in place")
         yield
     finally:
         lock.release()

@@ -86,7 +86,7 @@ def reproduce(root: Path, targets: Sequence[str]) -> None:
         ValueError: If one of them fails.
     """
     if subprocess.run(dvc("repro", *targets), cwd=root, check=False).returncode:
-        raise ValueError(f"`dvc repro {' '.join(targets)}` failed, as told above")
+        raise ValueError(f"`dvc repro {' '.join(targets)}` failed, as logged above")
 
 
 def queue(root: Path, name: str, overrides: Sequence[str], targets: Sequence[str]) -> None:

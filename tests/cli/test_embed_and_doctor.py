@@ -15,8 +15,8 @@ def test_features_are_rows_of_a_table(hicmae, folder):
     assert list(table["status"]) == ["ok", "missing"]
     assert table["features"][1] is None
     reader = open_video_reader(folder / "model.safetensors", None, 2, torch.device("cpu"))
-    ((judgement,),) = reader.judgements([folder / "one.mp4"], hop_seconds=0)
-    assert table["features"][0].tolist() == pytest.approx(judgement.features.mean(dim=0).tolist(), abs=1e-5)
+    ((window_outputs,),) = reader.all_window_outputs([folder / "one.mp4"], hop_seconds=0)
+    assert table["features"][0].tolist() == pytest.approx(window_outputs.features.mean(dim=0).tolist(), abs=1e-5)
     assert hicmae(*ask, "--hop", "0.5", cwd=folder).returncode == 0
     windows = pd.read_parquet(folder / "features.parquet").query("status == 'ok'")
     assert len(windows) > 2

@@ -40,7 +40,7 @@ def test_a_table_and_its_exit_codes(hicmae, folder):
     assert "Traceback" not in answered.stderr
     nothing = hicmae("predict", "none.mp4", "--model", "model.safetensors", cwd=folder)
     assert nothing.returncode == 1
-    assert nothing.stdout == "none.mp4: no answer, missing: no such file\n"
+    assert nothing.stdout == "none.mp4: no prediction, missing: no such file\n"
     assert hicmae("predict", "one.mp4", "--hop", "-1", cwd=folder).returncode == 2
 
 
@@ -70,7 +70,7 @@ def two_speakers(tmp_path_factory):
     left, right = clips[0], next(clip for clip in clips if clip.speaker.name != clips[0].speaker.name)
     studio = Studio()
     for clip in (left, right):
-        studio.film(clip, folder)
+        studio.render(clip, folder)
     sides = [[image for _, image in read_frames(folder / clip.file)] for clip in (left, right)]
     beside = [np.hstack(pair) for pair in zip(*sides, strict=True)]
     write_film(folder / "both.mp4", beside, read_audio(folder / left.file), rate=16_000)

@@ -63,7 +63,7 @@ def test_the_card_counts_units():
     model = classifier("demo", 2, image_size=32, num_frames=4, num_audio_frames=32)
     card = model_card(model, {"classes": ["sad", "glad"]}, results, None, rows, {})
     assert "3 units (participant x task) of 6 test clips of 2 speakers" in card
-    assert "Units told rightly, by speaker, over 2 speakers: worst 0% (b), median 50%, best 100% (a)" in card
+    assert "Units predicted correctly, by speaker, over 2 speakers: worst 0% (b), median 50%, best 100% (a)" in card
     assert "| a | 2 | 100% |" in card
 
 

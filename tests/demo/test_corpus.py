@@ -47,7 +47,7 @@ def film_flaws(folder: Path) -> dict[str, Path]:
     assert [clip.flaw for clip in broken] == list(FLAWS)
     studio = Studio()
     for clip in broken:
-        studio.film(clip, folder)
+        studio.render(clip, folder)
     return {clip.flaw: folder / clip.file for clip in broken}
 
 
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_bytes_in_any_order_and_another_seed_gives_
         labelled, unlabelled = write_script(SMALL.model_copy(update={"seed": seed}), FRAME_RATE_HZ)
         studio = Studio()
         for name, clip in (("demo", labelled[5]), ("demo_unlabelled", unlabelled[1]), ("demo", labelled[0])):
-            studio.film(clip, tmp_path / str(seed) / name)
+            studio.render(clip, tmp_path / str(seed) / name)
             first, second = folder / name / clip.file, tmp_path / str(seed) / name / clip.file
             assert (sha256_of(first) == sha256_of(second)) is same
 

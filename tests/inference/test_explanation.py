@@ -37,7 +37,7 @@ def reader_of(folder, modality, num_outputs=3, classes=CLASSES, targets=()):
 @pytest.mark.parametrize("modality", ["both", "video", "audio"])
 def test_it_says_what_the_prediction_says(film, tmp_path, modality):
     reader = reader_of(tmp_path, modality)
-    found, answer = explain(reader, film, 60), reader.answer(film)
+    found, answer = explain(reader, film, 60), reader.predict(film)
     assert found.values == pytest.approx(answer.values, abs=1e-5)
     assert len(found.moments) == len(answer.windows) == 4
     for moment, window in zip(found.moments, answer.windows, strict=True):
@@ -57,8 +57,8 @@ def test_differences_of_terms_are_differences_of_logits(film, tmp_path):
     found = explain(reader, film, 60)
     total = {name: sum(sum(term) for term in terms.values()) for name, terms in found.contributions.items()}
     assert sum(total.values()) == pytest.approx(0, abs=1e-4)
-    ((judgement,),) = reader.judgements([film], hop_seconds=0)
-    logits = judgement.segments.mean(dim=0)  # the head's bias is zero in a new model
+    ((window_outputs,),) = reader.all_window_outputs([film], hop_seconds=0)
+    logits = window_outputs.segments.mean(dim=0)  # the head's bias is zero in a new model
     np.testing.assert_allclose(np.diff(logits), np.diff([total[name] for name in CLASSES]), atol=1e-4)
 
 

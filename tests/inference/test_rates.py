@@ -104,7 +104,7 @@ def test_evaluation_and_prediction_agree(files, tmp_path, corpus, unit, modality
     table = predict(reader.model, clips, DATASET, EvaluateParams(), torch.device("cpu"))
     evaluated = table[[f"p_{name}" for name in DATASET.classes]].to_numpy()
     for row, path in zip(evaluated, chosen.values(), strict=True):  # a store holds log-mel values as float16
-        assert list(reader.answer(path).values.values()) == pytest.approx(row.tolist(), abs=1e-3)
+        assert list(reader.predict(path).values.values()) == pytest.approx(row.tolist(), abs=1e-3)
         assert list(explain(reader, path, 60).values.values()) == pytest.approx(row.tolist(), abs=1e-3)
     assert evaluated.std(axis=1).min() > 0.02
 
@@ -169,7 +169,7 @@ def test_sound_without_video_has_windows_that_last_as_long(files, tmp_path):
             if packet.dts is not None:
                 packet.stream = stream
                 alone.mux(packet)
-    found, expected = (reader.answer(file) for file in (path, files["f60"]))
+    found, expected = (reader.predict(file) for file in (path, files["f60"]))
     assert found.windows == expected.windows
     assert found.values == expected.values
     assert explain(reader, path, 60).values == pytest.approx(expected.values, abs=1e-5)
@@ -178,10 +178,10 @@ def test_sound_without_video_has_windows_that_last_as_long(files, tmp_path):
 def test_frames_are_shared_by_the_windows_of_a_timeline(files, tmp_path):
     clips = prepared(tmp_path, {name: files[name] for name in ("f25", "f60")})
     reader = reader_of(tmp_path, clips)
-    ((judgement,),) = reader.judgements([files["f60"]], hop_seconds=0.24)
-    windows = judgement.timeline.windows
+    ((window_outputs,),) = reader.all_window_outputs([files["f60"]], hop_seconds=0.24)
+    windows = window_outputs.timeline.windows
     shown = np.concatenate([window.frames for window in windows])
     assert len(windows) > 5
     assert len(set(shown.tolist())) == len(windows) + 3
-    crops = decode_frames(pa.array(judgement.sight.track.frames, pa.binary()), windows[0].frames)
+    crops = decode_frames(pa.array(window_outputs.face_sample.track.frames, pa.binary()), windows[0].frames)
     np.testing.assert_allclose(seconds_of(crops), [0, 0.24, 0.48, 0.72], atol=2 / 60)

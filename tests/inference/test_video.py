@@ -43,7 +43,7 @@ def reader_of(folder, num_outputs, modality="both", **metadata):
 
 def test_each_target_s_probabilities_add_up_to_one(film, tmp_path):
     reader = reader_of(tmp_path, 6, targets=["arousal", "valence"], classes=["low", "mid", "high"])
-    answer = reader.answer(film)
+    answer = reader.predict(film)
     assert answer.status == "ok"
     assert list(answer.values)[:4] == ["arousal low", "arousal mid", "arousal high", "valence low"]
     for values in (answer.values, *(window["values"] for window in answer.windows)):
@@ -52,34 +52,34 @@ def test_each_target_s_probabilities_add_up_to_one(film, tmp_path):
 
 
 def test_a_regression_answers_with_values(film, tmp_path):
-    answer = reader_of(tmp_path, 2, targets=["arousal", "valence"]).answer(film)
+    answer = reader_of(tmp_path, 2, targets=["arousal", "valence"]).predict(film)
     assert list(answer.values) == ["arousal", "valence"]
     assert np.isfinite(list(answer.values.values())).all()
 
 
 @pytest.mark.parametrize("modality", ["both", "video", "audio"])
 def test_one_label_has_the_probabilities_of_its_classes(film, tmp_path, modality):
-    answer = reader_of(tmp_path, 3, modality, classes=["a", "b", "c"]).answer(film)
+    answer = reader_of(tmp_path, 3, modality, classes=["a", "b", "c"]).predict(film)
     assert list(answer.values) == ["a", "b", "c"]
     assert sum(answer.values.values()) == pytest.approx(1)
 
 
 def test_the_clip_s_answer_is_the_mean_of_its_first_and_last_window(film, tmp_path):
     reader = reader_of(tmp_path, 3, classes=["a", "b", "c"])
-    ((judgement,),) = reader.judgements([film], hop_seconds=0.5)
-    first, last = judgement.outputs[0], judgement.outputs[-1]
+    ((window_outputs,),) = reader.all_window_outputs([film], hop_seconds=0.5)
+    first, last = window_outputs.outputs[0], window_outputs.outputs[-1]
     expected = torch.stack([first, last]).softmax(dim=1).mean(dim=0)
-    assert list(reader.answer(film, 0.5).values.values()) == pytest.approx(expected.tolist(), abs=1e-6)
-    starts = [judgement.seconds(index)[0] for index in judgement.timeline.line]
+    assert list(reader.predict(film, 0.5).values.values()) == pytest.approx(expected.tolist(), abs=1e-6)
+    starts = [window_outputs.seconds(index)[0] for index in window_outputs.timeline.line]
     assert starts[0] == 0
     assert max(np.diff(starts)) <= 0.5 + 4 / 25
-    assert judgement.seconds(judgement.timeline.line[-1])[1] == pytest.approx(2.0)
+    assert window_outputs.seconds(window_outputs.timeline.line[-1])[1] == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("num_targets", [1, 2])
 def test_windows_that_disagree_average_their_probabilities(changing_film, tmp_path, num_targets):
     reader = save_disagreeing(tmp_path, changing_film, num_targets)
-    answer = reader.answer(changing_film)
+    answer = reader.predict(changing_film)
     found = np.reshape(list(answer.values.values()), (num_targets, 3))
     assert found.argmax(axis=1).tolist() == [0, 1][:num_targets]  # of averaged logits: 2, and 0
     for target, probabilities in enumerate(found):
@@ -90,7 +90,7 @@ def test_windows_that_disagree_average_their_probabilities(changing_film, tmp_pa
 
 
 def test_a_temperature_sharpens_or_flattens_the_averaged_probabilities(changing_film, tmp_path):
-    answer = save_disagreeing(tmp_path, changing_film, temperatures=[2.0]).answer(changing_film)
+    answer = save_disagreeing(tmp_path, changing_film, temperatures=[2.0]).predict(changing_film)
     flattened = np.sqrt(PROBABILITIES) / np.sqrt(PROBABILITIES).sum()
     assert list(answer.values.values()) == pytest.approx(flattened.tolist(), abs=1e-3)
 
@@ -99,7 +99,7 @@ def test_a_temperature_sharpens_or_flattens_the_averaged_probabilities(changing_
 def test_an_explanation_averages_as_the_answer_does(changing_film, tmp_path, num_targets):
     reader = save_disagreeing(tmp_path, changing_film, num_targets)
     found = explain(reader, changing_film, 60)
-    answer = reader.answer(changing_film)
+    answer = reader.predict(changing_film)
     assert found.values == pytest.approx(answer.values, abs=1e-5)
     assert found.shown["both"] == pytest.approx(answer.values, abs=1e-5)
     terms = [sum(sum(part) for part in parts.values()) for parts in found.contributions.values()]
@@ -112,9 +112,9 @@ def test_windows_of_many_files_are_judged_as_one_alone_is(film, tmp_path):
     reader = reader_of(tmp_path, 3, classes=["a", "b", "c"])
     (tmp_path / "empty.mp4").touch()
     files = [film, tmp_path / "empty.mp4", film, film]
-    here = [answers[0] for answers in reader.answers(files, hop_seconds=0.3)]
-    elsewhere = [answers[0] for answers in reader.answers(files, hop_seconds=0.3, num_processes=1)]
-    alone = reader.answer(film, hop_seconds=0.3)
+    here = [answers[0] for answers in reader.predict_all(files, hop_seconds=0.3)]
+    elsewhere = [answers[0] for answers in reader.predict_all(files, hop_seconds=0.3, num_processes=1)]
+    alone = reader.predict(film, hop_seconds=0.3)
     assert [answer.status for answer in here] == ["ok", "zero_byte", "ok", "ok"]
     assert len(alone.windows) > 3
     for answers in (here, elsewhere):
@@ -126,21 +126,21 @@ def test_windows_of_many_files_are_judged_as_one_alone_is(film, tmp_path):
 
 
 def test_no_hop_means_no_timeline(film, tmp_path):
-    answer = reader_of(tmp_path, 2, targets=["arousal", "valence"]).answer(film, hop_seconds=0)
+    answer = reader_of(tmp_path, 2, targets=["arousal", "valence"]).predict(film, hop_seconds=0)
     assert answer.windows == []
     assert all(math.isfinite(value) for value in answer.values.values())
 
 
 def test_the_features_are_what_the_head_reads(film, tmp_path):
     reader = reader_of(tmp_path, 3, classes=["a", "b", "c"])
-    ((judgement,),) = reader.judgements([film], hop_seconds=0)
-    torch.testing.assert_close(reader.model.head(judgement.features), judgement.outputs)
+    ((window_outputs,),) = reader.all_window_outputs([film], hop_seconds=0)
+    torch.testing.assert_close(reader.model.head(window_outputs.features), window_outputs.outputs)
 
 
 def test_a_model_that_only_listens_cannot_answer_each_face(film, tmp_path):
     reader = reader_of(tmp_path, 3, "audio", classes=["a", "b", "c"])
     with pytest.raises(ValueError, match="sees no faces"):
-        list(reader.answers([film], policy="all"))
+        list(reader.predict_all([film], policy="all"))
 
 
 @pytest.fixture(scope="module")
@@ -161,14 +161,14 @@ def parts(film, tmp_path_factory):
 @pytest.mark.parametrize("used", ["video", "audio"])
 def test_a_missing_modality_is_zeros_as_in_evaluation(film, parts, tmp_path, used):
     reader = reader_of(tmp_path, 3, classes=["a", "b", "c"])
-    answer, whole = reader.answer(parts[used]), explain(reader, film, 60)
+    answer, whole = reader.predict(parts[used]), explain(reader, film, 60)
     assert (answer.status, answer.used, whole.used) == ("ok", used, "both")
     assert answer.values == pytest.approx(
         whole.shown[used], abs=1e-3
     )  # cut from a stream, sound starts some samples apart
     assert answer.values != pytest.approx(whole.shown["both"], abs=5e-3)
     assert f"answered from the {'face' if used == 'video' else 'voice'} alone" in answer.reason
-    assert "the model was not trained to answer from one modality (finetune.modality_dropout)" in answer.reason
+    assert "the model was not trained to predict from one modality (finetune.modality_dropout)" in answer.reason
     alone = explain(reader, parts[used], 60)
     assert (alone.used, alone.reason, alone.shown) == (used, answer.reason, {})
     assert alone.values == pytest.approx(answer.values, abs=1e-5)
@@ -177,48 +177,48 @@ def test_a_missing_modality_is_zeros_as_in_evaluation(film, parts, tmp_path, use
 
 def test_a_model_trained_for_it_answers_without_a_warning(parts, tmp_path):
     reader = reader_of(tmp_path, 3, classes=["a", "b", "c"], recipe={"modality_dropout": 0.3})
-    assert reader.answer(parts["video"]).reason.endswith("no sound stream; answered from the face alone")
+    assert reader.predict(parts["video"]).reason.endswith("no sound stream; predicted from the face alone")
 
 
 def test_files_with_one_and_both_modalities_share_a_pass(film, parts, tmp_path):
     reader = reader_of(tmp_path, 3, classes=["a", "b", "c"])
     files = [parts["video"], film, parts["audio"]]
-    together = [answers[0] for answers in reader.answers(files, hop_seconds=0)]
+    together = [answers[0] for answers in reader.predict_all(files, hop_seconds=0)]
     assert [answer.used for answer in together] == ["video", "both", "audio"]
     for path, answer in zip(files, together, strict=True):
-        assert answer.values == pytest.approx(reader.answer(path, 0).values, abs=1e-5)
+        assert answer.values == pytest.approx(reader.predict(path, 0).values, abs=1e-5)
 
 
 @pytest.mark.parametrize(("missing", "status"), [("video", "no_sound"), ("audio", "no_video")])
 def test_both_modalities_may_be_required(parts, tmp_path, missing, status):
     reader = replace(reader_of(tmp_path, 3, classes=["a", "b", "c"]), needs_both=True)
-    answer = reader.answer(parts[missing])
+    answer = reader.predict(parts[missing])
     assert (answer.status, answer.used, answer.values) == (status, "", {})
-    ((judgement,),) = replace(reader, needs_both=False).judgements([parts[missing]], hop_seconds=0)
-    assert judgement.timeline is None  # features without a modality would lie elsewhere
+    ((window_outputs,),) = replace(reader, needs_both=False).all_window_outputs([parts[missing]], hop_seconds=0)
+    assert window_outputs.timeline is None  # features without a modality would lie elsewhere
 
 
 def test_a_model_of_drawn_faces_looks_for_none(film, tmp_path):
     reader_of(tmp_path, 3, classes=["a", "b", "c"], faces=FACES.model_dump(mode="json"), face_source="drawn")
     reader = open_video_reader(tmp_path / "model.safetensors", FacesParams(), 2, torch.device("cpu"))
     assert reader.faces == FACES
-    answer = reader.answer(film)
+    answer = reader.predict(film)
     assert (answer.used, answer.reason) == ("both", "the model was trained on drawn faces")
 
 
 def test_a_model_of_one_modality_cannot_do_without_it(parts, tmp_path):
-    assert reader_of(tmp_path, 3, "audio", classes=["a", "b", "c"]).answer(parts["video"]).status == "no_sound"
-    assert reader_of(tmp_path, 3, "video", classes=["a", "b", "c"]).answer(parts["audio"]).status == "no_video"
-    assert reader_of(tmp_path, 3, "video", classes=["a", "b", "c"]).answer(parts["video"]).reason == ""
+    assert reader_of(tmp_path, 3, "audio", classes=["a", "b", "c"]).predict(parts["video"]).status == "no_sound"
+    assert reader_of(tmp_path, 3, "video", classes=["a", "b", "c"]).predict(parts["audio"]).status == "no_video"
+    assert reader_of(tmp_path, 3, "video", classes=["a", "b", "c"]).predict(parts["video"]).reason == ""
 
 
 def test_a_model_abstains_below_a_level_of_held_out_speakers(film, tmp_path):
     about = {"classes": ["sad", "glad"]}
-    sure = max(reader_of(tmp_path, 2, **about).answer(film).values.values())
+    sure = max(reader_of(tmp_path, 2, **about).predict(film).values.values())
     levels = abstention_levels([1.0, sure - 0.01], [1, 0])  # as sure as here, half of the predictions are wrong
     reader = reader_of(tmp_path, 2, **about, abstention_levels=levels)
-    assert reader.abstaining(0.5).answer(film) == reader.answer(film)
-    unsure = reader.abstaining(0.4).answer(film)
+    assert reader.abstaining(0.5).predict(film) == reader.predict(film)
+    unsure = reader.abstaining(0.4).predict(film)
     assert (unsure.status, unsure.values, unsure.used) == ("unsure", {}, "")
     assert unsure.reason == f"the likeliest class has a probability of {sure:.2f}, below 1.00"
     with pytest.raises(ValueError, match="however sure, more than 20% of its answers"):
@@ -228,4 +228,4 @@ def test_a_model_abstains_below_a_level_of_held_out_speakers(film, tmp_path):
     values = reader_of(tmp_path, 2, targets=["arousal", "valence"], abstention_levels=levels)
     with pytest.raises(ValueError, match="can abstain; this one has other outputs"):
         values.abstaining(0.2)
-    assert values.answer(film).values  # below 0 perhaps, and no probability
+    assert values.predict(film).values  # below 0 perhaps, and no probability

@@ -23,6 +23,6 @@ def faces(*squares: tuple[float, float, float], score: float = 0.9, roll: float 
 
 
 def seen_by(answers: Sequence[Detections], shots: Sequence[int] | None = None, stride: int = 1) -> Observations:
-    """A video of 320 x 240 in which these faces are seen, a frame each, when every `stride`-th is looked at."""
+    """A video of 320 x 240 in which these faces are seen, a frame each, when every `stride`-th is inspected."""
     looks = [(frame, found) for frame, found in enumerate(answers) if frame % stride == 0]
     return Observations(stride, looks, list(shots or [0] * len(answers)), 320, 240)

@@ -12,7 +12,7 @@ from PIL import Image
 from hicmae_core.config import CorpusParams, FacesParams
 from hicmae_core.demo.face import FaceRenderer, Pose, backdrop, place, to_bytes
 from hicmae_core.demo.script import write_script
-from hicmae_core.media.decoding import read_pictures
+from hicmae_core.media.decoding import read_decoded_frames
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import FaceTrack, extract_face, extract_faces
 from hicmae_core.media.tracking import link, observe, portraits_of
@@ -49,7 +49,7 @@ def extract(folder: Path, frames: Sequence[np.ndarray], detector: CenterFace, po
 
 
 def shots_of(path: Path) -> list[int]:
-    return observe((one for _, one in read_pictures(path)), CenterFace(256), 4, 15).shots
+    return observe((one for _, one in read_decoded_frames(path)), CenterFace(256), 4, 15).shots
 
 
 def shows_a_face(jpeg: bytes) -> bool:

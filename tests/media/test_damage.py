@@ -10,7 +10,7 @@ import pytest
 
 from hicmae_core.config import FacesParams
 from hicmae_core.inference.preprocessing import Preprocessor
-from hicmae_core.media.decoding import MediaError, probe, read_audio, read_pictures
+from hicmae_core.media.decoding import MediaError, probe, read_audio, read_decoded_frames
 from hicmae_core.media.packets import Damage
 from hicmae_core.preparation.pool import ClipFiles
 from hicmae_core.preparation.rows import audio_batch, faces_batch
@@ -45,7 +45,7 @@ def write_harmed(folder: Path, container: Container, kind: str, which: set[int])
 
 
 def shown(path: Path, damage: Damage | None = None) -> list[int | None]:
-    codes = [read_code(picture.rgb()) for _, picture in read_pictures(path, damage=damage)]
+    codes = [read_code(picture.rgb()) for _, picture in read_decoded_frames(path, damage=damage)]
     return [code and code[1] for code in codes]
 
 
@@ -165,9 +165,9 @@ def test_a_damaged_clip_is_kept_and_flagged(tmp_path):
         assert other["status"] == "ok"
         assert faces["num_frames"] == NUM_FRAMES
         assert audio["num_samples"] == NUM_FRAMES * 640
-        (sight,) = Preprocessor(FACES).look(path)
-        assert sight.usable
-        assert (sight.track.status, sight.track.reason) == ("damaged", f"{path}: {flagged['reason']}")
+        (face_sample,) = Preprocessor(FACES).preprocess(path)
+        assert face_sample.usable
+        assert (face_sample.track.status, face_sample.track.reason) == ("damaged", f"{path}: {flagged['reason']}")
 
 
 def test_a_tenth_of_the_packets_may_be_damaged_and_no_more():

@@ -17,7 +17,7 @@ from hicmae_core.config import FacesParams
 from hicmae_core.media.decoding import MediaError, probe, read_frames
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import extract_face
-from hicmae_core.media.pictures import Picture
+from hicmae_core.media.pictures import DecodedFrame
 from tests.media.films import background, picture
 
 FACES = FacesParams(detect_size=256, size=96)
@@ -313,8 +313,8 @@ def test_odd_tags_of_the_matrix_do_not_stop_reading(tag):
     for pix_fmt in ("yuv420p", "yuv420p10le"):
         frame = av.VideoFrame.from_ndarray(background(), format="rgb24").reformat(format=pix_fmt)
         frame.colorspace = tag
-        assert distance(Picture(frame).rgb(), background()) < 8
-        assert Picture(frame).luma().shape == (240, 320)
+        assert distance(DecodedFrame(frame).rgb(), background()) < 8
+        assert DecodedFrame(frame).luma().shape == (240, 320)
 
 
 def test_colours_that_are_not_known_have_a_reason(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hicmae_core.config import FacesParams
-from hicmae_core.media.decoding import read_frames, read_pictures
+from hicmae_core.media.decoding import read_decoded_frames, read_frames
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import extract_face, extract_faces
 from tests.media.films import FPS, picture
@@ -82,6 +82,6 @@ def test_the_shape_of_the_pixels_may_change_midway(tmp_path):
     """As on television: wide pixels in one programme, square ones in the next, and wide ones again."""
     ratios = [Fraction(4, 3), Fraction(1), Fraction(4, 3)]
     path = write_parts(tmp_path / "evening.ts", [scene(1.0)] * 3, ratios)
-    widths = [image.width for _, image in read_pictures(path)]
+    widths = [image.width for _, image in read_decoded_frames(path)]
     assert [widths[part * PART + PART // 2] for part in range(3)] == [427, 320, 427]
-    assert all(height == 240 for height in {image.height for _, image in read_pictures(path)})
+    assert all(height == 240 for height in {image.height for _, image in read_decoded_frames(path)})

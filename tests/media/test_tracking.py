@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hicmae_core.media.detection import Detections
-from hicmae_core.media.pictures import Picture
+from hicmae_core.media.pictures import DecodedFrame
 from hicmae_core.media.tracking import link, observe
 from tests.media.films import background
 from tests.media.sightings import faces, seen_by
@@ -30,14 +30,14 @@ class Script:
         return self
 
 
-def numbered(num_frames: int, cut_at: int | None = None) -> list[Picture]:
+def numbered(num_frames: int, cut_at: int | None = None) -> list[DecodedFrame]:
     pictures = []
     for number in range(num_frames):
         image = background()
         if cut_at is not None and number >= cut_at:
             image = 255 - image[:, ::-1]
         image[0, 0] = number
-        pictures.append(Picture(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        pictures.append(DecodedFrame(av.VideoFrame.from_ndarray(image, format="rgb24")))
     return pictures
 
 

@@ -21,7 +21,7 @@ def test_a_torn_lock_is_put_back(project) -> None:
         assert lock.read_text() == whole
 
 
-def test_every_flow_copies_the_locks_and_mends_them(project) -> None:
+def test_every_flow_copies_the_locks_and_fixes_them(project) -> None:
     project.dvc("repro", "--quiet", "folds/demo/dvc.yaml:finetune@1")
     locks = {project.root / name: (project.root / name).read_text() for name in ("dvc.lock", "folds/demo/dvc.lock")}
     told: list[str] = []

@@ -75,7 +75,7 @@ def write_table(root: Path, clips: list[tuple[str, str]]) -> None:
 
 
 def prepare(root: Path, out: Path, probe_fn=probe, run=None) -> tuple[pd.DataFrame, ClipStore, ClipStore]:
-    manifest = build_manifest("mine", DATASET, root, probe_fn, 2, 1.0, tell=lambda text: None)
+    manifest = build_manifest("mine", DATASET, root, probe_fn, 2, 1.0, log_line=lambda text: None)
     run = run or in_turn
     prepare_faces(manifest, root, out / "faces", out / "cache/faces", FACES, "single", PREPARATION, run=run)
     prepare_audio(manifest, root, out / "audio", out / "cache/audio", PREPARATION, run=run)
@@ -143,7 +143,7 @@ def test_a_clip_that_may_not_be_read(raw, tmp_path_factory):
         for path in parents:
             path.chmod(0o755)
         with without_privileges():
-            manifest = build_manifest("mine", DATASET, root, probe, 2, 1.0, tell=print).set_index("clip_id")
+            manifest = build_manifest("mine", DATASET, root, probe, 2, 1.0, log_line=print).set_index("clip_id")
         assert manifest["status"].to_dict() == {"good": "ok", "secret": "unreadable", "hidden": "unreadable"}
         assert manifest.loc[["secret", "hidden"], "reason"].str.contains("Permission denied").all()
         _, faces, audio = prepare(root, folder / "out", probe_fn=None, run=unprivileged)

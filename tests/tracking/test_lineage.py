@@ -125,7 +125,7 @@ def test_answers_lead_to_the_model_that_gave_them(store: MlflowStore, tmp_path: 
     for name in ("answers.csv", "answers.json", "answers.jsonl", "features.parquet"):
         assert origin(store, str(tmp_path / name))["run_id"] == trained.run_id, name
     for digests, complaint in (
-        ([digest, "0f"], "answers of several models .*0f"),
+        ([digest, "0f"], "predictions of several models .*0f"),
         (["0f", "0f"], "a model .*0f.* that no"),
     ):
         answers.assign(model_sha256=digests).to_csv(tmp_path / "answers.csv", index=False)

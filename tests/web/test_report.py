@@ -10,7 +10,7 @@ import av
 import pytest
 import torch
 
-from hicmae.web.page import film_of, report_page
+from hicmae.web.page import embedded_video, report_page
 from hicmae_core.media.decoding import read_frames
 from hicmae_core.model.artifact import save_model
 from hicmae_core.model.sizes import classifier
@@ -55,7 +55,7 @@ def test_what_browsers_cannot_play_becomes_a_picture_each_second(film, tmp_path)
         for _, pixels in read_frames(film):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
-    found = film_of(path)
+    found = embedded_video(path)
     assert "video" not in found
     assert [picture["seconds"] for picture in found["pictures"]] == [0, 1, 2, 3]
 

@@ -82,7 +82,7 @@ def test_what_is_wrong_with_a_file_is_said_in_a_sentence(server, tmp_path):
     long = write_film(tmp_path / "long.mp4", [picture([])] * 25 * (MAX_SECONDS + 1), tone(MAX_SECONDS + 1))
     code, text = ask(server[0], silent.read_bytes(), "/predict?name=mine.mp4")
     assert (code, json.loads(text)["used"]) == (200, "video")
-    assert json.loads(text)["reason"].startswith("mine.mp4: has no sound stream; answered from the face alone")
+    assert json.loads(text)["reason"].startswith("mine.mp4: has no sound stream; predicted from the face alone")
     for data, status in ((b"Dear model,", "unreadable"), (b"", "zero_byte")):
         code, text = ask(server[0], data, "/predict?name=mine.mp4")
         assert (code, json.loads(text)["status"]) == (422, status)
