@@ -41,7 +41,7 @@ python -m benchmarks.baselines javanese --add    and into docs/evidence
 OPENSMILE = "opensmile==2.6.0"
 _SIDE = 64
 _NUM_FRAMES = 12
-_SMALL = (34, 45)  # width and height of the pictures whose pixels are features
+_SMALL = (34, 45)  # width and height of the images whose pixels are features
 _ALPHAS = np.logspace(-1, 5, 13)
 
 Features = NDArray[np.float32]
@@ -81,7 +81,7 @@ def hog_statistics(clips: list[NDArray[np.uint8]]) -> Features:
 
 
 def picture_statistics(clips: list[NDArray[np.uint8]]) -> Features:
-    """Means, deviations and mean absolute differences over time of small grey pictures."""
+    """Means, deviations and mean absolute differences over time of small grey images."""
     small = ([cv2.resize(frame, _SMALL, interpolation=cv2.INTER_AREA) for frame in frames] for frames in clips)
     return np.stack([_over_time(np.stack(frames).reshape(len(frames), -1) / 255) for frames in small])
 

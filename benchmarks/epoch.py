@@ -91,7 +91,7 @@ ARMS = (real_clips, one_batch, ready_inputs)
 
 
 def made_up_clips(folder: Path, num_clips: int, params: Params) -> ClipDataset:
-    """Clips of one window each, pictures that JPEG keeps apart, and noise for sound."""
+    """Clips of one window each, images that JPEG keeps apart, and noise for audio."""
     rng = np.random.default_rng(0)
     num_frames = params.model.num_frames * params.model.frame_stride
     faces, audio = [], []

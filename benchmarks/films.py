@@ -16,7 +16,7 @@ _GREY = (96, 96, 96)
 
 
 def as_360p(clip: Path, path: Path) -> Path:
-    """A clip as 25 frames per second of 640 x 360, grey where it has another shape, without sound."""
+    """A clip as 25 frames per second of 640 x 360, grey where it has another shape, without audio."""
     return write_film(path, _fitted(clip))
 
 

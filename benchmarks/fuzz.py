@@ -1,8 +1,8 @@
 """Thousands of damaged and hostile media files against the reading of clips.
 
 Each mutant is read in a process of its own, so that a crash or a hang is counted, not suffered. What is accepted must
-show the pictures and sound of its own film: every picture and sound carries its film's number. The run fails if an
-exception other than a `MediaError` escapes, a process dies or hangs, or a wrong film is read. A case depends on the
+show the images and audio of its own video: every image and audio carries its film's number. The run fails if an
+exception other than a `MediaError` escapes, a process dies or hangs, or a wrong video is read. A case depends on the
 seed and its number alone: ``--only`` repeats one.
 """
 
@@ -49,7 +49,7 @@ _FACES = FacesParams(detect_size=128, stride=5, size=32)
 
 @dataclass(frozen=True)
 class Case:
-    """One mutant: its number, the seed, and the two films it is made of."""
+    """One mutant: its number, the seed, and the two videos it is made of."""
 
     number: int
     seed: int
@@ -63,7 +63,7 @@ class Case:
 
     @property
     def source(self) -> int:
-        """Number of the container; its films are ``2 source`` and ``2 source + 1``."""
+        """Number of the container; its videos are ``2 source`` and ``2 source + 1``."""
         return self.number % len(CONTAINERS)
 
     def write(self, folder: Path) -> Path:
@@ -84,7 +84,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a mutant: an accepted one's likeness to its film, a `MediaError` status, or a failure."""
+    """What became of a mutant: an accepted one's likeness to its video, a `MediaError` status, or a failure."""
 
     result: str
     reason: str = ""
@@ -109,7 +109,7 @@ def run(cases: Sequence[Case], num_processes: int) -> Iterator[Outcome]:
 
 
 def make_cases(folder: Path, numbers: Sequence[int], seed: int) -> list[Case]:
-    """Write the films into a folder and list the mutants to be made of them."""
+    """Write the videos into a folder and list the mutants to be made of them."""
     films = write_sources(folder)
     return [Case(number, seed, *films[number % len(films)]) for number in numbers]
 
@@ -146,7 +146,7 @@ def _detector() -> CenterFace:
 
 @cache
 def _true_frames(film: Path) -> dict[int, np.ndarray]:
-    """The undamaged film's pictures, by their numbers."""
+    """The undamaged film's images, by their numbers."""
     codes = ((read_code(frame), frame) for _, frame in read_frames(film))
     return {code[1]: frame for code, frame in codes if code is not None}
 
@@ -156,7 +156,7 @@ def _judged(case: Case, path: Path) -> tuple[str, str]:
     picture, picture_reason = _looked(case, path)
     sound, sound_reason = _heard(case, path)
     if picture in ACCEPTED and _digest(path) != _digest(path):
-        return "wrong", "the pictures are others when they are read again"
+        return "wrong", "the images are others when they are read again"
     header, header_reason = "ok", ""
     try:
         probe(path)
@@ -164,19 +164,19 @@ def _judged(case: Case, path: Path) -> tuple[str, str]:
         header, header_reason = error.status, error.reason
     face = extract_faces(path, _FACES, "single", _detector(), _MAX_SECONDS)[0]
     if (face.usable and picture not in ACCEPTED) or (face.status != "ok") != bool(face.reason):
-        return "wrong", f"face {face.status} ({face.reason}), but pictures {picture} ({picture_reason})"
+        return "wrong", f"face {face.status} ({face.reason}), but images {picture} ({picture_reason})"
     for result, reason in ((picture, picture_reason), (sound, sound_reason), (header, header_reason)):
         if result not in ACCEPTED and result != "ok" and not reason:
             return "wrong", f"{result} without a reason"
     if case.kind in NOT_MEDIA and {picture, sound} & {*ACCEPTED}:
-        return "wrong", f"{case.kind} is taken for media: pictures {picture}, sound {sound}"
+        return "wrong", f"{case.kind} is taken for media: images {picture}, audio {sound}"
     if "wrong" in (picture, sound):
         return "wrong", picture_reason if picture == "wrong" else sound_reason
     return (picture, picture_reason) if CONTAINERS[case.source].video else (sound, sound_reason)
 
 
 def _looked(case: Case, path: Path) -> tuple[str, str]:
-    """What became of the pictures."""
+    """What became of the images."""
     codes, differs, damage = [], False, Damage("video")
     try:
         for _, picture in read_decoded_frames(path, damage=damage):
@@ -191,10 +191,10 @@ def _looked(case: Case, path: Path) -> tuple[str, str]:
     films = {code[0] for code in codes if code is not None}
     numbers = [code[1] for code in codes if code is not None]
     if not films <= _allowed(case):
-        return "wrong", f"the pictures of film {case.source * 2} show {films}"
+        return "wrong", f"the images of video {case.source * 2} show {films}"
     # Behind a refused packet a frame may be predicted from an older one and show it: the clip is flagged for that.
     if case.kind not in REORDERED and not damage.reason and numbers != sorted(numbers):
-        return "wrong", f"the pictures come in the order {numbers}"
+        return "wrong", f"the images come in the order {numbers}"
     if None in codes or differs:
         return "damaged", ""
     return ("same", "") if set(numbers) == set(range(NUM_FRAMES)) and len(films) == 1 else ("part", "")
@@ -208,7 +208,7 @@ def _digest(path: Path) -> bytes:
 
 
 def _heard(case: Case, path: Path) -> tuple[str, str]:
-    """What became of the sound."""
+    """What became of the audio."""
     try:
         sound = read_audio(path, _MAX_SECONDS)
     except MediaError as error:
@@ -217,7 +217,7 @@ def _heard(case: Case, path: Path) -> tuple[str, str]:
     if film is None:
         return "damaged", ""
     if film not in _allowed(case):
-        return "wrong", f"the sound of film {case.source * 2} is that of film {film}"
+        return "wrong", f"the audio of video {case.source * 2} is that of video {film}"
     return ("same", "") if abs(len(sound) - len(read_audio(case.film))) < 400 else ("part", "")
 
 

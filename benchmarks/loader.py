@@ -46,7 +46,7 @@ Waveforms = dict[str, np.ndarray]
 
 
 def prepare(videos: list[Path], folder: Path) -> tuple[ClipDataset, Waveforms]:
-    """Shards of the videos, each often enough for two batches, and their sound."""
+    """Shards of the videos, each often enough for two batches, and their audio."""
     faces = FacesParams(size=256)
     detector = make_detector(faces, "cpu")
     seen, heard, waveforms = [], [], {}

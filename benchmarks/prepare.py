@@ -1,4 +1,4 @@
-"""How fast faces and sound are prepared, against the plain way; how it scales to two processes; what memory it takes.
+"""How fast faces and audio are prepared, against the plain way; how it scales to two processes; what memory it takes.
 
 The plain way detects on every frame; ours on every fourth, and between only where the face moved. Both arms see the
 same clips in turns, in one process and one thread, so that their ratio holds on a busy machine, too. Rates are medians
@@ -80,7 +80,7 @@ def measure_faces(clips: list[Path], num_rounds: int) -> str:
 
 
 def measure_audio(clips: list[Path], num_rounds: int) -> str:
-    """Seconds of sound per CPU-second: decoding, then log-mel."""
+    """Seconds of audio per CPU-second: decoding, then log-mel."""
     rates = []
     for _ in range(num_rounds):
         sound_seconds, seconds = 0.0, np.zeros(2)
@@ -103,7 +103,7 @@ def measure_audio(clips: list[Path], num_rounds: int) -> str:
 
 
 def measure_memory(folder: Path, seconds: float) -> str:
-    """How far this process's memory rises over a long film, and what the film would take decoded."""
+    """How far this process's memory rises over a long video, and what the video would take decoded."""
     film = write_full_hd(folder / "film.mp4", seconds)
     before = peak_memory_mib()
     track = extract_face(film, FACES, CenterFace(FACES.detect_size, FACES.min_score))
@@ -111,7 +111,7 @@ def measure_memory(folder: Path, seconds: float) -> str:
     decoded = len(track.frames) * 1920 * 1080 * 3 / 2**20
     return (
         f"memory: {before:.0f} MiB at its peak before, {rise:.0f} more for {seconds:g} s of 1920 x 1080 "
-        f"({decoded:.0f} MiB of decoded pictures)"
+        f"({decoded:.0f} MiB of decoded images)"
     )
 
 
@@ -154,7 +154,7 @@ def main(
     num_clips: Annotated[int, typer.Option(help="How many of the demo's clips.")] = 8,
     num_rounds: Annotated[int, typer.Option(help="Rounds whose median counts.")] = 3,
     num_copies: Annotated[int, typer.Option(help="Times that each clip is prepared for the scaling.")] = 4,
-    film_seconds: Annotated[float, typer.Option(help="Length of the film for the memory.")] = 20,
+    film_seconds: Annotated[float, typer.Option(help="Length of the video for the memory.")] = 20,
     fitted: Annotated[
         bool, typer.Option("--as-360p", help="Look at the clips at 25 fps, fitted into 640 x 360.")
     ] = False,

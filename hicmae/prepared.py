@@ -16,12 +16,12 @@ from hicmae_core.store.shards import INDEX_NAME, ClipStore
 
 
 class PreparedDataset:
-    """A dataset's samples, with the labels that the manifest gives their clips, and the stores of faces and sound.
+    """A dataset's samples, with the labels that the manifest gives their clips, and the stores of faces and audio.
 
     Attributes:
         dataset: How it is read and what is predicted.
         files: Small files that change when its prepared clips do.
-        manifest: A row per sample with a usable face and sound, whichever modality is trained on, so that modalities
+        manifest: A row per sample with a usable face and audio, whichever modality is trained on, so that modalities
             are compared on the same clips; of a dataset of one modality, with that. A sample is a clip, or one of
             several faces of a clip (`face_policy`);
             ``clip_id`` is its id in the store of faces.

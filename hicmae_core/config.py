@@ -221,7 +221,7 @@ class DatasetParams(_Section):
     fps: float | None = Field(default=None, gt=0, le=500)
     """Frame rate of face frames without a video file that tells it; null takes their number by the length of audio."""
     faces: FaceSource = "found"
-    """What videos show: people, whose faces are ``found``; or one face that fills the picture, ``cropped`` or
+    """What videos show: people, whose faces are ``found``; or one face that fills the image, ``cropped`` or
     ``drawn``, for which no detector runs. Results with drawn faces say so wherever they are printed."""
     face_policy: FacePolicy = "single"
     """One main face per clip, the best face of each shot, or each face of 2 s or more as a sample of its own."""
@@ -299,7 +299,7 @@ class FacesParams(_Section):
     """Face detection, tracking and cropping."""
 
     detector: Literal["centerface", "sfd", "retinaface", "scrfd", "yunet", "none"] = "centerface"
-    """``centerface`` needs no download; ``none`` takes the whole picture, for videos of faces that are cropped
+    """``centerface`` needs no download; ``none`` takes the whole image, for videos of faces that are cropped
     already; the others are ``face_alignment`` detectors and need `weights`."""
     weights: Path | None = None
     """Weights file of a ``face_alignment`` detector."""
@@ -484,7 +484,7 @@ class AugmentationParams(_Section):
     cutmix: float = Field(default=1.0, ge=0, le=10)
     """Beta parameter of cutmix; 0 turns it off."""
     mix_audio: bool = True
-    """Mix the sound with the same lambda; false reproduces the release, which does not."""
+    """Mix the audio with the same lambda; false reproduces the release, which does not."""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Label smoothing."""
     audio_gain: bool = True

@@ -39,7 +39,7 @@ def write_changing_film(path: Path) -> Path:
 
 
 def save_disagreeing(folder: Path, film: Path, num_targets: int = 1, **metadata: Any) -> VideoReader:
-    """Write ``model.safetensors``, which answers the first and the last window of a film with `logits_of`, and open it.
+    """Write ``model.safetensors``, which maps the first and the last window of a video with `logits_of`, and open it.
 
     One target, the classes a, b and c; two are called arousal and valence.
     """

@@ -1,4 +1,4 @@
-"""What a picture shows, by the colours of its pixels."""
+"""What an image shows, by the colours of its pixels."""
 
 from pathlib import Path
 

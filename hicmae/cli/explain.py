@@ -27,7 +27,7 @@ def main(
     """Write one page, which loads nothing, that shows why a model says of a video what it says.
 
     The video with the face and the probabilities over time, the audio, what modality and layer moved the prediction,
-    and where the attention went. Films of up to 5 minutes.
+    and where the attention went. Videos of up to 5 minutes.
     """
     if out.suffix != ".html":
         raise ValueError(f"{out}: the page's name ends in .html")

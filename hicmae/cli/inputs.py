@@ -21,7 +21,7 @@ def media_files(names: Iterable[str]) -> list[Path]:
     """The files that are meant, each once; how many others a folder holds is reported.
 
     Args:
-        names: A file, taken as it is; a folder, of which every video and sound file is taken, at any depth; or a
+        names: A file, taken as it is; a folder, of which every video and audio file is taken, at any depth; or a
             pattern with ``*``, ``?`` or ``**``.
 
     Raises:
@@ -34,7 +34,7 @@ def media_files(names: Iterable[str]) -> list[Path]:
             found, others = media_in(path)
             if not found:
                 there = f"; there is other content: {in_words(others)}" if others else ""
-                raise ValueError(f"{name}: no video or sound file in this folder, by extension{there}")
+                raise ValueError(f"{name}: no video or audio file in this folder, by extension{there}")
             report_passed_over(path, others)
         elif not path.exists() and glob.has_magic(name):
             found = [Path(match) for match in sorted(glob.glob(name, recursive=True)) if Path(match).is_file()]

@@ -1,4 +1,4 @@
-"""`hicmae map`: what a model makes of a dataset's clips, as a picture."""
+"""`hicmae map`: what a model makes of a dataset's clips, as an image."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Require(StrEnum):
 RequireOption = Annotated[
     Require,
     typer.Option(
-        help="What a file must have: `both` refuses one without a face, or without sound, that `any` accepts."
+        help="What a file must have: `both` refuses one without a face, or without audio, that `any` accepts."
     ),
 ]
 

@@ -26,8 +26,8 @@ def main(
     ),
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
     max_megabytes: Annotated[float, typer.Option(min=0.001, help="Larger files are refused.")] = 100,
-    max_seconds: Annotated[float, typer.Option(min=2, help="Longer films are refused.")] = 60,
-    timeout: Annotated[float, typer.Option(min=30, help="Seconds after which a film is given up.")] = 120,
+    max_seconds: Annotated[float, typer.Option(min=2, help="Longer videos are refused.")] = 60,
+    timeout: Annotated[float, typer.Option(min=30, help="Seconds after which a video is given up.")] = 120,
     keep: Annotated[Path | None, typer.Option(help="Folder to keep uploads in.", show_default="keep none")] = None,
     require: RequireOption = Require.ANY,
 ) -> None:

@@ -53,9 +53,9 @@ def main(
     ] = HOP_SECONDS,
     require: RequireOption = Require.ANY,
 ) -> None:
-    """Predict videos as they come: each new one in a folder, or what a camera shows, film after film.
+    """Predict videos as they come: each new one in a folder, or what a camera shows, video after video.
 
-    A file that is still being written is waited for. A camera gives no sound, so a model that also listens is given
+    A file that is still being written is waited for. A camera gives no audio, so a model that also listens is given
     none. Ctrl-C ends it, with exit code 0.
     """
     if (folder is None) == (camera is None):
@@ -112,7 +112,7 @@ def _of_camera(camera: Camera, reader: VideoReader, policy: FacePolicy) -> Itera
 
 
 def _placed(prediction: Prediction, film: Path, name: str, start: float) -> Prediction:
-    """A prediction about a film as one about the camera that it is of."""
+    """A prediction about a video as one about the camera that it is of."""
     return replace(
         prediction,
         reason=prediction.reason.replace(str(film), name),

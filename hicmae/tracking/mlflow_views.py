@@ -17,7 +17,7 @@ from hicmae_core.evaluation.summary import HEADLINES
 
 VIEW_TAG = "mlflow.sharedViewState."
 CONFUSION_IMAGE = "confusion"
-"""The name under which each fold logs the picture of its confusion matrix."""
+"""The name under which each fold logs the image of its confusion matrix."""
 _STUDIES, _PRETRAININGS = "studies", "pretrainings"
 _RECIPE = ("finetune.modality", "finetune.init", "model.size", "finetune.epochs", "seed")
 

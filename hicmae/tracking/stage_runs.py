@@ -61,7 +61,7 @@ class MlflowTracker:
         self._outbox.append({"kind": "artifact", "path": self._outbox.keep_file(path), "folder": folder})
 
     def log_image(self, path: Path) -> None:
-        """Remember a picture under its file's name, so that the charts of several runs show theirs side by side."""
+        """Remember an image under its file's name, so that the charts of several runs show theirs side by side."""
         self._outbox.append({"kind": "image", "path": self._outbox.keep_file(path), "time_ms": now_ms()})
 
     def describe(self, text: str) -> None:

@@ -40,7 +40,7 @@ class ModelProcess:
 
     Args:
         model: The model's file.
-        max_seconds: Longer films are refused.
+        max_seconds: Longer videos are refused.
         timeout_seconds: A file that takes longer is given up, and the process with it.
         require: What a file must have.
 

@@ -1,4 +1,4 @@
-"""A webcam, or whatever else OpenCV opens, as short silent films."""
+"""A webcam, or whatever else OpenCV opens, as short silent videos."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ class Camera:
             raise ValueError(f"{self.name}: cannot be opened; {fix}")
 
     def record(self, seconds: float, path: Path) -> Iterator[float]:
-        """Write one film after the other into the same file.
+        """Write one video after the other into the same file.
 
-        What a camera shows while a film is inspected is let go; of a file or an address nothing is. A rest that is
-        shorter than a film is left out.
+        What a camera shows while a video is inspected is let go; of a file or an address nothing is. A rest that is
+        shorter than a video is left out.
 
         Args:
-            seconds: Length of a film.
+            seconds: Length of a video.
             path: Where, an ``.mp4``.
 
         Yields:
-            When the film in the file started, in seconds since the first picture.
+            When the video in the file started, in seconds since the first image.
 
         Raises:
-            ValueError: If there is not a single film, or the camera has gone.
+            ValueError: If there is not a single video, or the camera has gone.
         """
         fps = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
         begin = time.monotonic()
@@ -75,7 +75,7 @@ class Camera:
                 is_there, picture = self._capture.read()
                 if not is_there:
                     if self.is_device or not num_films:
-                        raise ValueError(f"{self.name}: ends after {num_pictures} pictures, before a film is full")
+                        raise ValueError(f"{self.name}: ends after {num_pictures} images, before a video is full")
                     return
                 times.append(time.monotonic() - begin if self.is_device else num_pictures / fps)
                 pictures.append(picture)
@@ -90,7 +90,7 @@ class Camera:
 
 
 def _write(path: Path, pictures: list[np.ndarray], times: list[float]) -> None:
-    """Write BGR pictures, H.264, each at its time."""
+    """Write BGR images, H.264, each at its time."""
     height, width = (side // 2 * 2 for side in pictures[0].shape[:2])
     rate = Fraction(round(1000 * (len(times) - 1) / (times[-1] - times[0])), 1000)
     with av.open(str(path), "w", format="mp4") as container:

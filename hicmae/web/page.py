@@ -24,7 +24,7 @@ _PLAYED = {
     "mp4": ({"h264"}, {"aac", "mp3", "opus", "flac"}),
     "webm": ({"vp8", "vp9", "av1", "libdav1d"}, {"opus", "vorbis"}),
 }
-"""Codecs of pictures and of sound that every current browser plays, by container."""
+"""Codecs of images and of audio that every current browser plays, by container."""
 _WIDTH = 480
 _QUALITY = 80
 
@@ -45,7 +45,7 @@ def serve_page(max_bytes: int, max_seconds: float, keep: Path | None) -> str:
 
     Args:
         max_bytes: Size of the largest file that is taken.
-        max_seconds: Length of the longest film that is taken.
+        max_seconds: Length of the longest video that is taken.
         keep: Folder in which the server keeps files, if it does.
     """
     fate = "is deleted when it has been predicted" if keep is None else f"is kept there, in {keep}"
@@ -92,7 +92,7 @@ def played_as(path: Path) -> str | None:
 
 
 def pictures(path: Path) -> list[dict[str, Any]]:
-    """A small picture of each second: its ``seconds`` and its ``jpeg``."""
+    """A small image of each second: its ``seconds`` and its ``jpeg``."""
     taken: list[dict[str, Any]] = []
     for seconds, picture in read_decoded_frames(path):
         if seconds < len(taken):

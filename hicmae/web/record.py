@@ -23,12 +23,12 @@ _HOP_SECONDS = 0.01
 
 
 def explanation_record(reader: VideoReader, explanation: Explanation, size: tuple[int, int]) -> dict[str, Any]:
-    """Everything that the page shows of a prediction but the film itself.
+    """Everything that the page shows of a prediction but the video itself.
 
     Args:
         reader: The model that was asked.
         explanation: What it says.
-        size: Width and height of the film, pixels; zeros if there is no picture.
+        size: Width and height of the video, pixels; zeros if there is no image.
     """
     record: dict[str, Any] = {
         "status": explanation.status,
@@ -93,13 +93,13 @@ def _bytes_of(values: NDArray[np.float32]) -> list[int]:
 
 
 def _peaks(sound: NDArray[np.float32]) -> list[list[float]]:
-    """Lowest and highest sample of each column of a picture."""
+    """Lowest and highest sample of each column of an image."""
     columns = np.array_split(sound, min(_MAX_COLUMNS, len(sound)))
     return [[round(float(part.min()), 3), round(float(part.max()), 3)] for part in columns]
 
 
 def _spectrogram(features: NDArray[np.float32]) -> bytes:
-    """Log-mel ``[time, mel]`` as a PNG, low tones below; of a long sound, means of neighbouring frames."""
+    """Log-mel ``[time, mel]`` as a PNG, low tones below; of a long audio, means of neighbouring frames."""
     columns = np.array_split(features, min(_MAX_COLUMNS, len(features))) if len(features) else [np.zeros((1, 128))]
     image = np.stack([part.mean(axis=0) for part in columns]).T[::-1]
     low, high = np.percentile(image, [5, 99.5])
@@ -119,7 +119,7 @@ def explained(reader: VideoReader, path: Path, max_seconds: float) -> dict[str, 
 
     Args:
         reader: The model that is asked.
-        path: A video, or sound if the model only listens.
+        path: A video, or audio if the model only listens.
         max_seconds: Longer files are refused.
     """
     try:

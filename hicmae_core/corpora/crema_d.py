@@ -96,7 +96,7 @@ CREMA_D = Corpus(
     labellings=("intended", "perceived"),
     about=About(
         title="CREMA-D, Crowd-sourced Emotional Multimodal Actors Dataset (Cao et al., IEEE TAC 2014)",
-        download="VideoFlash (7,442 clips, 480x360, 30 fps) and AudioWAV (16 kHz); without AudioWAV the sound of the "
+        download="VideoFlash (7,442 clips, 480x360, 30 fps) and AudioWAV (16 kHz); without AudioWAV the audio of the "
         "videos is used. For perceived labels also processedResults/summaryTable.csv, for "
         "results by sex also VideoDemographics.csv",
         source="https://github.com/CheyneyComputerScience/CREMA-D (Git LFS)",
@@ -109,7 +109,7 @@ CREMA_D = Corpus(
             "`processedResults/summaryTable.csv`",
         ),
         folds="5 by actor: 1001-1018, 1019-1036, 1037-1054, 1055-1072, 1073-1091. 7,438 clips; four broken ones are "
-        "`known_broken`. The published lists have 7,437, without 1040_ITH_SAD_XX (fold 3), which is sound and kept",
+        "`known_broken`. The published lists have 7,437, without 1040_ITH_SAD_XX (fold 3), which is audio and kept",
         metrics="UAR, WAR",
         confirmed="folders and the columns of summaryTable.csv (the corpus's README); counts (its file names)",
         unconfirmed="why the four clips are broken; there are no published counts of the perceived labels",

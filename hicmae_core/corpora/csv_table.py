@@ -137,7 +137,7 @@ def _plain(path: str, folder: Folder) -> str:
 
 
 def _sounds(rows: pd.DataFrame, path: Path) -> pd.Series:
-    """The files with the voices: sound files, or videos where there are none."""
+    """The files with the voices: audio files, or videos where there are none."""
     columns = [rows[column] for column in ("audio_path", "video_path") if column in rows]
     if not columns:
         raise ValueError(f"{path}: no column audio, which names the files with the voices that the dataset takes")

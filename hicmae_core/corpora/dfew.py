@@ -1,4 +1,4 @@
-"""DFEW: film clips in 7 classes; speakers are unknown. A clip's id is its number in the lists."""
+"""DFEW: video clips in 7 classes; speakers are unknown. A clip's id is its number in the lists."""
 
 from __future__ import annotations
 

@@ -73,13 +73,13 @@ IEMOCAP = Corpus(
     about=About(
         title="IEMOCAP, Interactive Emotional Dyadic Motion Capture Database (Busso et al., LREV 2008)",
         download="the full release; then cut a video per utterance out of dialog/avi/DivX by the times in "
-        "EmoEvaluation, keeping the half of the picture with the speaker, for example `ffmpeg -i "
+        "EmoEvaluation, keeping the half of the image with the speaker, for example `ffmpeg -i "
         "Ses01F_impro01.avi -ss 6.2901 -to 8.2357 -vf crop=iw/2:ih:0:0 Ses01F_impro01_F000.mp4`",
         source="https://sail.usc.edu/iemocap/ (signed agreement)",
         licence="academic licence of the University of Southern California",
         layout=(
             "`Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`",
-            "`Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav` (else the sound of the video is used)",
+            "`Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav` (else the audio of the video is used)",
             "`Session1/sentences/video/Ses01F_impro01_F000.mp4` (cut by you)",
         ),
         folds="5 by session; 5,531 clips of 4 classes, excited counted as happy",

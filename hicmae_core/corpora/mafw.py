@@ -1,4 +1,4 @@
-"""MAFW: film and television clips in 11 single or 43 single and compound classes; speakers are unknown.
+"""MAFW: video and television clips in 11 single or 43 single and compound classes; speakers are unknown.
 
 Unconfirmed: the 32 compound names, which come from a public benchmark; here they follow the single ones, by name.
 """

@@ -1,4 +1,4 @@
-"""MER2023, track MER-MULTI: Chinese film clips in 6 classes with one test set; speakers are unknown.
+"""MER2023, track MER-MULTI: Chinese video clips in 6 classes with one test set; speakers are unknown.
 
 Both label files have the columns ``name``, ``discrete`` and ``valence``; the classes' order is the challenge's own.
 """

@@ -66,7 +66,7 @@ MSP_IMPROV = Corpus(
         layout=(
             "`Evalution.txt` (spelled so in the release)",
             "`Video/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.avi`",
-            "`Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav` (if missing, the sound of the video is used)",
+            "`Audio/session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav` (if missing, the audio of the video is used)",
         ),
         folds="6 by session, which is the speaker's number; all four scenarios P, R, S and T. 7,787 clips in the "
         "published protocol, 7,798 in the release",

@@ -55,12 +55,12 @@ VOXCELEB2 = Corpus(
         licence="CC BY 4.0 for the metadata; the videos stay their owners'",
         layout=(
             "`dev/mp4/id00012/21Uxsk56VDQ/00001.mp4`",
-            "`dev/aac/id00012/21Uxsk56VDQ/00001.m4a` (if there, the sound)",
+            "`dev/aac/id00012/21Uxsk56VDQ/00001.m4a` (if there, the audio)",
         ),
         folds="none; 1,092,009 clips of 5,994 speakers. Whatever lies in a folder `test` is left out",
         metrics="none: it serves pre-training",
         confirmed="counts, archives, names (public descriptions)",
-        unconfirmed="whether the videos hold sound; the licence's wording. A part of the corpus is reported, not "
+        unconfirmed="whether the videos hold audio; the licence's wording. A part of the corpus is reported, not "
         "refused",
     ),
     datasets={

@@ -173,15 +173,15 @@ def mix(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mix each clip with the one at the mirrored place in the batch.
 
-    Mixup blends whole clips; cutmix pastes a box of the other clip into every frame and blends the sound
-    with the share of the picture that is left. Where both are on, either is used half of the time.
+    Mixup blends whole clips; cutmix pastes a box of the other clip into every frame and blends the audio
+    with the share of the image that is left. Where both are on, either is used half of the time.
 
     Args:
         video: ``[B, 3, T, H, W]``.
         audio: ``[B, 1, time, mel]``.
         targets: ``[B, classes]`` label distributions.
         params: `mixup` and `cutmix` are the Beta distributions' parameters, 0 is off; without `mix_audio` the
-            sound stays as it is, which is what the authors' release does.
+            audio stays as it is, which is what the authors' release does.
         generator: Source of all choices.
 
     Returns:

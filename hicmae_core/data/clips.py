@@ -69,14 +69,14 @@ class ClipDataset:
         faces: Store of face crops; an empty one of voices alone, whose windows are placed as if there were frames at
             the usual rate. The modality is then ``audio``.
         audio: Store of log-mel features.
-        clip_ids: The samples, each in `faces`, with its sound in `audio`; of voices, the latter's.
+        clip_ids: The samples, each in `faces`, with its audio in `audio`; of voices, the latter's.
         labels: ``[N]`` or ``[N, targets]``, int64 class ids or float32 values, in the order of `clip_ids`; None if
             unlabelled.
         model: The model's input geometry.
         subjects: Each clip's speaker, None where unknown.
         units: What each clip is scored with (`hicmae_core.store.manifest`); None scores each by itself.
         groups: Each clip's group of speakers, None where unknown.
-        modality: What is read. Of a video's sound nothing is, and of the faces behind a sound their number alone,
+        modality: What is read. Of a video's audio nothing is, and of the faces behind an audio their number alone,
             which says where its windows lie.
 
     Raises:
@@ -224,7 +224,7 @@ class ClipDataset:
 
 
 class _Clip(NamedTuple):
-    """A sample's rows of the stores, and which samples of the sound belong to it; they may end before `audio_end`."""
+    """A sample's rows of the stores, and which samples of the audio belong to it; they may end before `audio_end`."""
 
     faces: dict[str, Any]
     audio: dict[str, Any] | None

@@ -1,7 +1,7 @@
 """RandAugment for clips: a few random operations, the same for all frames of a clip, then a view of the result.
 
 The operations and their ranges are those of timm's ``rand-m7-n4-mstd0.5-inc1``, which the published fine-tuning uses
-("inc": a higher level always changes the picture more); each chosen operation is applied with probability one half.
+("inc": a higher level always changes the image more); each chosen operation is applied with probability one half.
 What is computed is the published order, operations on the whole frame and then a crop, but only for the pixels of the
 crop and with one interpolation: all warps and the crop are one matrix, and colours follow at the crop's resolution.
 What comes in from outside the frame at one warp takes part in the operations after it; statistics such as a histogram
@@ -21,7 +21,7 @@ from hicmae_core.data.views import View, compose, cut, sample, shrink
 
 APPLY_PROBABILITY = 0.5
 FILL = 128.0
-"""Grey that comes in from outside the picture."""
+"""Grey that comes in from outside the image."""
 
 _LUMA = (0.299, 0.587, 0.114)
 _WHOLE_SIZE = 48  # of the whole frame, in small, that statistics are taken from

@@ -65,8 +65,8 @@ class ClipWindow:
     Attributes:
         frames: Indices of `clip_length` video frames, ascending; a short clip's last one repeats, as do frames of a
             clip with fewer frames than are counted.
-        audio_start: First 16 kHz sample of the sound from the first frame to one stride after the last.
-        audio_end: End of that sound, exclusive.
+        audio_start: First 16 kHz sample of the audio from the first frame to one stride after the last.
+        audio_end: End of that audio, exclusive.
     """
 
     frames: np.ndarray
@@ -74,7 +74,7 @@ class ClipWindow:
     audio_end: int
 
     def later(self, num_samples: int) -> ClipWindow:
-        """The same frames with the sound of `num_samples` later, where the clip is a part of a longer sound."""
+        """The same frames with the audio of `num_samples` later, where the clip is a part of a longer audio."""
         return replace(self, audio_start=self.audio_start + num_samples, audio_end=self.audio_end + num_samples)
 
 

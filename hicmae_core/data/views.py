@@ -1,6 +1,6 @@
 """Parts of face crops, warped or not, resampled once to the model's size.
 
-Coordinates are homogeneous, from -1 to 1 across the picture, so a matrix fits any resolution.
+Coordinates are homogeneous, from -1 to 1 across the image, so a matrix fits any resolution.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 
 class View(NamedTuple):
-    """A part of a picture, in pixels, stretched to the model's square."""
+    """A part of an image, in pixels, stretched to the model's square."""
 
     top: int
     left: int
@@ -24,7 +24,7 @@ class View(NamedTuple):
     mirrored: bool = False
 
     def matrix(self, side: int) -> Tensor:
-        """``[3, 3]``: from places in the result to places in a picture of `side` pixels."""
+        """``[3, 3]``: from places in the result to places in an image of `side` pixels."""
         across, down = self.width / side * (-1 if self.mirrored else 1), self.height / side
         x, y = (2 * self.left + self.width) / side - 1, (2 * self.top + self.height) / side - 1
         return torch.tensor([[across, 0, x], [0, down, y], [0, 0, 1]])

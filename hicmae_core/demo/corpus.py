@@ -37,7 +37,7 @@ def generate_corpus(params: CorpusParams, out_dir: Path, num_processes: int = 0)
     Args:
         params: Seed, counts and lengths.
         out_dir: Folder of the raw datasets.
-        num_processes: Processes that film; 0 means one per CPU core.
+        num_processes: Processes that video; 0 means one per CPU core.
 
     Returns:
         Counts, the seconds filmed, and the number of broken clips by flaw.

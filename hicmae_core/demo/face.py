@@ -1,4 +1,4 @@
-"""Moving pictures of one speaker's face, by warping the portrait."""
+"""Moving images of one speaker's face, by warping the portrait."""
 
 from __future__ import annotations
 

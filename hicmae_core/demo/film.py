@@ -80,7 +80,7 @@ def _shot(renderer: FaceRenderer, tracks: FaceTracks, index: int, room: np.ndarr
 
 
 def write_mp4(path: Path, frames: Iterator[np.ndarray], sound: np.ndarray | None) -> None:
-    """Encode RGB frames and mono 16 kHz sound (None for a silent film without a sound track)."""
+    """Encode RGB frames and mono 16 kHz audio (None for a silent video without an audio track)."""
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         video = container.add_stream("libx264", rate=FRAME_RATE_HZ, options=_X264)
         video.width = video.height = FRAME_SIZE

@@ -235,7 +235,7 @@ def close_lid(
 
 
 def _edge_fade(points: np.ndarray) -> np.ndarray:
-    """1 on the face, 0 where the moving window of the picture ends."""
+    """1 on the face, 0 where the moving window of the image ends."""
     across = np.clip((56 - np.abs(points[..., 0] - MOUTH[0])) / 8, 0, 1)
     down = np.clip((points[..., 1] - 70) / 6, 0, 1) * np.clip((196 - points[..., 1]) / 6, 0, 1)
     return across * down

@@ -61,7 +61,7 @@ class Speaker:
     tilt_db: float
     """Spectral tilt, dB per octave, on top of the emotion's."""
     breath: float
-    """Share of breath noise in voiced sound."""
+    """Share of breath noise in voiced audio."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Clip:
     emotion: str | None = None
     flaw: Flaw = "none"
     companion: Speaker | None = None
-    """The second person in the picture, if there is one."""
+    """The second person in the image, if there is one."""
 
     @property
     def generator(self) -> np.random.Generator:
@@ -119,7 +119,7 @@ def write_script(params: CorpusParams, frame_rate: int) -> tuple[list[Clip], lis
 
 
 def num_broken(num_labelled: int) -> int:
-    """Broken clips beside `num_labelled` sound ones: about one in 24, at least one, at most one per flaw."""
+    """Broken clips beside `num_labelled` audio ones: about one in 24, at least one, at most one per flaw."""
     return min(max(num_labelled // 24, 1), len(FLAWS))
 
 

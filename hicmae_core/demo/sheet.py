@@ -27,8 +27,8 @@ def draw_contact_sheet(
 ) -> None:
     """Write ``contact_sheet.png`` beside the labelled clips.
 
-    One row per speaker with two takes of each emotion, then a film strip of each emotion, the broken clips
-    that show a picture, and unlabelled speakers.
+    One row per speaker with two takes of each emotion, then a video strip of each emotion, the broken clips
+    that show an image, and unlabelled speakers.
     """
     rows: list[tuple[str, list[np.ndarray]]] = []
     sound = [clip for clip in labelled if clip.flaw == "none"]
@@ -83,7 +83,7 @@ def _frames(path: Path, count: int) -> list[np.ndarray]:
 
 
 def _row(caption: str, pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """A captioned row of pictures, [caption + cell, columns * cell, 3]."""
+    """A captioned row of images, [caption + cell, columns * cell, 3]."""
     row = np.full((_CAPTION + _CELL, _COLUMNS * _CELL, 3), 255, np.uint8)
     cv2.putText(row, caption, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
     for column, picture in enumerate(pictures[:_COLUMNS]):

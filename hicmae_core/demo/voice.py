@@ -1,4 +1,4 @@
-"""Speech-like sound by the source-filter model: a glottal pulse train and noise, shaped by formants."""
+"""Speech-like audio by the source-filter model: a glottal pulse train and noise, shaped by formants."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FRICATIVE, _PLOSIVE, _NASAL = 1, 2, 3
 def synthesise(
     num_frames: int, speaker: Speaker, tone: Tone, syllables: Syllables, generator: np.random.Generator
 ) -> np.ndarray:
-    """The sound of a clip.
+    """The audio of a clip.
 
     Args:
         num_frames: Length in video frames.

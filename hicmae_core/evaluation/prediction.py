@@ -1,7 +1,7 @@
 """The model's predictions on test clips. Nothing here is random, and no generator can be handed in.
 
 An audio-visual model may be shown one modality alone. The other's place is then taken by zeros, after normalisation:
-the mean picture of ImageNet, or a spectrogram that is everywhere the mean log-mel value.
+the mean image of ImageNet, or a spectrogram that is everywhere the mean log-mel value.
 """
 
 from __future__ import annotations

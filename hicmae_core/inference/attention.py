@@ -25,7 +25,7 @@ from hicmae_core.model.layers import Attention, Block, CrossAttention, CrossBloc
 
 
 class FusionMaps(NamedTuple):
-    """Attention of one layer of the fusion encoder, heads averaged; V video tokens, A audio tokens."""
+    """Attention of one layer of the fusion encoder, heads averaged; V video tokens, An audio tokens."""
 
     video_cross: Tensor
     """What video tokens read of audio, ``[B, V, A]``."""

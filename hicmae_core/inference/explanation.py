@@ -37,7 +37,7 @@ class Moment:
         values: Probabilities or outputs, by name.
         crops: The face at each of the model's time steps, JPEG; none if it reads no video.
         relevance: Attention rollout (`attention.rollout`) by modality, ``[time steps, rows, columns]`` of the face and
-            ``[time, mel]`` patches of the sound.
+            ``[time, mel]`` patches of the audio.
     """
 
     start_seconds: float
@@ -57,7 +57,7 @@ class Explanation:
         used: As of `Prediction`.
         duration_seconds: Length of what was judged.
         track: The face; unusable if the model reads no video.
-        sound: 16 kHz samples; empty if the model does not listen.
+        audio: 16 kHz samples; empty if the model does not listen.
         values: Probabilities or outputs of the whole clip, by name.
         shown: The same where the model of both modalities is shown ``both``, ``video`` or ``audio`` alone.
         moments: The windows of the timeline, a second apart or a little less.
@@ -86,7 +86,7 @@ def explain(reader: VideoReader, path: Path, max_seconds: float) -> Explanation:
 
     Args:
         reader: The model.
-        path: The video, or a sound file if the model only listens.
+        path: The video, or an audio file if the model only listens.
         max_seconds: Longer files are refused.
     """
     model = reader.model

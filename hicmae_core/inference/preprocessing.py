@@ -1,4 +1,4 @@
-"""From a file to what a model needs of it: faces and sound. The part of the work that other processes can do."""
+"""From a file to what a model needs of it: faces and audio. The part of the work that other processes can do."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Preprocessor:
     Attributes:
         faces: Detector, crop geometry and size.
         modality: What the model reads; the other is left alone.
-        needs_both: Whether a file without sound, or without a face, is refused where the model reads both; else the
+        needs_both: Whether a file without audio, or without a face, is refused where the model reads both; else the
             model is asked about the modality that is there.
         policy: Which faces are taken, as in `hicmae_core.media.faces.extract_faces`.
         device: Where the face detector runs, if it can choose.
@@ -109,7 +109,7 @@ class Preprocessor:
         samples = read_audio(path, self.max_seconds, damage)
         features = log_mel(samples)
         if not len(features):
-            raise MediaError(path, "no_sound", f"has {len(samples)} samples of sound, less than one 25 ms window")
+            raise MediaError(path, "no_sound", f"has {len(samples)} samples of audio, less than one 25 ms window")
         return _Voice(len(samples), features)
 
     def _heard(self, path: Path, voice: _Voice, damage: Damage, why: str = "") -> FaceSample:
@@ -140,7 +140,7 @@ def _noted(track: FaceTrack, why: str) -> FaceTrack:
 
 
 def fps_behind(path: Path, without_video: float) -> float:
-    """Frames per second that are counted of a file of which only the sound is read, as in evaluation: the video's.
+    """Frames per second that are counted of a file of which only the audio is read, as in evaluation: the video's.
 
     Args:
         path: The file.

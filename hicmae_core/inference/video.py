@@ -36,7 +36,7 @@ class VideoReader:
         num_segments: Windows averaged for the clip's prediction, as in evaluation.
         temperatures: Of each target, fitted on speakers that were held out from training; none if there were none.
         least_sure: How probable the likeliest class of a whole clip must be for a prediction; 0 predicts always.
-        needs_both: Whether a file without sound, or without a face, is refused by a model that reads both; else it is
+        needs_both: Whether a file without audio, or without a face, is refused by a model that reads both; else it is
             predicted from what is there.
         metadata: What else the model's file says of it.
         sha256: Of the model's file.
@@ -69,7 +69,7 @@ class VideoReader:
         """The predictions for files, in order, a prediction per face.
 
         Args:
-            paths: Video files, or sound files for a model that reads no video.
+            paths: Video files, or audio files for a model that reads no video.
             hop_seconds: Largest distance of the windows of the timeline; 0 makes none.
             policy: ``single`` is the main face, ``all`` every face that is seen for 2 s.
             num_processes: Processes that decode and look for faces ahead of the model; 0 does it here.
@@ -106,16 +106,16 @@ class VideoReader:
 
         Args:
             policy: As of `predict_all`.
-            silent: Whether they have no sound; zeros take its place in a model that also listens.
+            silent: Whether they have no audio; zeros take its place in a model that also listens.
 
         Raises:
-            ValueError: If each face, or a silent film, is to be predicted by a model that reads no video.
+            ValueError: If each face, or a silent video, is to be predicted by a model that reads no video.
         """
         modality = self.model.architecture.modality
         if silent and modality == "audio":
-            raise ValueError("the model reads sound alone, and there is none; ask one that was trained on video")
+            raise ValueError("the model reads audio alone, and there is none; ask one that was trained on video")
         if policy == "all" and modality == "audio":
-            raise ValueError("the model reads sound alone and sees no faces; ask it without the choice of all faces")
+            raise ValueError("the model reads audio alone and sees no faces; ask it without the choice of all faces")
         shown = "video" if silent else modality
         return Preprocessor(self.faces, shown, self.needs_both, policy, str(self.device), self.stride.usual_fps)
 

@@ -1,1 +1,1 @@
-"""Video and sound: decoding, faces, features."""
+"""Video and audio: decoding, faces, features."""

@@ -1,4 +1,4 @@
-"""Face crops: an upright square of a picture, placed by the face's box and turned by its roll."""
+"""Face crops: an upright square of an image, placed by the face's box and turned by its roll."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def crop_squares(
 
 
 def crop_face(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
-    """Cut one square out of a picture, upright; outside the picture its edge is repeated.
+    """Cut one square out of an image, upright; outside the image its edge is repeated.
 
     Args:
         image: RGB uint8 ``[height, width, 3]``.
@@ -61,7 +61,7 @@ def crop_face(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
     step = side / size
     cosine, sine = math.cos(roll) * step, math.sin(roll) * step
     middle = (size - 1) / 2
-    # From a pixel of the crop to a pixel of the picture; pixel centres lie at +.5 while shrinking.
+    # From a pixel of the crop to a pixel of the image; pixel centres lie at +.5 while shrinking.
     origin_x = x - left - (cosine - sine) * middle
     origin_y = y - top - (sine + cosine) * middle
     to_region = np.array(
@@ -75,9 +75,9 @@ def crop_face(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """A picture, RGB uint8, as JPEG bytes."""
+    """An image, RGB uint8, as JPEG bytes."""
     written, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    assert written, "JPEG encoding of a uint8 picture does not fail"
+    assert written, "JPEG encoding of a uint8 image does not fail"
     return encoded.tobytes()
 
 

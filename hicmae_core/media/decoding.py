@@ -68,7 +68,7 @@ def probe(path: Path) -> MediaInfo:
     """Read a file's header and its first frame, and all of its timestamps if the header does not count the frames.
 
     Raises:
-        MediaError: If the file is missing, empty or not decodable, or has neither video nor sound.
+        MediaError: If the file is missing, empty or not decodable, or has neither video nor audio.
     """
     with opened(path) as container:
         video, audio = video_stream(path, container), audio_stream(path, container)
@@ -119,10 +119,10 @@ def read_decoded_frames(
     Args:
         path: A video file.
         max_seconds: Decoding stops with an error once the video turns out to be longer.
-        damage: Counts what does not decode; complete when the last picture has come.
+        damage: Counts what does not decode; complete when the last image has come.
 
     Yields:
-        Seconds since the first frame, and the picture.
+        Seconds since the first frame, and the image.
 
     Raises:
         MediaError: If there is no video, it is damaged by more than a tenth, too long, or ends well before its declared
@@ -170,30 +170,30 @@ def read_decoded_frames(
 
 
 def read_audio(path: Path, max_seconds: float = MAX_SECONDS, damage: Damage | None = None) -> np.ndarray:
-    """Decode a file's sound, mixed down to mono at 16 kHz, for as long as its video runs.
+    """Decode a file's audio, mixed down to mono at 16 kHz, for as long as its video runs.
 
-    Sample 0 belongs to the first video frame: sound that starts late is padded with zeros, sound that starts early
+    Sample 0 belongs to the first video frame: audio that starts late is padded with zeros, audio that starts early
     is cut, and likewise at the end of the video: `read_decoded_frames` shows
     ``fps * num_samples / 16000`` frames. In a file
-    without video it is all of the sound. Where sound is missing there is silence.
+    without video it is all of the audio. Where audio is missing there is silence.
 
     Args:
-        path: A file with sound.
-        max_seconds: Longer sound, or sound to a longer video, is refused before it fills the memory.
+        path: A file with audio.
+        max_seconds: Longer audio, or audio to a longer video, is refused before it fills the memory.
         damage: Counts what does not decode.
 
     Returns:
         float32 ``[num_samples]`` in [-1, 1]. The same samples as ``ffmpeg -ac 1 -ar 16000``.
 
     Raises:
-        MediaError: If there is no sound, it is damaged by more than a tenth, too long, or ends well before its declared
+        MediaError: If there is no audio, it is damaged by more than a tenth, too long, or ends well before its declared
             length.
     """
     damage = damage or Damage("audio")
     with opened(path) as container:
         video, audio = video_stream(path, container), audio_stream(path, container)
         if audio is None:
-            raise MediaError(path, "no_sound", "has no sound stream")
+            raise MediaError(path, "no_sound", "has no audio stream")
         check_length(path, max(_declared_seconds(video), _declared_seconds(audio)), max_seconds)
         clock = None if video is None else VideoClock(path, video)
         demuxer, waveform = Demuxer(container, video, audio), Waveform(path, max_seconds)
@@ -209,7 +209,7 @@ def read_audio(path: Path, max_seconds: float = MAX_SECONDS, damage: Damage | No
             clock.first_frame()
         samples = waveform.samples()
         if not len(samples):
-            raise MediaError(path, "no_sound", "has a sound stream without a single sample")
+            raise MediaError(path, "no_sound", "has an audio stream without a single sample")
         _check_whole(path, "sound", len(samples) / SAMPLE_RATE_HZ, _declared_seconds(audio))
         _check_reach(path, container, demuxer, video, audio)
         if clock is None:
@@ -264,7 +264,7 @@ def _check_whole(path: Path, what: str, decoded_seconds: float, declared_seconds
 
 
 def _check_alone(path: Path, decoded_seconds: float, declared_seconds: float) -> None:
-    """What lies behind a film's declared end may be another film, and has no sound."""
+    """What lies behind a film's declared end may be another video, and has no audio."""
     if declared_seconds and decoded_seconds > declared_seconds / MIN_INTACT_FRACTION + MAX_STEP_BACK_SECONDS:
         reason = f"goes on for {decoded_seconds:.2f} s, although it declares {declared_seconds:.2f} s of video"
         raise MediaError(path, "unreadable", reason)

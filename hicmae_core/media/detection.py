@@ -35,12 +35,12 @@ _SCORE_ARGUMENT = {
 
 @dataclass(frozen=True)
 class Detections:
-    """The faces in one picture, best first.
+    """The faces in one image, best first.
 
     Attributes:
-        boxes: float32 ``[N, 4]``: left, top, right, bottom in pixels; they may reach out of the picture.
+        boxes: float32 ``[N, 4]``: left, top, right, bottom in pixels; they may reach out of the image.
         scores: float32 ``[N]`` confidences in [0, 1].
-        points: float32 ``[N, 5, 2]``: x, y in pixels of the eyes (left in the picture first), nose and mouth
+        points: float32 ``[N, 5, 2]``: x, y in pixels of the eyes (left in the image first), nose and mouth
             corners; NaN where the detector gives boxes only.
     """
 
@@ -69,7 +69,7 @@ class Detector(Protocol):
         ...
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Find the faces in pictures of any sizes, RGB uint8 ``[height, width, 3]``."""
+        """Find the faces in images of any sizes, RGB uint8 ``[height, width, 3]``."""
         ...
 
     def careful(self) -> Detector:
@@ -83,7 +83,7 @@ class CenterFace:
     OpenCV 5 silently returns wrong maps once a network's input changes shape, so there is one network per shape.
 
     Args:
-        detect_size: Long side of the picture shown to the network, pixels.
+        detect_size: Long side of the image shown to the network, pixels.
         min_score: Detections below this confidence are left out.
 
     Raises:
@@ -152,7 +152,7 @@ class FaceAlignmentDetector:
         name: ``sfd`` (the most accurate, for a GPU), ``retinaface``, ``scrfd`` (needs onnxruntime) or ``yunet``.
         weights: Its weights file; nothing is downloaded.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
-        detect_size: Long side of the picture shown to the detector, pixels.
+        detect_size: Long side of the image shown to the detector, pixels.
         min_score: Detections below this confidence are left out.
 
     Raises:
@@ -211,7 +211,7 @@ class FaceAlignmentDetector:
 
 
 class WholePicture:
-    """For videos of faces that are cropped already: the centre square of every picture is the face."""
+    """For videos of faces that are cropped already: the centre square of every image is the face."""
 
     eye_height = CenterFace.eye_height
     eye_distance = CenterFace.eye_distance
@@ -247,7 +247,7 @@ def make_detector(faces: FacesParams, device: str = "cpu") -> Detector:
 
 
 def _shown(image: np.ndarray, detect_size: int) -> tuple[np.ndarray, float]:
-    """A picture with its long side at `detect_size`, and the factor it was scaled by."""
+    """An image with its long side at `detect_size`, and the factor it was scaled by."""
     scale = detect_size / max(image.shape[:2])
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     interpolation = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR

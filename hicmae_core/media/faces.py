@@ -135,12 +135,12 @@ def extract_faces(
     """Find, follow and crop the faces of a video.
 
     If no face is found the video is searched again, every frame at a larger size and a lower threshold, which a face
-    may fall to but not stay at. Memory holds `KEPT_BYTES` of pictures, and the crops.
+    may fall to but not stay at. Memory holds `KEPT_BYTES` of images, and the crops.
 
     Args:
         path: A video file.
         faces: Stride, crop geometry, size and thresholds. With the detector ``none`` the centre square of every
-            picture is the face, whatever the policy.
+            image is the face, whatever the policy.
         policy: ``single``: the face that is large, central and certain for longest, over the whole video; a cut after
             which it goes on at about the same place, and looks alike, does not end it.
             ``stitch``: the same in each shot; shots without a face take the nearest crop. ``all``: every face, as a

@@ -17,9 +17,9 @@ import av
 from hicmae_core.files import START_BYTES, archive_kind, stand_in
 
 MAX_PICTURE_PIXELS = 8192 * 4320
-"""The largest picture that cameras take (8K); one takes 106 MB as RGB."""
+"""The largest image that cameras take (8K); one takes 106 MB as RGB."""
 MAX_FRAME_RATE = 500
-"""No camera films faces faster; a rate of 1000 is the millisecond clock of Matroska and FLV in the wrong place."""
+"""No camera videos faces faster; a rate of 1000 is the millisecond clock of Matroska and FLV in the wrong place."""
 MAX_GAP_SECONDS = 10.0
 """A longer time without a frame is a wrong timestamp."""
 MAX_STEP_BACK_SECONDS = 0.5
@@ -95,12 +95,12 @@ def _container(path: Path, file: BinaryIO) -> av.container.InputContainer:
     try:
         return av.open(file, "r", options=_OPTIONS, metadata_errors="ignore")
     except av.ArgumentError:
-        raise MediaError(path, "unreadable", "is neither video nor sound in a container that is read") from None
+        raise MediaError(path, "unreadable", "is neither video nor audio in a container that is read") from None
 
 
 def _decoder_options(codec: str) -> dict[str, str]:
-    """A damaged JPEG would be completed with what is left in memory of another picture, so it is an error."""
-    options = {"max_pixels": str(MAX_PICTURE_PIXELS)}  # for pictures that grow midway
+    """A damaged JPEG would be completed with what is left in memory of another image, so it is an error."""
+    options = {"max_pixels": str(MAX_PICTURE_PIXELS)}  # for images that grow midway
     return {**options, "err_detect": "explode"} if codec == "mjpeg" else options
 
 
@@ -112,18 +112,18 @@ def video_stream(path: Path, container: av.container.InputContainer) -> av.Video
     if stream.codec_context is None:
         raise MediaError(path, "unreadable", "its video is in a format that cannot be decoded")
     if stream.width * stream.height > MAX_PICTURE_PIXELS:
-        reason = f"its picture of {stream.width} x {stream.height} is larger than {MAX_PICTURE_PIXELS:,} pixels"
+        reason = f"its image of {stream.width} x {stream.height} is larger than {MAX_PICTURE_PIXELS:,} pixels"
         raise MediaError(path, "too_large", reason)
     return stream
 
 
 def audio_stream(path: Path, container: av.container.InputContainer) -> av.AudioStream | None:
-    """The best sound; None if there is none."""
+    """The best audio; None if there is none."""
     stream = container.streams.best("audio")
     if not isinstance(stream, av.AudioStream):
         return None
     if stream.codec_context is None:
-        raise MediaError(path, "unreadable", "its sound is in a format that cannot be decoded")
+        raise MediaError(path, "unreadable", "its audio is in a format that cannot be decoded")
     return stream
 
 

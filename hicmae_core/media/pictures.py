@@ -108,7 +108,7 @@ class DecodedFrame:
 
     Attributes:
         frame: The decoded frame, neither scaled nor turned.
-        converter: Shared by the pictures of one video, it need not be set up for each of them. Not for two threads.
+        converter: Shared by the images of one video, it need not be set up for each of them. Not for two threads.
         display: How it is meant to be shown.
     """
 
@@ -160,26 +160,26 @@ class DecodedFrame:
 
 @dataclass(frozen=True)
 class FittedPicture(DecodedFrame):
-    """A picture of another size than the first of its video, shown inside that size: boxes keep their meaning.
+    """An image of another size than the first of its video, shown inside that size: boxes keep their meaning.
 
     Attributes:
-        size: Width and height of the first picture, pixels. Where the shapes differ there are black bars.
+        size: Width and height of the first image, pixels. Where the shapes differ there are black bars.
     """
 
     size: tuple[int, int] = (0, 0)
 
     @property
     def width(self) -> int:
-        """Width of the video's first picture, pixels."""
+        """Width of the video's first image, pixels."""
         return self.size[0]
 
     @property
     def height(self) -> int:
-        """Height of the video's first picture, pixels."""
+        """Height of the video's first image, pixels."""
         return self.size[1]
 
     def rgb(self) -> np.ndarray:
-        """RGB uint8 ``[height, width, 3]``: the picture in the middle, as large as it fits."""
+        """RGB uint8 ``[height, width, 3]``: the image in the middle, as large as it fits."""
         image = super().rgb()
         scale = min(self.width / image.shape[1], self.height / image.shape[0])
         width, height = (max(1, round(side * scale)) for side in (image.shape[1], image.shape[0]))

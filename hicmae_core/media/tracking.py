@@ -1,4 +1,4 @@
-"""From pictures to the faces in them: where there were looked for, and how they go on from frame to frame.
+"""From images to the faces in them: where there were looked for, and how they go on from frame to frame.
 
 Detect on every n-th frame and look between only where a face moved; split at shot cuts; link boxes that overlap
 inside a shot. A few odd frames (a flash, a black frame, a glitch) are no cut: what comes back is the same shot.
@@ -33,8 +33,8 @@ class Observations:
         stride: Distance of the frames that were looked at anyway.
         faces: Frame index and faces of the frames that were looked at, in order.
         shots: Shot number of every frame. Odd frames have a number of their own, and the shot goes on after them.
-        width: Picture width, pixels.
-        height: Picture height, pixels.
+        width: Image width, pixels.
+        height: Image height, pixels.
         portraits: Frame index to `portraits_of` the faces there.
     """
 
@@ -153,10 +153,10 @@ def portraits_of(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 class _Shots:
-    """Numbers the shots of pictures that come one after the other.
+    """Numbers the shots of images that come one after the other.
 
     Args:
-        max_odd: A picture that is like one before up to so many others belongs to that one's shot.
+        max_odd: An image that is like one before up to so many others belongs to that one's shot.
     """
 
     def __init__(self, max_odd: int) -> None:
@@ -166,7 +166,7 @@ class _Shots:
         self._left: list[tuple[int, int, np.ndarray]] = []
 
     def number(self, index: int, thumbnail: np.ndarray) -> int:
-        """The shot of the picture at `index`."""
+        """The shot of the image at `index`."""
         before, self._before = self._before, thumbnail
         if before is not None and _is_cut(before, thumbnail):
             self._left.append((index - 1, self._number, before))

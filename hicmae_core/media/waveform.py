@@ -74,7 +74,7 @@ class Waveform:
             at = frame.time - self._zero
         if not -MAX_STEP_BACK_SECONDS <= at - self._furthest <= MAX_GAP_SECONDS:
             gap, where = at - self._furthest, self._furthest
-            raise MediaError(self._path, "unreadable", f"its sound jumps by {gap:.1f} s at {where:.1f} s")
+            raise MediaError(self._path, "unreadable", f"its audio jumps by {gap:.1f} s at {where:.1f} s")
         check_length(self._path, at + frame.samples / frame.sample_rate, self._max_seconds)
         if before is None or setup != before.setup or abs(at - expected) > _MAX_CLOCK_ERROR_SECONDS:
             if before is not None:

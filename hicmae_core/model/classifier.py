@@ -196,7 +196,7 @@ def pooled_width(num_tokens: int, num_steps: int, dim: int, pooling: Pooling) ->
 
 
 def audio_steps(audio: Tensor, frames_per_step: int) -> Tensor:
-    """Steps of a spectrogram ``[B, 1, time, mel]`` in which there is sound, bool ``[B, T]``.
+    """Steps of a spectrogram ``[B, 1, time, mel]`` in which there is audio, bool ``[B, T]``.
 
     What lies beyond a clip's end, a hidden voice and digital silence have one value throughout; a spectrogram of
     nothing else counts whole.

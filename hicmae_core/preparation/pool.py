@@ -27,7 +27,7 @@ class ClipFiles:
     Attributes:
         clip_id: The manifest's clip id.
         video: Its video file, or folder of face frames.
-        audio: Its sound file, which may be the same.
+        audio: Its audio file, which may be the same.
         key: Digest of everything that determines the result.
         fps: Frame rate of face frames; None where it is not known yet.
     """

@@ -100,7 +100,7 @@ def prepare_audio(
 ) -> dict[str, Any]:
     """Compute the log-mel features of every clip of a manifest whose status is ``ok``.
 
-    The sound is that of ``audio_path``, or of ``video_path`` where there is none. Writes a `ClipStore` of
+    The audio is that of ``audio_path``, or of ``video_path`` where there is none. Writes a `ClipStore` of
     `AUDIO_SCHEMA`; arguments, results (but ``num_frames``) and errors otherwise as `prepare_faces`.
     """
     work = partial(audio_batch, max_seconds=preparation.max_clip_seconds)

@@ -96,7 +96,7 @@ def _facts(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
     if not video.has_video and modality != "audio":
         return facts | {"status": "no_video", "reason": f"{video_path}: has no video stream"}
     if not audio.has_audio and modality != "video":
-        return facts | {"status": "no_sound", "reason": f"{audio_path}: has no sound stream"}
+        return facts | {"status": "no_sound", "reason": f"{audio_path}: has no audio stream"}
     return facts | {"status": "ok", "reason": ""}
 
 
@@ -118,7 +118,7 @@ def _facts_of_frames(clip: _Files, probe_fn: ProbeFn) -> dict[str, Any]:
         return facts | _problem(error)
     facts |= {"fps": fps, "num_frames": num_frames, "duration_seconds": max(num_frames / fps, audio.duration_seconds)}
     if not audio.has_audio:
-        return facts | {"status": "no_sound", "reason": f"{clip.audio_path}: has no sound stream"}
+        return facts | {"status": "no_sound", "reason": f"{clip.audio_path}: has no audio stream"}
     return facts | {"status": "ok", "reason": ""}
 
 

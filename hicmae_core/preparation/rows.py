@@ -100,7 +100,7 @@ def audio_batch(clip: ClipFiles, max_seconds: float) -> bytes:
         waveform = read_audio(clip.audio, max_seconds, damage)
         features = log_mel(waveform).astype(np.float16)
         if not len(features):
-            reason = f"{len(waveform)} samples of sound, less than one 25 ms window"
+            reason = f"{len(waveform)} samples of audio, less than one 25 ms window"
             raise MediaError(clip.audio, "no_sound", reason)
         samples = (waveform * 32768).round().astype(np.int16)
         row |= {"num_samples": len(waveform), "digest": _digest([samples.tobytes()]), "fbank": features}
@@ -145,7 +145,7 @@ def wanted_clips(manifest: pd.DataFrame, root: Path, settings: str, path: str, d
         digest: The column of that file's SHA-256; where it is null, size and time of the file take its place.
 
     Returns:
-        ``clip_id, video_path, audio_path, path, fps`` and ``key``, sorted by clip id. A clip without a sound file of
+        ``clip_id, video_path, audio_path, path, fps`` and ``key``, sorted by clip id. A clip without an audio file of
         its own has its video's. Face frames have no rate in their files: the manifest's determines the rows, or the
         file with the audio, where the manifest has none.
 

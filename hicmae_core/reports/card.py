@@ -253,7 +253,7 @@ def _speakers(predictions: pd.DataFrame | None, metadata: Mapping[str, Any]) -> 
 
 def _limits(metadata: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
     lines = [
-        "- One face at a time. The sound is that of the whole scene: speakers are not told apart.",
+        "- One face at a time. The audio is that of the whole scene: speakers are not told apart.",
         "- Expressions in the training data may be acted; for other cultures, ages, cameras and rooms it may do worse.",
     ]
     if metadata.get("classes") and not metadata.get("temperatures"):

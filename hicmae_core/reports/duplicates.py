@@ -20,7 +20,7 @@ FINDINGS = ("different_folds", "different_labels", "different_speakers")
 """What can be wrong with a group of copies, the worst first."""
 
 _MIN_SECONDS = 0.5
-"""Shorter sound, or fewer frames than this at 25 per second, is too little to tell clips apart."""
+"""Shorter audio, or fewer frames than this at 25 per second, is too little to tell clips apart."""
 _MIN_FRAMES = round(25 * _MIN_SECONDS)
 
 
@@ -29,9 +29,9 @@ def find_duplicates(
 ) -> pd.DataFrame:
     """Find usable clips with the same content under several ids.
 
-    Three things are compared, each exactly: the video file's bytes (``sha256`` of the manifest), the sound as decoded
+    Three things are compared, each exactly: the video file's bytes (``sha256`` of the manifest), the audio as decoded
     to 16 kHz, and the stored face crops. Digital silence and clips below half a second prove nothing and do not count
-    as the same sound or face.
+    as the same audio or face.
 
     Args:
         manifest: All clips.
@@ -69,7 +69,7 @@ def speakers_in_several_folds(usable: pd.DataFrame) -> pd.DataFrame:
 
 
 def _audible(audio: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose sound is long enough and not digital silence, whose digest follows from its length."""
+    """The rows whose audio is long enough and not digital silence, whose digest follows from its length."""
     rows = audio[audio["num_samples"] >= _MIN_SECONDS * SAMPLE_RATE_HZ]
     rows = rows[rows["digest"].duplicated(keep=False)]
     silence = {hashlib.sha256(bytes(2 * int(num))).hexdigest() for num in rows["num_samples"].unique()}

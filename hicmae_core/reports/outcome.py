@@ -33,7 +33,7 @@ class PreparationOutcome:
             without is not there. Faces and audio have rows for
             the clips that passed the manifest; ``clip_id`` is the manifest's also for faces, where a clip has several
             rows if each of its faces is a sample (then ``sample_id`` tells them apart).
-        usable: The manifest's rows of the clips that have what the dataset takes, with ``seconds`` of sound, or of
+        usable: The manifest's rows of the clips that have what the dataset takes, with ``seconds`` of audio, or of
             faces where it takes these alone.
         faces: The faces rows of the usable clips.
         rejects: ``clip_id, stage, status, reason, video_path`` of all that was rejected, in the order of `STAGES`.

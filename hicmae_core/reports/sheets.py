@@ -1,6 +1,6 @@
 """Contact sheets: faces that are good, typical and bad, and what rejected clips look like.
 
-However large a dataset is, a sheet has few pictures: the index tells which clips are extreme, and sharpness and
+However large a dataset is, a sheet has few images: the index tells which clips are extreme, and sharpness and
 brightness are measured on a fixed number of clips, evenly spread.
 """
 
@@ -36,7 +36,7 @@ _NOT_OPENED_AGAIN = ("crashed", "timeout")
 
 @dataclass(frozen=True)
 class SheetPicture:
-    """A picture with a caption; `jpeg` is its file."""
+    """An image with a caption; `jpeg` is its file."""
 
     caption: str
     jpeg: bytes
@@ -96,7 +96,7 @@ def rejected_sheet(rejects: pd.DataFrame, root: Path) -> Sheet:
             continue
         pictures.append(SheetPicture(f"{row['clip_id']}: {row['status']} ({row['stage']})", _as_jpeg(picture)))
     note = f"A frame of up to {_PER_STATUS} clips per reason, where the file can be opened."
-    return Sheet("Rejected", note if pictures else "None that has a picture.", tuple(pictures))
+    return Sheet("Rejected", note if pictures else "None that has an image.", tuple(pictures))
 
 
 _UNITS = {
@@ -142,7 +142,7 @@ def _middle_frame(path: Path) -> np.ndarray:
 
 
 def _as_jpeg(picture: np.ndarray) -> bytes:
-    """A small JPEG of an RGB picture."""
+    """A small JPEG of an RGB image."""
     image = Image.fromarray(picture)
     image.thumbnail((_PICTURE_SIZE, _PICTURE_SIZE))
     stream = io.BytesIO()

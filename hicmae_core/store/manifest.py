@@ -41,7 +41,7 @@ MANIFEST_COLUMNS = tuple(COLUMN_TYPES)
 """Paths are relative to the raw folder; ``unit`` names what is scored as one, the clip itself or a group of clips
 (`hicmae_core.store.manifest`); ``group`` is the speaker's, such as the sex, by which results are also reported;
 ``label`` is the class id; ``sha256`` is the video file's and ``audio_sha256``
-that of the file with the sound, often the same; ``status`` is ``ok`` or a short code, explained by ``reason``. Each
+that of the file with the audio, often the same; ``status`` is ``ok`` or a short code, explained by ``reason``. Each
 target adds a column ``target_<name>``: floats for regression, class ids where several targets are classified."""
 
 USABLE = ("ok", "damaged", "low_coverage", "frozen_face", "low_share")
@@ -74,7 +74,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
 
 
 def prepared_of(manifest: pd.DataFrame, dataset: DatasetParams, modality: Modality) -> pd.DataFrame:
-    """The rows of which faces (``video``) or sound (``audio``) are prepared: none where the dataset takes the other."""
+    """The rows of which faces (``video``) or audio (``audio``) are prepared: none where the dataset takes the other."""
     return manifest if dataset.modality in ("both", modality) else manifest.iloc[:0]
 
 

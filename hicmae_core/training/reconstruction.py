@@ -1,4 +1,4 @@
-"""What a pre-trained model sees behind its masks, as pictures."""
+"""What a pre-trained model sees behind its masks, as images."""
 
 from __future__ import annotations
 

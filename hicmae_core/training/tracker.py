@@ -34,7 +34,7 @@ class Tracker(Protocol):
         ...
 
     def log_image(self, path: Path) -> None:
-        """Remember a picture, to be compared with those of the same file name of other runs."""
+        """Remember an image, to be compared with those of the same file name of other runs."""
         ...
 
     def describe(self, text: str) -> None:

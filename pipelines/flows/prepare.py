@@ -1,4 +1,4 @@
-"""Prepare one dataset: manifest, faces, sound and the report on them."""
+"""Prepare one dataset: manifest, faces, audio and the report on them."""
 
 from __future__ import annotations
 

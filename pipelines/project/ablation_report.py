@@ -1,4 +1,4 @@
-"""What the experiments of a comparison found: reports/NAME.md, .csv, .png and .parquet, and the features as a picture.
+"""What the experiments of a comparison found: reports/NAME.md, .csv, .png and .parquet, and the features as an image.
 
 The .parquet holds every prediction, as benchmarks/evidence.py wants it.
 """

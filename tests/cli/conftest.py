@@ -32,7 +32,7 @@ def hicmae(monkeypatch, capfd):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model and two films, outside any project."""
+    """A model and two videos, outside any project."""
     folder = tmp_path_factory.mktemp("films")
     torch.manual_seed(0)
     model = classifier("demo", 2, image_size=32, num_frames=4, num_audio_frames=32)

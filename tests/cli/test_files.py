@@ -27,7 +27,7 @@ def test_a_name_is_taken_as_it_is(folder):
     assert media_files(["nowhere.mp4", str(folder / "notes.txt")])[0].name == "nowhere.mp4"
 
 
-@pytest.mark.parametrize(("name", "words"), [("empty", "no video or sound file"), ("*.avi", "no file fits")])
+@pytest.mark.parametrize(("name", "words"), [("empty", "no video or audio file"), ("*.avi", "no file fits")])
 def test_nothing_found_is_said(folder, name, words):
     with pytest.raises(ValueError, match=words):
         media_files([str(folder / name)])
@@ -42,7 +42,7 @@ def test_how_many_files_are_passed_over_is_said(folder, capfd):
         "to open one, name it\n"
     )
     (folder / "empty/z.rm").touch()
-    with pytest.raises(ValueError, match=r"no video or sound file in this folder.*: 1 file \(1 \.rm\)"):
+    with pytest.raises(ValueError, match=r"no video or audio file in this folder.*: 1 file \(1 \.rm\)"):
         media_files([str(folder / "empty")])
 
 
@@ -52,7 +52,7 @@ def test_images_are_passed_over_and_said(folder, capfd):
         (folder / "frames/00025" / name).touch()
     assert len(media_files([str(folder)])) == 3
     assert "passed over 3 files (2 .jpg, 1 .txt)" in capfd.readouterr().err
-    with pytest.raises(ValueError, match=r"no video or sound file in this folder.*: 2 files \(2 \.jpg\)"):
+    with pytest.raises(ValueError, match=r"no video or audio file in this folder.*: 2 files \(2 \.jpg\)"):
         media_files([str(folder / "frames/00025")])
 
 

@@ -37,7 +37,7 @@ def hicmae_in(folder: Path, *arguments: str, **environment: str) -> subprocess.C
 
 @pytest.fixture(scope="module")
 def odd(folder, tmp_path_factory) -> Path:
-    """The model and films of odd names."""
+    """The model and videos of odd names."""
     place = tmp_path_factory.mktemp("odd")
     shutil.copy(folder / "model.safetensors", place)
     for name in ODD:

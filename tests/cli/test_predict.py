@@ -92,7 +92,7 @@ def test_each_speaker_of_a_scene_has_a_row(hicmae, two_speakers):
     assert (first["face"], second["face"]) == (1, 2)
     assert all(round(side, 1) == side for side in first["box"])
     lefts = sorted([first["box"], second["box"]])
-    assert lefts[0][2] <= 224 <= lefts[1][0]  # each in its half of the picture
+    assert lefts[0][2] <= 224 <= lefts[1][0]  # each in its half of the image
     assert first["probabilities"] != second["probabilities"]
     rows = list(csv.DictReader(io.StringIO((two_speakers / "faces.csv").read_text())))
     assert [(row["face"], row["part"], row["status"]) for row in rows] == [

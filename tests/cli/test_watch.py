@@ -112,7 +112,7 @@ def test_what_opencv_opens_is_answered_film_by_film_without_sound(hicmae, folder
     result = hicmae(*ask, "--csv", "camera.csv", cwd=folder)
     assert result.returncode == 0, result.stderr
     records = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [record["status"] for record in records] == ["ok", "ok"]  # of 17 pictures each: 2 s have 50
+    assert [record["status"] for record in records] == ["ok", "ok"]  # of 17 images each: 2 s have 50
     assert [record["start_seconds"] for record in records] == pytest.approx([0, 17 / 25], abs=1e-3)
     assert {record["video"] for record in records} == {"one.mp4"}
     assert sum(records[0]["probabilities"].values()) == pytest.approx(1)
@@ -131,7 +131,7 @@ def test_a_model_that_only_listens_has_no_use_for_a_camera(hicmae, folder, tmp_p
     save_model(tmp_path / "model.safetensors", model, {"classes": ["sad", "glad"], "targets": []})
     result = hicmae("watch", "--camera", "one.mp4", "--model", tmp_path, cwd=folder)
     assert result.returncode == 1
-    assert "error: the model reads sound alone" in result.stderr
+    assert "error: the model reads audio alone" in result.stderr
 
 
 @pytest.mark.skipif(os.path.exists("/dev/video7"), reason="there is a camera")
@@ -155,7 +155,7 @@ def test_mistakes_are_told_in_one_sentence(hicmae, folder, arguments, words):
 
 
 def test_a_camera_s_film_is_what_was_seen(folder, tmp_path):
-    """The silent answer is that of the same windows with zeros in the place of the sound."""
+    """The silent answer is that of the same windows with zeros in the place of the audio."""
     reader = open_video_reader(folder / "model.safetensors", None, 2, torch.device("cpu"))
     camera = Camera(str(folder / "one.mp4"))
     next(camera.record(1.0, tmp_path / "film.mp4"))

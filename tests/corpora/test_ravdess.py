@@ -14,7 +14,7 @@ SONGS = [take for take in trees.ravdess_takes("02") if take[3:5] <= "06"][:400]
 
 
 def files(parts, takes):
-    """Names of takes as files with both (01), videos without sound (02) and sounds (03), in the release's folders."""
+    """Names of takes as files with both (01), videos without audio (02) and sounds (03), in the release's folders."""
     kinds = (
         ("Video_Speech_Actor", "01", "mp4"),
         ("Video_Speech_Actor", "02", "mp4"),

@@ -16,7 +16,7 @@ _CODECS |= {".m4a": (None, "aac"), "silent.mp4": ("mpeg4", None)}
 
 
 def write_media(path: Path, picture: str | None, sound: str | None) -> None:
-    """A quarter of a second, 8 pictures per second and 16 kHz."""
+    """A quarter of a second, 8 images per second and 16 kHz."""
     with av.open(str(path), "w") as container:
         video = container.add_stream(picture, rate=8) if picture else None
         audio = container.add_stream(sound, rate=16_000, layout="mono") if sound else None
@@ -42,7 +42,7 @@ class Tree:
         root.mkdir()
 
     def media(self, names: Iterable[str]) -> Tree:
-        """Add media files; what lies under a name is fit for its ending, and has no sound if it starts with 02-."""
+        """Add media files; what lies under a name is fit for its ending, and has no audio if it starts with 02-."""
         for name in names:
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ MODEL = ModelParams(size="demo", image_size=32, num_frames=4, frame_stride=2, nu
 
 
 def face_jpegs(num_frames, generator, size=FACE_SIZE):
-    """Smooth random pictures, so that JPEG keeps them apart."""
+    """Smooth random images, so that JPEG keeps them apart."""
     coarse = torch.rand(num_frames, 3, 4, 4, generator=generator)
     pictures = torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
     return [jpeg((255 * picture).permute(1, 2, 0).numpy().astype(np.uint8)) for picture in pictures]

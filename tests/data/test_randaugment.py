@@ -1,4 +1,4 @@
-"""The operations do to every frame what timm's do to a picture, and a plan what its operations do in turn."""
+"""The operations do to every frame what timm's do to an image, and a plan what its operations do in turn."""
 
 import random
 from unittest import mock

@@ -141,7 +141,7 @@ def test_reports_say_which_labels_and_which_modality(emotions, predictions_of, t
     folds = {1: predictions_of(emotions).assign(shown="audio")}
     write_reports(summarise("crema_d_4", perceived, folds, SummariseParams(), seed=0), tmp_path)
     text = (tmp_path / "results.md").read_text()
-    assert "Labels: perceived. Models trained on video and sound, shown the sound alone (zeros in the other's" in text
+    assert "Labels: perceived. Models trained on video and audio, shown the audio alone (zeros in the other's" in text
     assert "The published numbers of `crema_d_4` are on the labels `intended`, ours on `perceived`: another" in text
     record = json.loads((tmp_path / "results.json").read_text())
     assert record["published"] == []
@@ -199,7 +199,7 @@ def test_drawn_faces_are_named_and_their_voices_alone_are_compared(predictions_o
         assert "\n| (drawn faces) | clips | UAR |" in text
     else:
         assert not any("drawn faces" in where for where in everywhere[1:2] + everywhere[3:])
-        assert "Models trained on video and sound (drawn faces), shown the sound alone" in text
+        assert "Models trained on video and audio (drawn faces), shown the audio alone" in text
         assert "\n|  | clips | UAR |" in text
         assert "| ours, pooled |  | both (drawn faces), audio shown |" in text
         assert "| HiCMAE-B | 2024 | audio |" in text
@@ -219,10 +219,10 @@ def test_one_modality_shown_to_the_same_models_has_lines_of_its_own(emotions, pr
     assert summary.alone["audio"].metrics["uar"] == 1
     record = results_record(summary)
     assert record["alone"]["audio"]["low"]["uar"] == 1
-    assert "| the sound alone | 100.00 (100.00 – 100.00) |" in results_markdown(record)
+    assert "| the audio alone | 100.00 (100.00 – 100.00) |" in results_markdown(record)
     drawn = results_markdown(record | {"face_source": "drawn"})
     assert [f"| {what} (drawn faces) |" in drawn for what in ("video and sound", "the video alone")] == [True, True]
-    assert "| the sound alone | 100.00" in drawn
+    assert "| the audio alone | 100.00" in drawn
     assert read_alone(tmp_path) == {}
     write_fold_results(whole[1], emotions, tmp_path / "one")
     assert read_alone(tmp_path / "one") == {}

@@ -35,7 +35,7 @@ SECONDS = 3
 
 
 def picture_at(seconds):
-    """A picture that is brighter the later it is shown, with a dark bar that moves."""
+    """An image that is brighter the later it is shown, with a dark bar that moves."""
     image = np.full((48, 64, 3), 40 + 60 * seconds, np.uint8)
     image[:, int(seconds * 20) : int(seconds * 20) + 4] = 0
     return image
@@ -110,7 +110,7 @@ def test_evaluation_and_prediction_agree(files, tmp_path, corpus, unit, modality
 
 
 def seconds_of(frames):
-    """When the pictures of face crops ``[..., S, S, 3]`` are shown, by their brightness."""
+    """When the images of face crops ``[..., S, S, 3]`` are shown, by their brightness."""
     return (np.median(frames.numpy(), axis=(-3, -2, -1)) - 40) / 60
 
 

@@ -145,7 +145,7 @@ def test_a_model_that_only_listens_cannot_answer_each_face(film, tmp_path):
 
 @pytest.fixture(scope="module")
 def parts(film, tmp_path_factory):
-    """The film without its sound, and without its picture."""
+    """The video without its audio, and without its image."""
     folder = tmp_path_factory.mktemp("parts")
     for name, stream in (("silent.mp4", "v"), ("voice.m4a", "a")):
         with av.open(str(film)) as whole, av.open(str(folder / name), "w") as part:
@@ -165,7 +165,7 @@ def test_a_missing_modality_is_zeros_as_in_evaluation(film, parts, tmp_path, use
     assert (answer.status, answer.used, whole.used) == ("ok", used, "both")
     assert answer.values == pytest.approx(
         whole.shown[used], abs=1e-3
-    )  # cut from a stream, sound starts some samples apart
+    )  # cut from a stream, audio starts some samples apart
     assert answer.values != pytest.approx(whole.shown["both"], abs=5e-3)
     assert f"answered from the {'face' if used == 'video' else 'voice'} alone" in answer.reason
     assert "the model was not trained to predict from one modality (finetune.modality_dropout)" in answer.reason
@@ -177,7 +177,7 @@ def test_a_missing_modality_is_zeros_as_in_evaluation(film, parts, tmp_path, use
 
 def test_a_model_trained_for_it_answers_without_a_warning(parts, tmp_path):
     reader = reader_of(tmp_path, 3, classes=["a", "b", "c"], recipe={"modality_dropout": 0.3})
-    assert reader.predict(parts["video"]).reason.endswith("no sound stream; predicted from the face alone")
+    assert reader.predict(parts["video"]).reason.endswith("no audio stream; predicted from the face alone")
 
 
 def test_files_with_one_and_both_modalities_share_a_pass(film, parts, tmp_path):

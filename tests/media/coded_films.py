@@ -1,8 +1,8 @@
-"""Small films in many containers that can be told apart: each picture shows its film's and its own number.
+"""Small videos in many containers that can be told apart: each image shows its film's and its own number.
 
 Under a face, four rows of eight black and white blocks spell the film's number, the frame's number and a checksum of
-both, so that a damaged picture is not mistaken for another one. The sound is a chord of two tones whose
-ratio is the film's own, so that a wrong sample rate is not mistaken for another film.
+both, so that a damaged image is not mistaken for another one. The audio is a chord of two tones whose
+ratio is the film's own, so that a wrong sample rate is not mistaken for another video.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LEGIBLE = 90
 
 @dataclass(frozen=True)
 class Container:
-    """A file format and its codecs; no picture where `video` is empty."""
+    """A file format and its codecs; no image where `video` is empty."""
 
     suffix: str
     format: str
@@ -55,7 +55,7 @@ CONTAINERS = (
 
 
 def write_sources(folder: Path) -> list[tuple[Path, Path]]:
-    """Two films per container; film ``2 i + j`` is film j of container i."""
+    """Two videos per container; video ``2 i + j`` is video j of container i."""
     return [
         (
             write_coded_film(folder / f"{number}.{container.suffix}", 2 * number, container),
@@ -67,7 +67,7 @@ def write_sources(folder: Path) -> list[tuple[Path, Path]]:
 
 @cache
 def coded_frame(film: int, frame: int) -> np.ndarray:
-    """The picture that shows both numbers, RGB uint8 ``[160, 160, 3]``."""
+    """The image that shows both numbers, RGB uint8 ``[160, 160, 3]``."""
     head = (SIDE / 2 + 10 * np.sin(film), 62 + 4 * np.sin(frame / 5), 80.0)
     image = picture([head], SIDE, SIDE)
     for row, value in enumerate(_code(film, frame)):
@@ -78,7 +78,7 @@ def coded_frame(film: int, frame: int) -> np.ndarray:
 
 
 def read_code(image: np.ndarray) -> tuple[int, int] | None:
-    """Film and frame that a picture shows; None where it is not legible."""
+    """Film and frame that an image shows; None where it is not legible."""
     if image.shape != (SIDE, SIDE, 3):
         return None
     blocks = image[SIDE - _STRIP :].reshape(4, _ROW, 8, _BLOCK, 3)[:, 2:-2, :, 3:-3].mean((1, 3, 4))
@@ -89,14 +89,14 @@ def read_code(image: np.ndarray) -> tuple[int, int] | None:
 
 
 def chord(film: int, seconds: float) -> np.ndarray:
-    """The film's sound, float32 at 44.1 kHz."""
+    """The film's audio, float32 at 44.1 kHz."""
     time = np.arange(round(seconds * RATE)) / RATE
     low, high = (np.sin(2 * np.pi * hertz * time) for hertz in (_LOW_HERTZ, _LOW_HERTZ * _ratio(film)))
     return (0.4 * low + 0.3 * high).astype(np.float32)
 
 
 def read_chord(sound: np.ndarray) -> int | None:
-    """The film that 16 kHz sound belongs to; None where it is not two clear tones."""
+    """The video that 16 kHz audio belongs to; None where it is not two clear tones."""
     if len(sound) < 4000:
         return None
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
@@ -113,7 +113,7 @@ def read_chord(sound: np.ndarray) -> int | None:
 
 
 def write_coded_film(path: Path, film: int, container: Container, num_frames: int = NUM_FRAMES) -> Path:
-    """Write one film."""
+    """Write one video."""
     with av.open(str(path), "w", format=container.format, options=dict(container.options)) as output:
         sharp = {} if container.video.startswith("lib") else {"qmax": "2", "mbd": "rd"}
         video = output.add_stream(container.video, rate=FPS, options=sharp) if container.video else None

@@ -1,4 +1,4 @@
-"""Small real video files for the tests: a real face over a real background, with sound."""
+"""Small real video files for the tests: a real face over a real background, with audio."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEAD_BOX_HEIGHT = 119.4
 
 
 def background(width: int = 320, height: int = 240) -> np.ndarray:
-    """A smooth coloured picture without a face."""
+    """A smooth coloured image without a face."""
     y, x = np.mgrid[0:height, 0:width]
     return np.stack([90 + 60 * np.sin(x / 40), 110 + 50 * np.cos(y / 30), 120 + 0 * x], -1).astype(np.uint8)
 
@@ -64,14 +64,14 @@ def write_film(
     sound_delay_seconds: float = 0.0,
     frame_seconds: Sequence[float] | None = None,
 ) -> Path:
-    """Write H.264 video, with AAC sound if there is any, into an mp4 whose index comes first.
+    """Write H.264 video, with AAC audio if there is any, into an mp4 whose index comes first.
 
     Args:
         path: File to write.
-        frames: RGB uint8 pictures.
-        sound: Mono float samples.
+        frames: RGB uint8 images.
+        audio: Mono float samples.
         rate: Their rate, Hz.
-        sound_delay_seconds: When the sound starts after the first frame.
+        sound_delay_seconds: When the audio starts after the first frame.
         frame_seconds: Times of the frames; 25 per second if not given.
     """
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:

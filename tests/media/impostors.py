@@ -1,4 +1,4 @@
-"""Files that are no films, whatever they are called: made from films, deterministic, given the generator."""
+"""Files that are no videos, whatever they are called: made from videos, deterministic, given the generator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def zip_archive(film: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """A film in a zip file, stored, under a name that leaves the folder."""
+    """A video in a zip file, stored, under a name that leaves the folder."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("../../escaped.mp4", film)
@@ -21,7 +21,7 @@ def zip_archive(film: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 
 
 def tar_archive(film: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """A film in a tar file, under a name that leaves the folder, gzipped or not."""
+    """A video in a tar file, under a name that leaves the folder, gzipped or not."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=("w", "w:gz")[int(rng.integers(2))]) as archive:
         member = tarfile.TarInfo("../../escaped.mp4")
@@ -43,7 +43,7 @@ def text(film: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 
 
 def png_bomb(film: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """A picture of up to 900 megapixels in a megabyte."""
+    """An image of up to 900 megapixels in a megabyte."""
     side = int(rng.choice([1, 300, 30_000]))
     rows = zlib.compressobj(9)
     data = b"".join(rows.compress(bytes(side // 8 + 2)) for _ in range(side)) + rows.flush()

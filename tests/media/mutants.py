@@ -11,7 +11,7 @@ import numpy as np
 from tests.media.impostors import IMPOSTORS
 
 Mutation = Callable[[bytes, bytes, np.random.Generator], bytes]
-"""From a film, another one in the same container and a generator to the mutant."""
+"""From a video, another one in the same container and a generator to the mutant."""
 
 HEADER_BYTES = 4096
 _EXTREMES = {
@@ -129,13 +129,13 @@ def repeated_header(film: bytes, other: bytes, rng: np.random.Generator) -> byte
 
 
 def spliced(film: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """Begins as one film and ends as another."""
+    """Begins as one video and ends as another."""
     at = _within(rng, min(len(film), len(other)))
     return film[:at] + other[at:]
 
 
 def appended(film: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """Another film behind the first."""
+    """Another video behind the first."""
     return film + other
 
 
@@ -175,9 +175,9 @@ MUTATIONS: dict[str, Mutation] = {
     **IMPOSTORS,
 }
 MIXED = ("spliced", "appended")
-"""Mutations after which the file itself holds both films."""
+"""Mutations after which the file itself holds both videos."""
 REORDERED = (*MIXED, "swapped blocks", "repeated header")
-"""Mutations after which the file itself may hold its pictures in another order."""
+"""Mutations after which the file itself may hold its images in another order."""
 
 
 def _within(rng: np.random.Generator, size: int) -> int:

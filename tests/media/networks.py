@@ -16,7 +16,7 @@ FACE_SIDE = 64
 
 
 def write_yunet(path: Path) -> Path:
-    """A network with the inputs and outputs of YuNet, which takes pictures of 0 to 255 of any size."""
+    """A network with the inputs and outputs of YuNet, which takes images of 0 to 255 of any size."""
     brightness = np.full((1, 3, TILE, TILE), 1 / (3 * TILE * TILE * 255))
     centre = [0.5, 0.5, math.log(FACE_SIDE / TILE), math.log(FACE_SIDE / TILE)]
     heads = {}
@@ -30,7 +30,7 @@ def write_yunet(path: Path) -> Path:
 
 
 def write_scrfd(path: Path) -> Path:
-    """A network with the inputs and outputs of SCRFD, two anchors per cell, which takes pictures of -1 to 1."""
+    """A network with the inputs and outputs of SCRFD, two anchors per cell, which takes images of -1 to 1."""
     brightness = np.full((2, 3, TILE, TILE), 1 / (3 * TILE * TILE))
     reach = [FACE_SIDE / 2 - TILE / 2, FACE_SIDE / 2 - TILE / 2, FACE_SIDE / 2 + TILE / 2, FACE_SIDE / 2 + TILE / 2]
     heads = {}

@@ -39,7 +39,7 @@ def write_recording(
     layout: str = "mono",
     key_distance: int | None = None,
 ) -> Path:
-    """Numbered frames of film 0 at 25 a second, with key frames `key_distance` apart if that is given, and clicks."""
+    """Numbered frames of video 0 at 25 a second, with key frames `key_distance` apart if that is given, and clicks."""
     with av.open(str(path), "w", format=container.format, options=dict(container.options)) as output:
         video = output.add_stream(container.video, rate=FPS) if container.video and num_frames else None
         audio = output.add_stream(container.audio, rate=rate)

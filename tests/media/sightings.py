@@ -1,4 +1,4 @@
-"""Faces as a detector would report them, without pictures."""
+"""Faces as a detector would report them, without images."""
 
 from __future__ import annotations
 

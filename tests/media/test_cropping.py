@@ -10,7 +10,7 @@ from hicmae_core.media.detection import CenterFace
 
 
 def plane(height: int = 240, width: int = 320) -> np.ndarray:
-    """A picture whose red and green tell x and y."""
+    """An image whose red and green tell x and y."""
     y, x = np.mgrid[0:height, 0:width]
     return np.stack([x * 0.75, y * 0.75, 0 * x], -1).round().astype(np.uint8)
 

@@ -137,7 +137,7 @@ def test_many_jump_cuts_weigh_as_one_face(tmp_path, detector):
 
 
 def person(index: int, num_frames: int) -> list[np.ndarray]:
-    """One of the demo's speakers before a wall of their own, as large as the films are."""
+    """One of the demo's speakers before a wall of their own, as large as the videos are."""
     speakers = {clip.speaker.name: clip.speaker for clip in write_script(CorpusParams(), FPS)[0]}
     renderer, room = FaceRenderer(list(speakers.values())[index]), backdrop(np.random.default_rng(index))
     frames = []

@@ -140,5 +140,5 @@ def test_a_missing_stream_has_its_own_status(films, tmp_path):
 
 
 def test_an_error_survives_the_way_between_processes():
-    error = pickle.loads(pickle.dumps(MediaError(Path("a.mp4"), "no_sound", "has no sound stream")))
-    assert (error.status, str(error)) == ("no_sound", "a.mp4: has no sound stream")
+    error = pickle.loads(pickle.dumps(MediaError(Path("a.mp4"), "no_sound", "has no audio stream")))
+    assert (error.status, str(error)) == ("no_sound", "a.mp4: has no audio stream")

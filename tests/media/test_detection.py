@@ -106,7 +106,7 @@ def test_face_alignment_detectors_run_from_a_file(weights, name):
     assert np.isnan(best.points).all()
     assert (np.diff(best.scores) <= 0).all()
     assert (best.scores >= 0.45).all()
-    # Boxes are those of the package on the small picture, in pixels of the large one.
+    # Boxes are those of the package on the small image, in pixels of the large one.
     module = importlib.import_module(f"face_alignment.detection.{name}")
     threshold = {"filter_threshold" if name == "sfd" else "confidence_threshold": 0.45}
     plain = module.FaceDetector("cpu", path_to_detector=str(weights[name]), **threshold)
@@ -122,7 +122,7 @@ def test_face_alignment_detectors_run_from_a_network(name, tmp_path):
         pytest.importorskip("onnxruntime")
     weights = {"yunet": write_yunet, "scrfd": write_scrfd}[name](tmp_path / f"{name}.onnx")
     picture = np.zeros((192, 320, 3), np.uint8)
-    picture[TILE // 2 : TILE, 3 * TILE // 2 : 2 * TILE] = 255  # a tile of the enlarged picture
+    picture[TILE // 2 : TILE, 3 * TILE // 2 : 2 * TILE] = 255  # a tile of the enlarged image
     detector = make_detector(FacesParams(detector=name, weights=weights, detect_size=640))
     for image, expected in ((picture, 1), (np.zeros((128, 64, 3), np.uint8), 0), (picture, 1), (picture[:, ::-1], 1)):
         (found,) = detector.detect([image])

@@ -245,4 +245,4 @@ def test_a_long_film_takes_no_more_memory_than_a_short_one(tmp_path):
         num_frames, peak_mib = map(int, done.stdout.split())
         assert num_frames == 25 * seconds
         peaks.append(peak_mib)
-    assert peaks[1] - peaks[0] < 100  # the pictures differ by 3 GB
+    assert peaks[1] - peaks[0] < 100  # the images differ by 3 GB

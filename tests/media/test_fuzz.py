@@ -33,7 +33,7 @@ def refused_pictures(path: Path) -> MediaError:
 
 
 def write_at_rate(path: Path, rate: int, seconds_per_frame: Fraction) -> Path:
-    """Ten pictures in a file whose header tells the rate."""
+    """Ten images in a file whose header tells the rate."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=rate, options={"bf": "0"})
         video.width = video.height = 64

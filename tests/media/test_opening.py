@@ -40,7 +40,7 @@ def refusal(path: Path) -> MediaError:
 
 
 def played_unguarded(path: Path) -> bool:
-    """Whether FFmpeg itself would show pictures of that file."""
+    """Whether FFmpeg itself would show images of that file."""
     try:
         with av.open(str(path)) as container:
             return next(container.decode(video=0), None) is not None
@@ -139,7 +139,7 @@ def test_an_archive_is_refused(stream, tmp_path):
 
 
 def jpegs(side: int) -> list[bytes]:
-    """A black picture as JPEG."""
+    """A black image as JPEG."""
     encoder = av.CodecContext.create("mjpeg", "w")
     encoder.width = encoder.height = side
     encoder.pix_fmt, encoder.time_base = "yuvj420p", Fraction(1, 25)
@@ -148,7 +148,7 @@ def jpegs(side: int) -> list[bytes]:
 
 
 def write_jpegs(path: Path, side: int, pictures: list[bytes]) -> Path:
-    """A film of JPEGs whose header tells the side."""
+    """A video of JPEGs whose header tells the side."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("mjpeg", rate=25)
         video.width = video.height = side

@@ -218,7 +218,7 @@ def hlg(nits: np.ndarray) -> np.ndarray:
 
 
 def in_bt2020(image: np.ndarray) -> np.ndarray:
-    """Linear light of an ordinary picture with BT.2020's primaries (BT.2087)."""
+    """Linear light of an ordinary image with BT.2020's primaries (BT.2087)."""
     to_bt2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
     return (image / 255.0) ** 2.4 @ to_bt2020.T
 

@@ -1,4 +1,4 @@
-"""A video whose pictures change their size midway, as calls do when the network is slow."""
+"""A video whose images change their size midway, as calls do when the network is slow."""
 
 import io
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ PART = 15
 
 
 def write_parts(path: Path, parts: list[list[np.ndarray]], ratios: Sequence[Fraction] = ()) -> Path:
-    """A transport stream in which each part has its own picture size, and its own pixel ratio if there are any."""
+    """A transport stream in which each part has its own image size, and its own pixel ratio if there are any."""
     content = io.BytesIO()
     for number, images in enumerate(parts):
         with av.open(content, "w", format="mpegts", options={"mpegts_copyts": "1"}) as output:
@@ -41,7 +41,7 @@ def write_parts(path: Path, parts: list[list[np.ndarray]], ratios: Sequence[Frac
 
 
 def scene(scale: float, bars: int = 0) -> list[np.ndarray]:
-    """A head that drifts from frame to frame, the whole picture scaled, with grey bars beside it."""
+    """A head that drifts from frame to frame, the whole image scaled, with grey bars beside it."""
     images = []
     for index in range(PART):
         image = cv2.resize(picture([(150 + index, 115, 90)]), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -71,7 +71,7 @@ def test_another_shape_is_not_stretched(tmp_path):
     path = write_parts(tmp_path / "turned.ts", [scene(1.0), scene(1.0, bars=80)])
     (track,) = extract_faces(path, FACES, "stitch", CenterFace(FACES.detect_size, FACES.min_score), 60)
     first, second = track.boxes[5], track.boxes[PART + 7]
-    scale = 320 / 480  # the wide picture is as wide as the first one
+    scale = 320 / 480  # the wide image is as wide as the first one
     assert track.status == "ok"
     assert second[2] - second[0] == pytest.approx(scale * (first[2] - first[0]), rel=0.15)
     centre = (second[:2] + second[2:]) / 2

@@ -26,7 +26,7 @@ GOOD = {"good": "mp4", "ünïcödé 映画": "avi", "=1+1": "webm", "../up": "mk
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Good films, and a file of every kind that is not."""
+    """Good videos, and a file of every kind that is not."""
     root = tmp_path_factory.mktemp("corpus") / "raw"
     root.mkdir()
     containers = {container.suffix: container for container in CONTAINERS}

@@ -42,7 +42,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepare_in_child(raw: Path, folder: Path, calls_left: int) -> bool:
-    """Prepare the sound in a process that dies before its n-th operation on a file; whether it did."""
+    """Prepare the audio in a process that dies before its n-th operation on a file; whether it did."""
     child = FORKS.Process(target=prepare_and_die, args=(raw, folder, calls_left))
     child.start()
     child.join()

@@ -21,7 +21,7 @@ def groups(duplicates: pd.DataFrame) -> list[tuple]:
 def test_a_copied_and_a_remuxed_clip_are_found_in_real_stores(prepared):
     duplicates = find_duplicates(prepared.manifest, prepared.faces.index, prepared.audio.index)
     assert groups(duplicates) == [
-        (["anna-1", "bert-copy"], "file + sound + faces", ["different_folds", "different_speakers"]),
+        (["anna-1", "bert-copy"], "file + audio + faces", ["different_folds", "different_speakers"]),
         (["bert-1", "bert-mkv"], "faces", ["different_labels"]),
     ]
     mute = prepared.audio.index.set_index("clip_id").loc[["anna-mute", "bert-mute"]]

@@ -19,7 +19,7 @@ from tests.reports.tables import made_up
 
 
 class Page(HTMLParser):
-    """A page's text, pictures, and whatever else it refers to."""
+    """A page's text, images, and whatever else it refers to."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def test_the_page_names_leaks_and_rejects(html, report):
     captions = [alt for alt, _ in Page(html).pictures]
     assert "nobody: no_face (faces)" in captions
     assert "no-sound: no_sound (manifest)" in captions
-    assert not any("empty" in caption for caption in captions)  # it has no picture
+    assert not any("empty" in caption for caption in captions)  # it has no image
     assert sum("Coverage" in caption for caption in captions) == 1
 
 

@@ -1,4 +1,4 @@
-"""The samples that training and evaluation see: usable faces with a usable sound, labelled by their clip."""
+"""The samples that training and evaluation see: usable faces with a usable audio, labelled by their clip."""
 
 import io
 from pathlib import Path
@@ -25,7 +25,7 @@ def jpeg(grey: int) -> bytes:
 
 @pytest.fixture
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreparedDataset:
-    """Clip b shows two faces one after the other, c has no face, d no sound."""
+    """Clip b shows two faces one after the other, c has no face, d no audio."""
     monkeypatch.chdir(tmp_path)
     manifest = pd.DataFrame({"clip_id": list("abcd"), "subject": ["s1", "s2", "s3", "s4"], "status": "ok"})
     write_manifest(layout.manifest_file("demo_unlabelled"), manifest.reindex(columns=list(MANIFEST_COLUMNS)))

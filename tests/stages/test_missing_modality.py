@@ -1,4 +1,4 @@
-"""An audio-visual model is shown the sound alone: a DVC experiment that trains nothing."""
+"""An audio-visual model is shown the audio alone: a DVC experiment that trains nothing."""
 
 import json
 import re

@@ -150,7 +150,7 @@ def follow(browser: webdriver.Chrome, text: str) -> None:
 
 
 def image_sizes(browser: webdriver.Chrome) -> list[tuple[str, int]]:
-    """Address and width of each picture on the page that has been loaded."""
+    """Address and width of each image on the page that has been loaded."""
     return browser.execute_script("return [...document.images].map(image => [image.src, image.naturalWidth])")
 
 

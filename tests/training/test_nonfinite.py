@@ -21,7 +21,7 @@ BAD_STEP = 2
 
 
 class Silent(ClipDataset):
-    """Clips of which one has a sound that is no number; its first batch is that of step `BAD_STEP`."""
+    """Clips of which one has an audio that is no number; its first batch is that of step `BAD_STEP`."""
 
     def training_batch(self, indices, generators) -> Batch:  # type: ignore[no-untyped-def]
         batch = super().training_batch(indices, generators)

@@ -80,7 +80,7 @@ def test_several_targets_are_mixed_and_smoothed(
 def test_balance_lifts_a_rare_class_to_an_even_chance(
     params: Callable[..., Params], labelled: ClipDataset, tmp_path: Path, balance: str, expected: float
 ) -> None:
-    """One sound under two labels, nine to one: all that can be learned is how often each is seen, or counts."""
+    """One audio under two labels, nine to one: all that can be learned is how often each is seen, or counts."""
     clips = dataclasses.replace(
         labelled, clip_ids=["clip00"] * 80, labels=np.repeat([0, 1], [72, 8]), subjects=None, modality="audio"
     )

@@ -1,4 +1,4 @@
-"""A film and a model to ask about it."""
+"""A video and a model to ask about it."""
 
 import pytest
 import torch

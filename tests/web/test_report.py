@@ -1,4 +1,4 @@
-"""The page that explains one video: it holds everything, loads nothing, and moves with the film."""
+"""The page that explains one video: it holds everything, loads nothing, and moves with the video."""
 
 import json
 import re

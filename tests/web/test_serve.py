@@ -82,7 +82,7 @@ def test_what_is_wrong_with_a_file_is_said_in_a_sentence(server, tmp_path):
     long = write_film(tmp_path / "long.mp4", [picture([])] * 25 * (MAX_SECONDS + 1), tone(MAX_SECONDS + 1))
     code, text = ask(server[0], silent.read_bytes(), "/predict?name=mine.mp4")
     assert (code, json.loads(text)["used"]) == (200, "video")
-    assert json.loads(text)["reason"].startswith("mine.mp4: has no sound stream; predicted from the face alone")
+    assert json.loads(text)["reason"].startswith("mine.mp4: has no audio stream; predicted from the face alone")
     for data, status in ((b"Dear model,", "unreadable"), (b"", "zero_byte")):
         code, text = ask(server[0], data, "/predict?name=mine.mp4")
         assert (code, json.loads(text)["status"]) == (422, status)
@@ -148,7 +148,7 @@ def test_a_file_that_takes_too_long_is_given_up_and_the_next_one_answered(model,
 
 @pytest.fixture
 def browser(film, tmp_path):
-    """A browser whose camera and microphone play the film."""
+    """A browser whose camera and microphone play the video."""
     with av.open(str(tmp_path / "camera.mjpeg"), "w") as container:
         stream = container.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuvj420p"
