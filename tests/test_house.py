@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 ROOMS = ("hicmae_core", "hicmae", "stages", "pipelines")
 MIRRORS = {"stages", "cli", "flows"}
 """A stage, a command and a flow have the name of what they run."""
-MAX_FUNCTION_LINES = 62
+MAX_FUNCTION_LINES = 64
 
 
 def sources() -> Iterator[tuple[Path, ast.Module]]:
@@ -41,6 +41,7 @@ def test_a_function_fits_on_a_screen() -> None:
         f"{path}:{node.lineno} {node.name}"
         for path, tree in sources()
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
     ]
     assert long == []

@@ -102,8 +102,8 @@ def calibration_of(predictions: pd.DataFrame, dataset: DatasetParams) -> Calibra
 
     Of classes: probability against how often it is right, plain and, if every fold has temperatures, scaled by them;
     and how often predictions are wrong when only the surest are given, of the scaled ones if there are. Of values:
-    actual against predicted ones, in tenths of the units. Units of evaluation are counted. A temperature is of clips: each
-    clip is scaled before the probabilities of a unit's clips are averaged.
+    actual against predicted ones, in tenths of the units. Units of evaluation are counted. A temperature is of
+    clips: each clip is scaled before the probabilities of a unit's clips are averaged.
 
     Args:
         predictions: Test predictions of the clips of all folds, with a ``fold`` column.
