@@ -139,7 +139,7 @@ def test_a_full_disk_keeps_whole_rows(many):
 @pytest.mark.parametrize("command", [["predict", "--csv"], ["embed", "--out"], ["explain", "--out"]])
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(hicmae, folder, tmp_path, command, monkeypatch):
     (tmp_path / "file").write_text("")
-    for work in ("hicmae_core.inference.preprocessing.Preprocessor.look", "hicmae.cli.explain.explained"):
+    for work in ("hicmae_core.inference.preprocessing.Preprocessor.preprocess", "hicmae.cli.explain.explained"):
         monkeypatch.setattr(work, lambda *_: pytest.fail("the work had begun"))
     for place in (tmp_path / "file" / "out.html", tmp_path, "/proc/nowhere.html"):
         said = hicmae(command[0], "one.mp4", "--model", "model.safetensors", command[1], place, cwd=folder)
