@@ -88,7 +88,7 @@ class ComputeParams(_Section):
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass instead of keeping them: less memory, more time."""
     log_every_steps: int = Field(default=10, ge=1, le=10_000)
-    """Optimizer steps between two looks at losses and gradient norms; each one waits for the device."""
+    """Optimizer steps between two readings of losses and gradient norms; each one waits for the device."""
     checkpoint_every_minutes: float = Field(default=5, ge=0, le=1440)
     """Minutes between the checkpoints from which a killed training resumes; 0 writes one after every step."""
     num_checkpoints: int = Field(default=2, ge=1, le=100)
@@ -306,7 +306,7 @@ class FacesParams(_Section):
     detect_size: int = Field(default=416, ge=128, le=2048)
     """Long side of the frame shown to the detector, pixels."""
     stride: int = Field(default=4, ge=1, le=25)
-    """Detect on every n-th frame; frames between are looked at only where the face moved."""
+    """Detect on every n-th frame; frames between are inspected only where the face moved."""
     min_score: Fraction = 0.5
     """Detections below this confidence are ignored."""
     preset: Literal["voxceleb", "openface"] = "voxceleb"
@@ -555,7 +555,7 @@ class FinetuneParams(_Optimisation):
 
 
 class EvaluateParams(_Section):
-    """The one look at a fold's test clips."""
+    """The one evaluation of a fold's test clips."""
 
     num_segments: int = Field(default=2, ge=1, le=20)
     """Temporal segments of a clip; their probabilities are averaged, of a regression their outputs."""
@@ -600,7 +600,7 @@ class Params(_Section):
     finetune: FinetuneParams = FinetuneParams()
     """Supervised fine-tuning of one fold."""
     evaluate: EvaluateParams = EvaluateParams()
-    """The one look at a fold's test clips."""
+    """The one evaluation of a fold's test clips."""
     summarise: SummariseParams = SummariseParams()
     """Aggregation over folds."""
 

@@ -70,7 +70,7 @@ app = typer.Typer(cls=_LazyGroup, no_args_is_help=True, **(MARKUP | {"add_comple
 
 @app.callback()
 def _about() -> None:
-    """HiCMAE: ask models about videos, look inside them, hand them on.
+    """HiCMAE: predict emotions in videos, explain predictions, export models.
 
     The pipeline that trains them is run by `dvc repro`.
     """

@@ -79,7 +79,7 @@ def open_reader(model: str | None, require: Require = Require.ANY) -> VideoReade
 
 
 def num_processes_for(files: Sequence[Path], wanted: int | None) -> int:
-    """Processes to look at these files with."""
+    """Processes that read these files."""
     cores = len(os.sched_getaffinity(0))
     return (0 if len(files) == 1 else min(cores, len(files))) if wanted is None else wanted
 

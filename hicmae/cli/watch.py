@@ -85,10 +85,10 @@ def main(
 def _of_folder(
     growing: GrowingFolder, reader: VideoReader, policy: FacePolicy, hop: float
 ) -> Iterator[VideoPrediction]:
-    with preprocessing_process(reader.preprocessor(policy)) as look:
+    with preprocessing_process(reader.preprocessor(policy)) as preprocess:
         while True:
             for path in growing.finished():
-                (predictions,) = reader.predictions_of_samples([look(path)], hop)
+                (predictions,) = reader.predictions_of_samples([preprocess(path)], hop)
                 is_whole = predictions[0].used == reader.model.architecture.modality
                 if not is_whole and growing.put_off(path):
                     continue

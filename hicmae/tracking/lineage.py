@@ -82,11 +82,11 @@ def _of_file(store: MlflowStore, path: Path) -> dict[str, Any]:
         what = f"predictions of a model ({MODEL_KEY} {asked[0]})" if asked else f"a file (sha256 {digest})"
         raise ValueError(f"{path}: {what} that no run in MLflow at {store.name} has logged")
     found.sort(key=lambda made: (KEY_TAG in made.data.tags, made.info.start_time), reverse=True)
-    told: dict[str, Any] = {"file": str(path), "sha256": digest}
+    found_file: dict[str, Any] = {"file": str(path), "sha256": digest}
     if models:
-        told["registered_as"] = [f"models:/{version.name}/{version.version}" for version in models]
+        found_file["registered_as"] = [f"models:/{version.name}/{version.version}" for version in models]
     others = [made.info.run_id for made in found[1:]]
-    return told | _of_run(store, found[0].info.run_id) | ({"same_bytes_in_runs": others} if others else {})
+    return found_file | _of_run(store, found[0].info.run_id) | ({"same_bytes_in_runs": others} if others else {})
 
 
 def _models_of_predictions(path: Path) -> list[str]:
@@ -174,7 +174,7 @@ def uses(store: MlflowStore, params: Params, clip: str, dataset: str | None = No
     known = [name for name in params.dataset if (store.root / layout.manifest_file(name)).is_file()]
     rows = [row for name in ([dataset] if dataset else known) for row in _Uses(store, params, clip, name).rows()]
     if not rows:
-        raise ValueError(f"no manifest has a clip `{clip}`; looked at: {dataset or ', '.join(known)}")
+        raise ValueError(f"no manifest has a clip `{clip}`; searched: {dataset or ', '.join(known)}")
     rows.append(
         (".dvc/cache, DVC remotes", "in earlier versions", "dvc gc --workspace, after all else; with --cloud, too")
     )

@@ -42,7 +42,7 @@ class Limits:
     Attributes:
         max_bytes: Size of a file.
         max_seconds: Length of a video.
-        max_waiting: Files that are being received, waiting or looked at, at the same time.
+        max_waiting: Files that are being received, waiting or processed, at the same time.
         keep: Folder in which files are kept; None keeps none.
     """
 

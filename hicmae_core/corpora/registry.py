@@ -1,4 +1,4 @@
-"""All corpora by name, and what is looked up in them: datasets, published counts and published results.
+"""All corpora by name, and what is found in them: datasets, published counts and published results.
 
 To add a corpus, import it here: every `Corpus` that this module imports is known. Pages list them in this order.
 """
@@ -86,7 +86,7 @@ def published_results(name: str) -> tuple[PublishedResult, ...]:
 def results_beside(name: str, dataset: DatasetParams, shown: str) -> tuple[tuple[PublishedResult, ...], str]:
     """The published numbers that may stand beside a dataset's results, or why there are none, if there is a reason.
 
-    Beside drawn faces none may; what was heard with them is compared with what others heard of the same corpus.
+    Beside drawn faces none may; results of their audio are compared with those of others on the same corpus.
 
     Args:
         name: The dataset's name.
@@ -100,8 +100,8 @@ def results_beside(name: str, dataset: DatasetParams, shown: str) -> tuple[tuple
         why = "The faces are drawn, not filmed: published numbers are another measurement, those of the voice apart."
         return (), why
     why = why_not_comparable(dataset.corpus, dataset)
-    heard = tuple(result for result in published_results(dataset.corpus) if result.modality == "audio")
-    return (() if why else heard), why
+    audio_only = tuple(result for result in published_results(dataset.corpus) if result.modality == "audio")
+    return (() if why else audio_only), why
 
 
 def why_not_comparable(name: str, dataset: DatasetParams) -> str:

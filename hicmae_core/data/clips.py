@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     modalities: Sequence[Modality] | None = None
     """What each clip has, where some have one modality, whose frames or log-mel are zeros; None if all have both."""
 
-    def parts(self, number: int) -> list[Batch]:
+    def micro_batches(self, number: int) -> list[Batch]:
         """Equally many clips each, in order; `number` must divide the clips."""
         size = len(self.clip_ids) // number
         assert size * number == len(self.clip_ids)

@@ -133,7 +133,7 @@ def _check_finite(outputs: Tensor, clip_ids: list[str]) -> None:
         if not finite
     ]
     if bad:
-        raise ValueError(f"the model's output is not finite for {', '.join(bad[:5])}; look at its training history")
+        raise ValueError(f"the model's output is not finite for {', '.join(bad[:5])}; see its training history")
 
 
 def _table(clips: ClipDataset, outputs: Tensor, dataset: DatasetParams, modality: str, shown: str) -> pd.DataFrame:

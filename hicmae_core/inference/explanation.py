@@ -29,7 +29,7 @@ _WINDOWS_PER_PASS = 2
 
 @dataclass(frozen=True)
 class Moment:
-    """What the model says of one window, and what it looked at.
+    """What the model predicts for one window, and its attention.
 
     Attributes:
         start_seconds: Where the window begins.

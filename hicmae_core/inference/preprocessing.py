@@ -23,12 +23,12 @@ from hicmae_core.media.waveform import log_mel
 from hicmae_core.preparation.pool import ClipFailure, ClipFiles, ClipProcesses, in_processes
 
 _FACELESS = ("no_face", "short_face", "no_video")
-"""Statuses of files that may still be heard."""
+"""Statuses of files whose audio may still be used."""
 
 
 @dataclass(frozen=True)
 class FaceSample:
-    """A face of a video, and what is heard meanwhile; or why there is none.
+    """A face of a video, and the audio meanwhile; or why there is none.
 
     Attributes:
         track: The face; without crops if it could not be had, or if the model reads no video. The reason says which
@@ -62,7 +62,7 @@ class FaceSample:
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """How files are looked at and listened to.
+    """How files are read: faces and audio.
 
     Attributes:
         faces: Detector, crop geometry and size.
@@ -92,14 +92,14 @@ class Preprocessor:
                 voice = self._listen(path, damage)
             if self.modality == "audio":
                 assert voice is not None
-                return [self._heard(path, voice, damage)]
+                return [self._audio_only(path, voice, damage)]
         except MediaError as error:
             if error.status != "no_sound" or self.modality == "audio" or self.needs_both:
                 return [FaceSample(FaceTrack(error.status, str(error)))]
             silence = f"{error}; predicted from the face alone"
         tracks = extract_faces(path, self.faces, self.policy, detector_for(self.faces, self.device), self.max_seconds)
         if voice is not None and not self.needs_both and tracks[0].status in _FACELESS:
-            return [self._heard(path, voice, damage, f"{tracks[0].reason}; predicted from the voice alone")]
+            return [self._audio_only(path, voice, damage, f"{tracks[0].reason}; predicted from the voice alone")]
         return [
             self._seen(flag_damage(_noted(track, silence), path, damage), voice) if track.usable else FaceSample(track)
             for track in tracks
@@ -112,8 +112,8 @@ class Preprocessor:
             raise MediaError(path, "no_sound", f"has {len(samples)} samples of audio, less than one 25 ms window")
         return _Voice(len(samples), features)
 
-    def _heard(self, path: Path, voice: _Voice, damage: Damage, why: str = "") -> FaceSample:
-        """What is heard of a file of which nothing is seen."""
+    def _audio_only(self, path: Path, voice: _Voice, damage: Damage, why: str = "") -> FaceSample:
+        """The audio of a file that has no usable face."""
         fps = fps_behind(path, self.fps_without_video)
         num_frames = max(1, round(voice.num_samples / SAMPLE_RATE_HZ * fps))
         track = flag_damage(FaceTrack("ok", why), path, damage)
@@ -157,7 +157,7 @@ def preprocess_all(paths: Sequence[Path], preprocessor: Preprocessor, num_proces
 
     Args:
         paths: The files.
-        preprocessor: How they are looked at.
+        preprocessor: How they are read.
         num_processes: Processes that work ahead, so that a file that crashes a decoder costs itself alone; 0 works
             here, file by file.
     """
@@ -171,7 +171,7 @@ def preprocess_all(paths: Sequence[Path], preprocessor: Preprocessor, num_proces
 
 @contextmanager
 def preprocessing_process(preprocessor: Preprocessor) -> Iterator[Callable[[Path], list[FaceSample]]]:
-    """A process that looks at one file after the other, and is started again when one has crashed it."""
+    """A process that preprocesses one file after the other, and is started again when one has crashed it."""
     processes = ClipProcesses(partial(_pickled, preprocessor), 1, math.inf)
     try:
         yield lambda path: _sights(path, *processes.run([_as_clip(path)]))

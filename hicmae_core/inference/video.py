@@ -102,7 +102,7 @@ class VideoReader:
         return judge(self.model, faces)
 
     def preprocessor(self, policy: FacePolicy = "single", silent: bool = False) -> Preprocessor:
-        """How files are looked at for this model; it can be sent to another process.
+        """How files are preprocessed for this model; it can be sent to another process.
 
         Args:
             policy: As of `predict_all`.

@@ -152,7 +152,7 @@ def _judged(model: Classifier, files: list[list[Face]], size: int) -> Iterator[l
         for face_sample, line in faces:
             part = slice(start, start + (len(line.windows) if line else 0))
             if not outputs[part].isfinite().all():
-                raise ValueError("the model's output is not finite; look at its training history")
+                raise ValueError("the model's output is not finite; see its training history")
             all_window_outputs.append(WindowOutputs(face_sample, line, outputs[part], features[part]))
             start = part.stop
         yield all_window_outputs
@@ -172,13 +172,13 @@ def _one_pass(model: Classifier, asked: list[tuple[FaceSample, ClipWindow]]) -> 
             crops = _frames([asked[number] for number in seen])
             video[seen] = resize_only(crops.to(device), shape.image_size)
     if shape.modality != "video":
-        windows = [_heard(face_sample, window, shape.num_audio_frames) for face_sample, window in asked]
+        windows = [_audio_window(face_sample, window, shape.num_audio_frames) for face_sample, window in asked]
         audio = torch.stack(windows)[:, None].to(device)
     features = model.features(video, audio)
     return features.float().cpu(), model.activation(model.head(features)).float().cpu()
 
 
-def _heard(face_sample: FaceSample, window: ClipWindow, num_frames: int) -> Tensor:
+def _audio_window(face_sample: FaceSample, window: ClipWindow, num_frames: int) -> Tensor:
     """Normalised log-mel ``[time, mel]``; zeros for what was not listened to, as in evaluation."""
     if not len(face_sample.log_mel):
         return torch.zeros(num_frames, NUM_MEL_BINS)

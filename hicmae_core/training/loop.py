@@ -95,7 +95,7 @@ def train(
         The learner at the end, with the history, one row per epoch.
 
     Raises:
-        ValueError: If the clips do not fill one batch, a batch does not fit the processes and parts, or a loss or
+        ValueError: If the clips do not fill one batch, a batch does not fit processes and micro-batches, or a loss or
             gradient is not finite, naming the clips of its batch; no step is taken on it.
         Interrupted: After SIGTERM or Ctrl-C, when the state is saved.
     """
@@ -167,7 +167,7 @@ class _Training:
         """One optimizer step."""
         step, num_parts, precision = self.learner.num_steps, self._recipe.accumulation_steps, self._recipe.precision
         totals: dict[str, Tensor] = {}
-        for part, clips in enumerate(batch.parts(num_parts)):
+        for part, clips in enumerate(batch.micro_batches(num_parts)):
             inputs = self._task.make_inputs(clips, step, part)
             seed_everything(self._settings.seed, "stochastic depth", step, distributed.rank(), part)
             with distributed.accumulating(self._objective, is_last=part == num_parts - 1):
@@ -189,7 +189,7 @@ class _Training:
             step = reading.skipped[0]
             path = self._checkpoints.folder / f"nonfinite-step-{step}-rank-{distributed.rank()}.pt"
             batch = next(iter(Feed(self._batches(step), self._device)))
-            micro_batches = batch.parts(self._recipe.accumulation_steps)
+            micro_batches = batch.micro_batches(self._recipe.accumulation_steps)
             dump_and_raise_nonfinite(step, micro_batches, self._task.make_inputs, self._task.objective, path)
         if not self.is_main:
             return

@@ -122,7 +122,7 @@ class Meter:
 @torch.no_grad()
 def dump_and_raise_nonfinite(
     step: int,
-    parts: list[Batch],
+    micro_batches: list[Batch],
     make_inputs: Callable[[Batch, int, int], tuple[Tensor, ...]],
     objective: nn.Module,
     path: Path,
@@ -131,22 +131,22 @@ def dump_and_raise_nonfinite(
 
     Args:
         step: The optimizer step, from 0; it has not been taken.
-        parts: Its clips, on the device.
+        micro_batches: Its clips, on the device.
         make_inputs: As in `loop.TrainTask`.
         objective: Likewise.
-        path: Gets `step`, `objective` (its weights), and `parts`: for each its `clip_ids`, the objective's `inputs`
-            and its `losses`, computed once more in full precision.
+        path: Gets `step`, `objective` (its weights), and `micro_batches`: for each its `clip_ids`, the
+            objective's `inputs` and its `losses`, computed once more in full precision.
 
     Raises:
         ValueError: Always, naming the step, the losses, the clips and the file.
     """
     saved: list[dict[str, Any]] = []
-    for part, clips in enumerate(parts):
+    for part, clips in enumerate(micro_batches):
         inputs = make_inputs(clips, step, part)
         losses = {name: loss.item() for name, loss in objective(*inputs).items()}
         saved.append({"clip_ids": clips.clip_ids, "inputs": inputs, "losses": losses})
     with atomic_path(path) as temporary:
-        torch.save({"step": step, "objective": objective.state_dict(), "parts": saved}, temporary)
+        torch.save({"step": step, "objective": objective.state_dict(), "micro_batches": saved}, temporary)
     worst = [part for part in saved if not all(map(math.isfinite, part["losses"].values()))] or saved
     values = ", ".join(f"{name} {value:g}" for name, value in worst[0]["losses"].items())
     clip_ids = ", ".join(clip_id for part in worst for clip_id in part["clip_ids"])

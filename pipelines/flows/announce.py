@@ -53,13 +53,13 @@ def announce(dataset: str, pull: bool) -> None:
 
 def changes(folder: Path, look_every_seconds: float = _LOOK_EVERY_SECONDS) -> Iterator[None]:
     """Yield now, and whenever files in `folder` have come, gone or changed and then stood still between two looks."""
-    told: dict[str, tuple[int, int]] | None = None
+    announced: dict[str, tuple[int, int]] | None = None
     before = _state(folder)
     while True:
         time.sleep(look_every_seconds)
         now = _state(folder)
-        if now == before != told:
-            told = now
+        if now == before != announced:
+            announced = now
             yield
         before = now
 

@@ -91,8 +91,8 @@ class Progress:
         """Such as ``2 of 5 stages done, about 3 min left; now: finetune@demo-1``."""
         running = [stage for stage in self._began if stage not in self._ended]
         now = f"; now: {', '.join(running)}" if running else ""
-        told = f"{len(self._ended)} of {len(self._expected)} stages done"
-        return f"{told}, about {_spoken(self.seconds_left())} left{now}" if self.seconds_left() else told
+        progress = f"{len(self._ended)} of {len(self._expected)} stages done"
+        return f"{progress}, about {_spoken(self.seconds_left())} left{now}" if self.seconds_left() else progress
 
     def _done_seconds(self, stage: str) -> float:
         if stage in self._ended:

@@ -73,7 +73,7 @@ def test_what_a_clip_lacks_are_zeros(clips, mixed):
     assert batch.modalities == ["video", "audio", "both", "audio"]
     assert [bool(frames.any()) for frames in batch.frames] == [True, False, True, False]
     assert [bool(audio.any()) for audio in batch.audio] == [False, True, True, True]
-    halves = batch.parts(2)
+    halves = batch.micro_batches(2)
     assert [half.modalities for half in halves] == [["video", "audio"], ["both", "audio"]]
 
 

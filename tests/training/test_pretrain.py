@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_finite_names_the_clips(
     (path,) = (tmp_path / "checkpoints").glob("nonfinite-step-*.pt")
     assert str(path) in str(caught.value)
     saved = torch.load(path, weights_only=True)
-    (part,) = saved["parts"]
+    (part,) = saved["micro_batches"]
     assert "clip07" in part["clip_ids"]
     objective = PretrainingObjective(load_like(params()), params().pretrain)
     objective.load_state_dict(saved["objective"])
