@@ -9,7 +9,7 @@ import typer
 import uvicorn
 
 from hicmae.cli.reader import MODEL_HELP, Require, RequireOption, found_model
-from hicmae.web.asking import ModelProcess
+from hicmae.web.model_process import ModelProcess
 from hicmae.web.server import Limits, make_app
 
 EXAMPLES = """

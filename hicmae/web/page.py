@@ -48,7 +48,7 @@ def serve_page(max_bytes: int, max_seconds: float, keep: Path | None) -> str:
         max_seconds: Length of the longest video that is taken.
         keep: Folder in which the server keeps files, if it does.
     """
-    fate = "is deleted when it has been predicted" if keep is None else f"is kept there, in {keep}"
+    fate = "is deleted when it has been processed" if keep is None else f"is kept there, in {keep}"
     about = (
         f"At most {max_bytes / 1e6:g} MB and {max_seconds:g} s. The file goes to the machine that serves this page and "
         f"{fate}. {CAUTION}"

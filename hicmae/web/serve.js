@@ -1,5 +1,5 @@
 
-// The page of `hicmae serve`: a video goes to the server, its answer is drawn.
+// The page of `hicmae serve`: a video goes to the server, its prediction is drawn.
 
 const limits = JSON.parse(document.getElementById("limits").textContent);
 const part = name => document.getElementById(name);
@@ -11,7 +11,7 @@ function tell(text, isWrong = false) {
   part("state").hidden = !text;
 }
 
-async function ask(file, name) {
+async function predict(file, name) {
   part("explanation").replaceChildren();
   part("name").hidden = true;
   if (file.size > limits.max_bytes) {
@@ -20,10 +20,10 @@ async function ask(file, name) {
   }
   tell(`Looking at ${name} …`);
   try {
-    const answer = await fetch("explain?name=" + encodeURIComponent(name),
+    const response = await fetch("explain?name=" + encodeURIComponent(name),
       {method: "POST", body: file, headers: {"Content-Type": "application/octet-stream"}});
-    const data = await answer.json();
-    if (!answer.ok) {
+    const data = await response.json();
+    if (!response.ok) {
       tell(data.reason, true);
       return;
     }
@@ -40,7 +40,7 @@ async function ask(file, name) {
 
 part("file").addEventListener("change", () => {
   const [file] = part("file").files;
-  if (file) ask(file, file.name);
+  if (file) predict(file, file.name);
 });
 for (const kind of ["dragenter", "dragover"]) part("drop").addEventListener(kind, event => {
   event.preventDefault();
@@ -52,7 +52,7 @@ for (const kind of ["dragleave", "drop"]) part("drop").addEventListener(kind, ev
 });
 part("drop").addEventListener("drop", event => {
   const [file] = event.dataTransfer.files;
-  if (file) ask(file, file.name);
+  if (file) predict(file, file.name);
 });
 
 let recorder = null;
@@ -79,12 +79,12 @@ part("record").addEventListener("click", async () => {
     part("preview").hidden = true;
     part("record").textContent = "Record one";
     recorder = null;
-    ask(new Blob(pieces, {type}), "recording." + (type.includes("webm") ? "webm" : "mp4"));
+    predict(new Blob(pieces, {type}), "recording." + (type.includes("webm") ? "webm" : "mp4"));
   };
   part("preview").srcObject = stream;
   part("preview").hidden = false;
   part("preview").play();
-  part("record").textContent = "Stop and ask";
+  part("record").textContent = "Stop and predict";
   tell(`Recording; at most ${limits.max_seconds} s.`);
   recorder.start();
 });

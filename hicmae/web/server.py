@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
-from hicmae.web.asking import ModelProcess
+from hicmae.web.model_process import ModelProcess
 from hicmae.web.page import serve_page
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

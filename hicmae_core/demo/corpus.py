@@ -14,8 +14,8 @@ import cv2
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from hicmae_core.config import CorpusParams
-from hicmae_core.demo.film import Studio
 from hicmae_core.demo.performance import FRAME_RATE_HZ
+from hicmae_core.demo.rendering import Studio
 from hicmae_core.demo.script import FLAWS, Clip, fold_of, write_script
 from hicmae_core.demo.sheet import draw_contact_sheet, draw_spectrograms
 from hicmae_core.files import write_text

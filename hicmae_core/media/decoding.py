@@ -20,6 +20,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from hicmae_core.config import SAMPLE_RATE_HZ
+from hicmae_core.media.decoded_frame import DecodedFrame, Display, is_convertible
 from hicmae_core.media.opening import (
     MAX_STEP_BACK_SECONDS,
     MediaError,
@@ -29,7 +30,6 @@ from hicmae_core.media.opening import (
     video_stream,
 )
 from hicmae_core.media.packets import MIN_INTACT_FRACTION, Damage, Demuxer, VideoClock
-from hicmae_core.media.pictures import DecodedFrame, Display, is_convertible
 from hicmae_core.media.waveform import Waveform
 
 MAX_SECONDS = 3600.0

@@ -25,12 +25,12 @@ from hicmae_core.media.choosing import (
     smooth_path,
 )
 from hicmae_core.media.cropping import crop_face, crop_squares, encode_jpeg
+from hicmae_core.media.decoded_frame import DecodedFrame, FittedPicture
 from hicmae_core.media.decoding import MediaError, probe, read_decoded_frames
 from hicmae_core.media.detection import Detector
 from hicmae_core.media.frame_folder import frame_rate, list_frames, read_folder
 from hicmae_core.media.opening import check_length
 from hicmae_core.media.packets import Damage
-from hicmae_core.media.pictures import DecodedFrame, FittedPicture
 from hicmae_core.media.tracking import Observations, Track, link, observe
 
 KEPT_BYTES = 128 * 2**20

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from hicmae_core.media.decoded_frame import DecodedFrame
 from hicmae_core.media.detection import Detections, Detector, box_iou
-from hicmae_core.media.pictures import DecodedFrame
 
 _MOVED_IOU = 0.7
 _LINK_IOU = 0.3

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hicmae_core.config import CorpusParams
-from hicmae_core.demo.film import Studio
 from hicmae_core.demo.performance import FRAME_RATE_HZ
+from hicmae_core.demo.rendering import Studio
 from hicmae_core.demo.script import write_script
 from hicmae_core.media.decoding import read_audio, read_frames
 from hicmae_core.model.artifact import save_model

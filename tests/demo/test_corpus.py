@@ -10,8 +10,8 @@ import pytest
 
 from hicmae_core.config import SAMPLE_RATE_HZ, CorpusParams, FacesParams
 from hicmae_core.demo.corpus import generate_corpus
-from hicmae_core.demo.film import Studio
 from hicmae_core.demo.performance import FRAME_RATE_HZ
+from hicmae_core.demo.rendering import Studio
 from hicmae_core.demo.script import EMOTIONS, FLAWS, num_broken, write_script
 from hicmae_core.files import sha256_of
 from hicmae_core.media.decoding import MediaError, probe, read_audio, read_frames

@@ -14,10 +14,10 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from PIL import Image
 
 from hicmae_core.config import FacesParams
+from hicmae_core.media.decoded_frame import DecodedFrame
 from hicmae_core.media.decoding import MediaError, probe, read_frames
 from hicmae_core.media.detection import CenterFace
 from hicmae_core.media.faces import extract_face
-from hicmae_core.media.pictures import DecodedFrame
 from tests.media.films import background, picture
 
 FACES = FacesParams(detect_size=256, size=96)

@@ -4,8 +4,8 @@ import av
 import numpy as np
 import pytest
 
+from hicmae_core.media.decoded_frame import DecodedFrame
 from hicmae_core.media.detection import Detections
-from hicmae_core.media.pictures import DecodedFrame
 from hicmae_core.media.tracking import link, observe
 from tests.media.films import background
 from tests.media.sightings import faces, seen_by

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from selenium.webdriver.common.by import By
 
-from hicmae.web.asking import ModelProcess
+from hicmae.web.model_process import ModelProcess
 from hicmae_core.media.decoding import read_audio, read_frames
 from tests.browsing import needs_browser, open_browser, shows, wait_for
 from tests.conftest import ROOT
