@@ -166,7 +166,7 @@ def preprocess_all(paths: Sequence[Path], preprocessor: Preprocessor, num_proces
         return
     files = [_as_clip(path) for path in paths]
     for path, result in zip(paths, in_processes(num_processes)(partial(_pickled, preprocessor), files), strict=True):
-        yield _sights(path, result)
+        yield _samples_of(path, result)
 
 
 @contextmanager
@@ -174,7 +174,7 @@ def preprocessing_process(preprocessor: Preprocessor) -> Iterator[Callable[[Path
     """A process that preprocesses one file after the other, and is started again when one has crashed it."""
     processes = ClipProcesses(partial(_pickled, preprocessor), 1, math.inf)
     try:
-        yield lambda path: _sights(path, *processes.run([_as_clip(path)]))
+        yield lambda path: _samples_of(path, *processes.run([_as_clip(path)]))
     finally:
         processes.stop()
 
@@ -183,7 +183,7 @@ def _as_clip(path: Path) -> ClipFiles:
     return ClipFiles(str(path), path, path, "")
 
 
-def _sights(path: Path, result: bytes | ClipFailure) -> list[FaceSample]:
+def _samples_of(path: Path, result: bytes | ClipFailure) -> list[FaceSample]:
     if isinstance(result, ClipFailure):
         return [FaceSample(FaceTrack(result.status, f"{path}: {result.reason}"))]
     face_samples: list[FaceSample] = pickle.loads(result)  # from a process of our own

@@ -81,7 +81,7 @@ class VideoReader:
     ) -> Iterator[list[Prediction]]:
         """As `predict_all`, for samples that are preprocessed already."""
         for all_window_outputs in self.judge(face_samples, hop_seconds):
-            yield [self._answer(window_outputs, number) for number, window_outputs in enumerate(all_window_outputs, 1)]
+            yield [self._prediction(window_outputs, number) for number, window_outputs in enumerate(all_window_outputs, 1)]
 
     def all_window_outputs(
         self, paths: Sequence[Path], hop_seconds: float, policy: FacePolicy = "single", num_processes: int = 0
@@ -203,7 +203,7 @@ class VideoReader:
             else None
         )
 
-    def _answer(self, window_outputs: WindowOutputs, number: int) -> Prediction:
+    def _prediction(self, window_outputs: WindowOutputs, number: int) -> Prediction:
         face_sample, track = window_outputs.face_sample, window_outputs.face_sample.track
         if window_outputs.timeline is None:
             return Prediction(track.status, track.reason, face=number)
@@ -267,7 +267,7 @@ def open_video_reader(path: Path, faces: FacesParams | None, num_segments: int, 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The predictions for one video, or to one face of it.
+    """The prediction for one video, or for one face of it.
 
     Attributes:
         status: ``ok``, ``damaged``, ``low_coverage``, ``frozen_face`` or ``low_share`` (predicted); otherwise why not:
@@ -275,7 +275,7 @@ class Prediction:
             ``unreadable``, ``too_long``, ``missing``, ``zero_byte``, ``crashed``.
         reason: A sentence where the status is not ``ok``, or where a modality that the model reads is missing.
         values: Probabilities over the whole clip by class (``<target> <class>`` where there are several targets), or
-            outputs by target; empty without an answer.
+            outputs by target; empty without a prediction.
         windows: The same for each window of the timeline: ``start_seconds``, ``end_seconds``, ``values``.
         face: Number of the face in its video, from 1.
         start_seconds: When the face appears; 0 unless each face is predicted by itself.
