@@ -88,6 +88,13 @@ def test_it_works_without_the_clone(installed: Path, tmp_path: Path, arguments: 
     assert expected in done.stdout
 
 
+@pytest.mark.parametrize("folder", ["hicmae/web", "hicmae_core/reports"])
+def test_the_wheel_holds_what_pages_are_made_of(installed: Path, folder: str) -> None:
+    files = {path.name for path in (ROOT / folder).iterdir() if path.suffix in (".html", ".css", ".js")}
+    assert files
+    assert {path.name for path in (installed / folder).iterdir()} >= files
+
+
 def test_the_wheel_holds_the_recipes_and_types_and_no_programs_of_the_project(installed: Path) -> None:
     presets = {path.name for path in (ROOT / "hicmae_core" / "presets").rglob("*.yaml")}
     assert {path.name for path in (installed / "hicmae_core" / "presets").rglob("*.yaml")} == presets

@@ -35,7 +35,7 @@ def report_page(title: str, about: str, record: dict[str, Any]) -> str:
     Args:
         title: The file's name.
         about: A sentence on the model and how to read the page.
-        record: `record.explanation_record`, with what `film.embedded_video` adds.
+        record: `record.explanation_record`, with what `embedded_video` adds.
     """
     return _filled("report.html", title=title, about=about, data=record, script=_text("explanation.js"))
 
