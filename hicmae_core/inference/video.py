@@ -81,7 +81,9 @@ class VideoReader:
     ) -> Iterator[list[Prediction]]:
         """As `predict_all`, for samples that are preprocessed already."""
         for all_window_outputs in self.judge(face_samples, hop_seconds):
-            yield [self._prediction(window_outputs, number) for number, window_outputs in enumerate(all_window_outputs, 1)]
+            yield [
+                self._prediction(window_outputs, number) for number, window_outputs in enumerate(all_window_outputs, 1)
+            ]
 
     def all_window_outputs(
         self, paths: Sequence[Path], hop_seconds: float, policy: FacePolicy = "single", num_processes: int = 0
