@@ -1,7 +1,7 @@
 """Thousands of damaged and hostile media files against the reading of clips.
 
 Each mutant is read in a process of its own, so that a crash or a hang is counted, not suffered. What is accepted must
-show the images and audio of its own video: every image and audio carries its film's number. The run fails if an
+show the images and audio of its own video: every image and every stretch of audio carries its video's number. The run fails if an
 exception other than a `MediaError` escapes, a process dies or hangs, or a wrong video is read. A case depends on the
 seed and its number alone: ``--only`` repeats one.
 """
@@ -146,7 +146,7 @@ def _detector() -> CenterFace:
 
 @cache
 def _true_frames(film: Path) -> dict[int, np.ndarray]:
-    """The undamaged film's images, by their numbers."""
+    """The undamaged video's images, by their numbers."""
     codes = ((read_code(frame), frame) for _, frame in read_frames(film))
     return {code[1]: frame for code, frame in codes if code is not None}
 

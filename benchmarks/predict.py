@@ -1,6 +1,6 @@
 """How fast videos are answered end to end, against the naive way, by the clock and in CPU-seconds.
 
-The naive way looks for a face on every frame, computes the sound's features for every window and asks about one window
+The naive way looks for a face on every frame, computes the audio's features for every window and asks about one window
 at a time, in one process. Both arms use the same model (random weights) and windows, and take turns on the same clips.
 """
 

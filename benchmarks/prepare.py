@@ -93,7 +93,7 @@ def measure_audio(clips: list[Path], num_rounds: int) -> str:
             sound_seconds += len(waveform) / SAMPLE_RATE_HZ
             seconds += (decoding, features)
         if not sound_seconds:
-            return "audio: none of the clips has sound"
+            return "audio: none of the clips has audio"
         rates.append(sound_seconds / np.array([seconds.sum(), *seconds]))
     total, decoding_rates, feature_rates = np.array(rates).T
     return (

@@ -66,7 +66,7 @@ class ModelProcess:
             return record
         if found.status == "timeout":
             return _failed(
-                "timeout", f"looking at {path} took more than {self._timeout_seconds:g} s; try a shorter film"
+                "timeout", f"processing {path} took more than {self._timeout_seconds:g} s; try a shorter video"
             )
         return _failed(found.status, f"{path}: {found.reason}")
 

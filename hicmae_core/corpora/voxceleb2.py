@@ -50,7 +50,7 @@ VOXCELEB2 = Corpus(
     about=About(
         title="VoxCeleb2 (Chung, Nagrani, Zisserman, Interspeech 2018)",
         download="vox2_dev_mp4 (about 270 GB in parts: `cat vox2_dev_mp4* > vox2_mp4.zip`); vox2_dev_aac if your "
-        "videos have no sound",
+        "videos have no audio",
         source="https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox2.html (request for access)",
         licence="CC BY 4.0 for the metadata; the videos stay their owners'",
         layout=(

@@ -73,7 +73,7 @@ def probe(path: Path) -> MediaInfo:
     with opened(path) as container:
         video, audio = video_stream(path, container), audio_stream(path, container)
         if video is None and audio is None:
-            raise MediaError(path, "unreadable", "holds neither video nor sound")
+            raise MediaError(path, "unreadable", "holds neither video nor audio")
         duration = max(_declared_seconds(video), _declared_seconds(audio), _container_seconds(container))
         if video is None:
             if container.format.name in _NO_LENGTH_FORMATS:
@@ -264,7 +264,7 @@ def _check_whole(path: Path, what: str, decoded_seconds: float, declared_seconds
 
 
 def _check_alone(path: Path, decoded_seconds: float, declared_seconds: float) -> None:
-    """What lies behind a film's declared end may be another video, and has no audio."""
+    """What lies behind a video's declared end may be another video, and has no audio."""
     if declared_seconds and decoded_seconds > declared_seconds / MIN_INTACT_FRACTION + MAX_STEP_BACK_SECONDS:
         reason = f"goes on for {decoded_seconds:.2f} s, although it declares {declared_seconds:.2f} s of video"
         raise MediaError(path, "unreadable", reason)

@@ -41,7 +41,7 @@ def find_duplicates(
 
     Returns:
         A row per clip of each group of copies: ``group`` (1 is the worst), ``match`` (what is the same: ``file``,
-        ``sound``, ``faces``, joined by `` + ``), ``clip_id, subject, label_name, test_fold``, the target columns, and
+        ``audio``, ``faces``, joined by `` + ``), ``clip_id, subject, label_name, test_fold``, the target columns, and
         the booleans of `FINDINGS`, which concern the group. A clip without a test fold is always trained on, which
         counts as a fold of its own.
     """
@@ -49,7 +49,7 @@ def find_duplicates(
     audio = outcome.steps.get("audio", audio_index)
     content = {
         "file": outcome.usable.rename(columns={"sha256": "digest"}),
-        "sound": _audible(audio[among(audio["clip_id"], outcome.usable["clip_id"])]),
+        "audio": _audible(audio[among(audio["clip_id"], outcome.usable["clip_id"])]),
         "faces": outcome.faces[outcome.faces["num_frames"] >= _MIN_FRAMES],
     }
     groups: dict[tuple[str, ...], list[str]] = {}

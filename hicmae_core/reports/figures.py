@@ -325,7 +325,7 @@ def plot_reconstruction(arrays: Mapping[str, ArrayLike], path: Path) -> None:
         axes.imshow(spectrogram.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high)
         _bare(axes)
         axes.set_ylabel(name, fontsize=9)
-    lower.suptitle("sound: log-mel, low to high upwards, time to the right", fontsize=11)
+    lower.suptitle("audio: log-mel, low to high upwards, time to the right", fontsize=11)
     save_figure(figure, path)
 
 

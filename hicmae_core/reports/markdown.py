@@ -13,7 +13,7 @@ from hicmae_core.evaluation.metrics import title
 Record = Mapping[str, Any]
 
 _IN_TARGET_UNITS = ("rmse", "mae")
-_MODALITIES = {"both": "video and sound", "video": "the video", "audio": "the sound"}
+_MODALITIES = {"both": "video and audio", "video": "the video", "audio": "the audio"}
 
 
 def escaped(text: str) -> str:

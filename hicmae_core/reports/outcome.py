@@ -47,7 +47,7 @@ class PreparationOutcome:
     @property
     def funnel(self) -> dict[str, int]:
         """How many clips are left after each step."""
-        names = {"manifest": "file and label good", "faces": "face found", "audio": "sound good"}
+        names = {"manifest": "file and label good", "faces": "face found", "audio": "audio good"}
         passed = {
             names[stage]: rows.loc[rows["status"].isin(USABLE), "clip_id"].nunique()
             for stage, rows in self.steps.items()
@@ -182,7 +182,7 @@ def histograms(outcome: PreparationOutcome) -> list[Histogram]:
         ("Coverage", "share of frames in which the face is seen", faces["coverage"], (0.0, 1.0)),
         ("Share", "share of the face among all faces in view", faces["share"], (0.0, 1.0)),
         ("Face size", "side of the face in the source, pixels", faces["face_size"], None),
-        ("Duration", "seconds of sound", outcome.usable["seconds"], None),
+        ("Duration", "seconds of audio", outcome.usable["seconds"], None),
         ("Frame rate", "frames per second", faces["fps"], None),
     )
     known = ((title, unit, values.dropna(), limits) for title, unit, values, limits in figures)

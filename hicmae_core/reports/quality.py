@@ -69,7 +69,7 @@ def write_quality_report(
     """
     outcome = outcome_of(manifest, faces.index, audio.index, dataset.modality)
     if outcome.usable.empty:
-        wanted = {"both": "both a face and sound", "video": "a face", "audio": "sound"}[dataset.modality]
+        wanted = {"both": "both a face and audio", "video": "a face", "audio": "audio"}[dataset.modality]
         raise ValueError(f"{name}: no clip has {wanted}, so there is nothing to report on")
     duplicates = find_duplicates(manifest, faces.index, audio.index, dataset.modality)
     speakers = speakers_in_several_folds(outcome.usable)

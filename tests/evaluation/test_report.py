@@ -221,7 +221,7 @@ def test_one_modality_shown_to_the_same_models_has_lines_of_its_own(emotions, pr
     assert record["alone"]["audio"]["low"]["uar"] == 1
     assert "| the audio alone | 100.00 (100.00 – 100.00) |" in results_markdown(record)
     drawn = results_markdown(record | {"face_source": "drawn"})
-    assert [f"| {what} (drawn faces) |" in drawn for what in ("video and sound", "the video alone")] == [True, True]
+    assert [f"| {what} (drawn faces) |" in drawn for what in ("video and audio", "the video alone")] == [True, True]
     assert "| the audio alone | 100.00" in drawn
     assert read_alone(tmp_path) == {}
     write_fold_results(whole[1], emotions, tmp_path / "one")

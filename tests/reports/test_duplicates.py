@@ -38,8 +38,8 @@ def test_silence_and_very_short_clips_prove_nothing():
     audio.loc[[0, 1], "digest"] = "c" * 64
     audio.loc[[2, 3], "num_samples"] = 8_000
     assert groups(find_duplicates(manifest, faces, audio)) == [
-        (["clip0000000", "clip0000001"], "sound", ["different_labels"]),
-        (["clip0000002", "clip0000003"], "sound", ["different_labels"]),
+        (["clip0000000", "clip0000001"], "audio", ["different_labels"]),
+        (["clip0000002", "clip0000003"], "audio", ["different_labels"]),
     ]
 
 

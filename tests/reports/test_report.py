@@ -163,14 +163,14 @@ def test_a_store_older_than_the_manifest_is_told():
         "listed": 5,
         "file and label good": 5,
         "face found": 4,
-        "sound good": 4,
+        "audio good": 4,
         "usable": 3,
     }
 
 
 def test_without_a_usable_clip_there_is_no_report(prepared, tmp_path):
     bad = prepared.manifest.assign(status="missing")
-    with pytest.raises(ValueError, match="no clip has both a face and sound"):
+    with pytest.raises(ValueError, match="no clip has both a face and audio"):
         write_quality_report(
             "mine", prepared.dataset, bad, prepared.root, prepared.faces, prepared.audio, tmp_path, tmp_path / "x"
         )
