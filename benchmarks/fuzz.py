@@ -1,9 +1,9 @@
 """Thousands of damaged and hostile media files against the reading of clips.
 
 Each mutant is read in a process of its own, so that a crash or a hang is counted, not suffered. What is accepted must
-show the images and audio of its own video: every image and every stretch of audio carries its video's number. The run fails if an
-exception other than a `MediaError` escapes, a process dies or hangs, or a wrong video is read. A case depends on the
-seed and its number alone: ``--only`` repeats one.
+show the images and audio of its own video: each image and each stretch of audio carries its video's number. The run
+fails if an exception other than a `MediaError` escapes, a process dies or hangs, or a wrong video is read. A case depends
+on the seed and its number alone: ``--only`` repeats one.
 """
 
 from __future__ import annotations
