@@ -2,8 +2,8 @@
 
 Each mutant is read in a process of its own, so that a crash or a hang is counted, not suffered. What is accepted must
 show the images and audio of its own video: each image and each stretch of audio carries its video's number. The run
-fails if an exception other than a `MediaError` escapes, a process dies or hangs, or a wrong video is read. A case depends
-on the seed and its number alone: ``--only`` repeats one.
+fails if an exception other than a `MediaError` escapes, a process dies or hangs, or a wrong video is read. A case
+depends on the seed and its number alone: ``--only`` repeats one.
 """
 
 from __future__ import annotations
