@@ -167,7 +167,7 @@ def test_a_missing_modality_is_zeros_as_in_evaluation(film, parts, tmp_path, use
         whole.shown[used], abs=1e-3
     )  # cut from a stream, audio starts some samples apart
     assert answer.values != pytest.approx(whole.shown["both"], abs=5e-3)
-    assert f"answered from the {'face' if used == 'video' else 'voice'} alone" in answer.reason
+    assert f"predicted from the {'face' if used == 'video' else 'voice'} alone" in answer.reason
     assert "the model was not trained to predict from one modality (finetune.modality_dropout)" in answer.reason
     alone = explain(reader, parts[used], 60)
     assert (alone.used, alone.reason, alone.shown) == (used, answer.reason, {})
@@ -221,7 +221,7 @@ def test_a_model_abstains_below_a_level_of_held_out_speakers(film, tmp_path):
     unsure = reader.abstaining(0.4).predict(film)
     assert (unsure.status, unsure.values, unsure.used) == ("unsure", {}, "")
     assert unsure.reason == f"the likeliest class has a probability of {sure:.2f}, below 1.00"
-    with pytest.raises(ValueError, match="however sure, more than 20% of its answers"):
+    with pytest.raises(ValueError, match="however sure, more than 20% of its predictions"):
         replace(reader, metadata={"abstention_levels": abstention_levels([0.9, 0.5], [0, 1])}).abstaining(0.2)
     with pytest.raises(ValueError, match=r"with finetune\.selection: validation"):
         reader_of(tmp_path, 2, **about).abstaining(0.2)
