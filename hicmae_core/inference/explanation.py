@@ -62,7 +62,7 @@ class Explanation:
         shown: The same where the model of both modalities is shown ``both``, ``video`` or ``audio`` alone.
         moments: The windows of the timeline, a second apart or a little less.
         layer_weights: How the blocks of each encoder are weighed, by modality.
-        contributions: By output and part of the head's input, the term of each block (`contributions.contributions`),
+        contributions: By output and part of the head's input, the term of each block (`attention.contributions`),
             its mean over the windows that are averaged for the whole clip; of classes, over the mean of the target's
             classes. These are terms of logits: of one window they add up to the logarithm of the probabilities, but for
             a constant; of several, whose probabilities are averaged after the softmax, to the mean logits.

@@ -20,7 +20,7 @@ def ablation_markdown(name: str, table: pd.DataFrame, metric: str, confidence: f
 
     Args:
         name: ``ablation`` or ``study``; its figure is of the same name.
-        table: Rows of `ablation.compare_arms` under their ``protocol``; arms and protocols by their titles.
+        table: Rows of `statistics.compare_arms` under their ``protocol``; arms and protocols by their titles.
         metric: The metric that was compared.
         confidence: Level of the intervals.
         notes: Paragraphs that say what was run.

@@ -120,7 +120,7 @@ def plot_folds(table: pd.DataFrame, metrics: Sequence[str], path: Path) -> None:
     """Draw metrics per fold with their mean, and the pooled value with its interval.
 
     Args:
-        table: Rows and metrics as fractions (`report.results_table`).
+        table: Rows and metrics as fractions (`results.results_table`).
         metrics: Names of the metrics, a panel each.
         path: PNG to write.
     """
@@ -153,7 +153,7 @@ def plot_fold_boxes(table: pd.DataFrame, metrics: Sequence[str], path: Path) -> 
     A box reaches from the first to the third quartile, its line is the median, its whiskers end at the extremes.
 
     Args:
-        table: Rows and metrics as fractions (`report.results_table`).
+        table: Rows and metrics as fractions (`results.results_table`).
         metrics: Names of the metrics, a box each.
         path: PNG to write.
     """

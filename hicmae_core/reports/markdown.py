@@ -1,4 +1,4 @@
-"""Reports as Markdown, rendered from results records (`report.results_record`)."""
+"""Reports as Markdown, rendered from results records (`results.results_record`)."""
 
 from __future__ import annotations
 

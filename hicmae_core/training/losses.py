@@ -130,7 +130,7 @@ def classification_loss(logits: Tensor, distributions: Tensor, class_weights: Te
     Args:
         logits: ``[B, targets, classes]``.
         distributions: Label distributions of the same shape.
-        class_weights: Weight of each target's classes, ``[targets, classes]`` (`balance.class_weights`); None is 1.
+        class_weights: Weight of each target's classes, ``[targets, classes]`` (`class_weights`); None is 1.
     """
     terms = distributions * logits.log_softmax(dim=-1)
     if class_weights is not None:

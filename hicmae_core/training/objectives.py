@@ -67,7 +67,7 @@ class FinetuningObjective(nn.Module):
         model: The classifier or regressor.
         dataset: Its `task` says which.
         settings: `regression_loss` counts.
-        class_weights: ``[targets, classes]`` (`balance.class_weights`); None weights all classes alike.
+        class_weights: ``[targets, classes]`` (`losses.class_weights`); None weights all classes alike.
     """
 
     def __init__(
