@@ -61,7 +61,7 @@ def predict(
     Returns:
         One row per clip, in order: ``clip_id``, ``subject`` (None if unknown), ``unit`` (what it is scored with, see
         `fold_results.by_unit`), ``modality`` (the model's) and ``shown``; ``group`` (of the speaker) where any is
-        known; then for classification ``label``, ``prediction`` (the class of the largest probability) and a probability
+        known; then for classification ``label``, ``prediction`` (the class of the largest probability), a probability
         ``p_<class>`` per class (mean over windows), and ``temperature`` if there is one; where there are several
         targets these are ``label_<target>``, ``prediction_<target>``, ``p_<target>_<class>`` and
         ``temperature_<target>`` of each; for regression ``target_<name>`` and ``output_<name>`` per target.
