@@ -1,5 +1,7 @@
 """The ablation as a user runs it: two arms, one protocol, one seed, on the small corpus."""
 
+import re
+
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -19,7 +21,7 @@ def test_an_ablation_runs_what_is_missing_and_reports(finished_project):
     assert "no arm has run with all seeds" in with_nothing.stderr
     planned = finished_project.run("python", "-m", "pipelines.project.ablation", "run", *PART, "--dry-run").stdout
     assert "2 experiments, 0 of them have run" in planned
-    assert "ablation-probe-full-1: ++seed=1, ++folds.demo=[1]" in planned
+    assert re.search(r"^ablation-probe-full-1 +\+\+seed=1, \+\+folds.demo=\[1\]", planned, re.MULTILINE)
 
     finished_project.run("python", "-m", "pipelines.project.ablation", "run", *PART)
     assert (folder / "params.yaml").read_text() == workspace

@@ -28,7 +28,7 @@ def test_the_graph_gives_results_for_every_fold(finished_project):
     }
     assert "| the video alone |" in (folder / "reports/demo/results.md").read_text()
     assert areas(folder / "reports/demo/confusion.png", DARKEST, 400) >= 1
-    assert areas(folder / "models/pretrain/reconstruction.png", MASKED, 20) > 4
+    assert areas(folder / "models/pretrain/reconstruction.png", MASKED, 20) >= 2
     assert not [*folder.glob("checkpoints/pretrain-*"), *folder.glob("checkpoints/finetune-*")]
     assert "no clip is there twice" in (folder / "reports/preparation/demo.html").read_text()
 
