@@ -190,9 +190,9 @@ def test_the_page_answers_a_chosen_file_and_says_what_is_wrong_with_another(serv
 def test_a_recording_is_answered(server, browser, tmp_path):
     browser.get(f"http://127.0.0.1:{server[0]}/")
     browser.find_element(By.ID, "record").click()
-    wait_for(lambda: shows(browser, "Stop and ask"))
+    wait_for(lambda: shows(browser, "Stop and predict"))
     wait_for(lambda: browser.execute_script("return document.getElementById('preview').currentTime") > 3)
-    if shows(browser, "Stop and ask"):  # on a busy machine the time may be up
+    if shows(browser, "Stop and predict"):  # on a busy machine the time may be up
         browser.find_element(By.ID, "record").click()
     wait_for(lambda: shows(browser, "Which layer") or browser.find_elements(By.CSS_SELECTOR, "#state.warning"))
     assert shows(browser, "recording.webm"), browser.find_element(By.TAG_NAME, "body").text
