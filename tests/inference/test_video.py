@@ -15,7 +15,7 @@ from hicmae_core.model.artifact import save_model
 from hicmae_core.model.probabilities import abstention_levels
 from hicmae_core.model.sizes import classifier
 from tests.disagreeing import LOGITS, PROBABILITIES, logits_of, save_disagreeing, write_changing_film
-from tests.media.films import picture, tone, write_film
+from tests.media.films import background, picture, tone, write_film
 
 FACES = FacesParams(detector="none", size=48)
 
@@ -173,6 +173,20 @@ def test_a_missing_modality_is_zeros_as_in_evaluation(film, parts, tmp_path, use
     assert (alone.used, alone.reason, alone.shown) == (used, answer.reason, {})
     assert alone.values == pytest.approx(answer.values, abs=1e-5)
     assert {name for moment in alone.moments for name in moment.relevance} == {used}
+
+
+def test_a_video_without_a_face_is_predicted_from_its_voice_or_refused(tmp_path):
+    """As footage from a drone: real detection on a picture in which nobody is."""
+    faceless = write_film(tmp_path / "faceless.mp4", [background()] * 50, tone(2.0))
+    silent = write_film(tmp_path / "silent.mp4", [background()] * 50)
+    found = replace(reader_of(tmp_path, 3, classes=["a", "b", "c"]), faces=FacesParams(detect_size=256, size=48))
+    voice = found.predict(faceless)
+    assert (voice.status, voice.used) == ("ok", "audio")
+    assert "no face in 50 frames; predicted from the voice alone" in voice.reason
+    for reader, path in ((replace(found, needs_both=True), faceless), (found, silent)):
+        refused = reader.predict(path)
+        assert (refused.status, refused.values, refused.used) == ("no_face", {}, "")
+        assert "no face in 50 frames" in refused.reason
 
 
 def test_a_model_trained_for_it_answers_without_a_warning(parts, tmp_path):
