@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hicmae.cli.reader import params_here
+from hicmae.models import params_here
 from hicmae_core.corpora.catalogue import catalogue
 from hicmae_core.corpora.registry import dataset_named
 

@@ -110,14 +110,14 @@ def _device() -> str:
 
 
 def _params() -> str:
-    from hicmae.cli.reader import params_here
+    from hicmae.models import params_here
 
     params = params_here()
     return "as they should be" if params else "no params.yaml here: a model's own settings are used"
 
 
 def _detector() -> str:
-    from hicmae.cli.reader import params_here
+    from hicmae.models import params_here
     from hicmae_core.config import FacesParams
     from hicmae_core.media.detection import make_detector
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
 from hicmae.cli.inputs import media_files
-from hicmae.cli.reader import FilesArgument, ModelOption, ProcessesOption, num_processes_for, open_reader
-from hicmae_core.config import MODEL_KEY, SAMPLE_RATE_HZ
-from hicmae_core.files import as_text, atomic_path
-from hicmae_core.inference.windows import WindowOutputs
+from hicmae.cli.reader import FilesArgument, ModelOption, ProcessesOption, open_reader
+from hicmae.models import num_processes_for
+from hicmae.predictions import feature_rows
+from hicmae_core.config import MODEL_KEY
+from hicmae_core.files import atomic_path
 from hicmae_core.progress import progress_bar
 
 EXAMPLES = """
@@ -58,39 +58,14 @@ def main(
     all_window_outputs = reader.all_window_outputs(
         files, hop, "all" if all_speakers else "single", num_processes_for(files, processes)
     )
-    model_key = {MODEL_KEY: reader.sha256}
     num_rows = num_answered = 0
     bar = progress_bar(all_window_outputs, total=len(files), desc="embed", unit="file")
     with atomic_path(out) as temporary, pq.ParquetWriter(temporary, _SCHEMA) as writer:  # before the work, not after it
         for file, faces in zip(files, bar, strict=True):
-            rows = []
-            for number, window_outputs in enumerate(faces, 1):
-                track = window_outputs.face_sample.track
-                shared = {
-                    "video": as_text(file),
-                    "face": number,
-                    "status": track.status,
-                    "reason": as_text(track.reason),
-                }
-                rows += [{**shared, **model_key, **row} for row in _rows(window_outputs, by_window=hop > 0)]
+            rows = list(feature_rows(file, faces, reader, by_window=hop > 0))
             writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
             num_rows += len(rows)
             num_answered += sum(row["features"] is not None for row in rows)
     print(f"{out}: {num_answered} of {num_rows} rows have features, of {reader.model.head.in_features} values each")
     if not num_answered:
         raise typer.Exit(1)
-
-
-def _rows(window_outputs: WindowOutputs, by_window: bool) -> Iterator[dict[str, Any]]:
-    line = window_outputs.timeline
-    if line is None:
-        yield {"start_seconds": None, "end_seconds": None, "features": None}
-    elif by_window:
-        for index in line.line:
-            start, end = window_outputs.seconds(index)
-            yield {"start_seconds": start, "end_seconds": end, "features": window_outputs.features[index].numpy()}
-    else:
-        start = window_outputs.face_sample.sound_start / SAMPLE_RATE_HZ
-        end = start + window_outputs.face_sample.num_samples / SAMPLE_RATE_HZ
-        features = window_outputs.features[line.clip].mean(dim=0).numpy()
-        yield {"start_seconds": start, "end_seconds": end, "features": features}

@@ -11,7 +11,8 @@ import pandas as pd
 import typer
 
 from hicmae import layout
-from hicmae.cli.reader import MODEL_HELP, found_model
+from hicmae.cli.reader import MODEL_HELP
+from hicmae.models import found_model
 from hicmae.tracking.stage_runs import MODEL_FILE
 from hicmae_core.files import write_text
 from hicmae_core.inference.exporting import (

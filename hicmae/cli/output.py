@@ -7,71 +7,23 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import indent
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
-from hicmae_core.config import MODEL_KEY
-from hicmae_core.files import as_text, in_a_line
+from hicmae.predictions import VideoPrediction, columns_of, predicted, records, rows_of
+from hicmae_core.files import in_a_line
 
 if TYPE_CHECKING:
     from hicmae_core.inference.video import Prediction, VideoReader
 
 STDOUT = "-"
-
-
-class VideoPrediction(NamedTuple):
-    """A file and the predictions for its faces."""
-
-    video: Path | str
-    predictions: list[Prediction]
-
-
-def predicted(values: dict[str, float], reader: VideoReader) -> str:
-    """The likeliest class, of each target if there are several; empty for a regressor."""
-    groups = [[f"{target} {name}" for name in reader.classes] for target in reader.targets] or [list(reader.classes)]
-    return ", ".join(max(names, key=values.__getitem__) for names in groups if names)
-
-
-def records(predicted_videos: Sequence[VideoPrediction], reader: VideoReader) -> list[dict[str, Any]]:
-    """One record per face, or per file without one, for JSON; the values are ``probabilities`` or ``values``."""
-    said = "probabilities" if reader.classes else "values"
-
-    def by_label(values: dict[str, float]) -> dict[str, Any]:
-        if not reader.classes:
-            return {said: values}
-        return {"prediction": predicted(values, reader), "calibrated": reader.calibrated, said: values}
-
-    return [
-        {
-            "video": as_text(video),
-            MODEL_KEY: reader.sha256,
-            "face": prediction.face,
-            "status": prediction.status,
-            "reason": as_text(prediction.reason),
-            "start_seconds": prediction.start_seconds,
-            "end_seconds": prediction.end_seconds,
-            "used": prediction.used,
-            "box": list(prediction.box),
-            **(by_label(prediction.values) if prediction.values else {}),
-            "windows": [
-                {
-                    "start_seconds": window["start_seconds"],
-                    "end_seconds": window["end_seconds"],
-                    **by_label(window["values"]),
-                }
-                for window in prediction.windows
-            ],
-        }
-        for video, predictions in predicted_videos
-        for prediction in predictions
-    ]
 
 
 class RecordsArray:
@@ -115,7 +67,7 @@ class PredictionsTable:
     def __init__(self, to: str | Path, reader: VideoReader, go_on: bool) -> None:
         self._path, self._reader = None if to == STDOUT else Path(to), reader
         self.videos: list[str] = []
-        header = _text([_columns(reader)])
+        header = _text([columns_of(reader)])
         if self._path is None:
             print(header, end="", flush=True)
             return
@@ -131,17 +83,17 @@ class PredictionsTable:
             file.truncate(file.read().rfind(b"\n") + 1)
         with open(self._path, encoding="utf-8", newline="") as text:
             rows = csv.DictReader(text)
-            if list(rows.fieldnames or []) != _columns(reader):
+            if list(rows.fieldnames or []) != columns_of(reader):
                 raise ValueError(f"{self._path}: holds other columns than this model's predictions; name another file")
             self.videos = [row["video"] for row in rows]
 
     def append(self, predicted_video: VideoPrediction) -> None:
         """Write the rows of a video at once; on a full disk none of them."""
-        columns = _columns(self._reader)
+        columns = columns_of(self._reader)
         rows = [
             row
             for prediction in predicted_video.predictions
-            for row in _rows(predicted_video.video, prediction, self._reader)
+            for row in rows_of(predicted_video.video, prediction, self._reader)
         ]
         self._write(_text([[row.get(column, "") for column in columns] for row in rows]))
 
@@ -163,36 +115,10 @@ class PredictionsTable:
             raise
 
 
-def _columns(reader: VideoReader) -> list[str]:
-    fixed = "video", "face", "part", "start_seconds", "end_seconds", "status", "reason", "used"
-    return [*fixed, MODEL_KEY, "prediction", *(["calibrated"] if reader.classes else []), *reader.value_names]
-
-
 def _text(rows: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def _rows(video: Path | str, prediction: Prediction, reader: VideoReader) -> Iterator[dict[str, Any]]:
-    shared = {
-        "video": as_text(video),
-        "face": prediction.face,
-        "status": prediction.status,
-        "reason": as_text(prediction.reason),
-    }
-    shared |= {"used": prediction.used, MODEL_KEY: reader.sha256}
-    whole = {
-        "start_seconds": prediction.start_seconds,
-        "end_seconds": prediction.end_seconds,
-        "values": prediction.values,
-    }
-    calibrated = {"calibrated": reader.calibrated} if reader.classes and prediction.values else {}
-    for part, window in [("clip", whole), *(("window", window) for window in prediction.windows)]:
-        values = window["values"]
-        times = {key: window[key] for key in ("start_seconds", "end_seconds")}
-        best = predicted(values, reader) if values else ""
-        yield {**shared, "part": part, **times, "prediction": best, **calibrated, **values}
 
 
 def show(predicted_videos: Sequence[VideoPrediction], reader: VideoReader) -> None:

@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hicmae.cli.inputs import media_files
-from hicmae.cli.output import STDOUT, PredictionsTable, RecordsArray, VideoPrediction, show
-from hicmae.cli.reader import (
-    FilesArgument,
-    ModelOption,
-    ProcessesOption,
-    Require,
-    RequireOption,
-    num_processes_for,
-    open_reader,
-)
+from hicmae.cli.output import STDOUT, PredictionsTable, RecordsArray, show
+from hicmae.cli.reader import FilesArgument, ModelOption, ProcessesOption, Require, RequireOption, open_reader
+from hicmae.models import num_processes_for
+from hicmae.predictions import VideoPrediction
 from hicmae_core.config import HOP_SECONDS, FacePolicy
 from hicmae_core.progress import progress_bar
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from hicmae.cli.reader import MODEL_HELP, Require, RequireOption, found_model
+from hicmae.cli.reader import MODEL_HELP, Require, RequireOption
+from hicmae.models import found_model
 from hicmae.web.model_process import ModelProcess
 from hicmae.web.server import Limits, make_app
 

@@ -14,8 +14,9 @@ from typing import Annotated
 import typer
 
 from hicmae.cli.inputs import GrowingFolder
-from hicmae.cli.output import PredictionsTable, VideoPrediction, in_lines, records
+from hicmae.cli.output import PredictionsTable, in_lines
 from hicmae.cli.reader import ModelOption, Require, RequireOption, open_reader
+from hicmae.predictions import VideoPrediction, records
 from hicmae.web.camera import Camera
 from hicmae_core.config import HOP_SECONDS, FacePolicy
 from hicmae_core.inference.preprocessing import preprocessing_process
