@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from hicmae.cli import output
+from hicmae.predictions import columns_of
 from hicmae.tracking import served_model
 from hicmae_core.config import DatasetParams, FacesParams, Params, load_params, parse_params
 
@@ -162,7 +162,7 @@ def test_names_that_could_not_be_told_apart_are_refused(change, message):
 
 def test_no_name_is_that_of_a_column_of_answers():
     reader = SimpleNamespace(classes=("x",), value_names=())
-    for column in (*output._columns(reader), *served_model.TEXT_COLUMNS, "calibrated"):
+    for column in (*columns_of(reader), *served_model.TEXT_COLUMNS, "calibrated"):
         with pytest.raises(ValueError, match=f"'{column}' is that of a column of predictions|may not be called"):
             DatasetParams(corpus="csv", task="regression", targets=(column,), num_folds=1)
 

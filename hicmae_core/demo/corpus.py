@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from hicmae_core.config import CorpusParams
 from hicmae_core.demo.performance import FRAME_RATE_HZ
 from hicmae_core.demo.rendering import Studio
-from hicmae_core.demo.script import FLAWS, Clip, fold_of, write_script
+from hicmae_core.demo.script import FLAWS, ScriptedClip, fold_of, write_script
 from hicmae_core.demo.sheet import draw_contact_sheet, draw_spectrograms
 from hicmae_core.files import write_text
 from hicmae_core.progress import progress_bar
@@ -64,7 +64,7 @@ def generate_corpus(params: CorpusParams, out_dir: Path, num_processes: int = 0)
     }
 
 
-def _render_all(clips_by_folder: dict[Path, list[Clip]], num_processes: int) -> None:
+def _render_all(clips_by_folder: dict[Path, list[ScriptedClip]], num_processes: int) -> None:
     """Film in worker processes of one thread each, which know the speaker they filmed last."""
     jobs = [
         (folder, group)
@@ -82,12 +82,12 @@ def _render_all(clips_by_folder: dict[Path, list[Clip]], num_processes: int) -> 
             progress.update(future.result())
 
 
-def _groups(clips: Sequence[Clip]) -> Iterable[Sequence[Clip]]:
+def _groups(clips: Sequence[ScriptedClip]) -> Iterable[Sequence[ScriptedClip]]:
     for start in range(0, len(clips), _CLIPS_PER_JOB):
         yield clips[start : start + _CLIPS_PER_JOB]
 
 
-def _render(folder: Path, clips: Sequence[Clip]) -> int:
+def _render(folder: Path, clips: Sequence[ScriptedClip]) -> int:
     studio = Studio()
     for clip in clips:
         studio.render(clip, folder)

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from hicmae_core.demo.face import Pose
 from hicmae_core.demo.portrait import MOVEMENTS
-from hicmae_core.demo.script import EMOTIONS, Clip
+from hicmae_core.demo.script import EMOTIONS, ScriptedClip
 
 FRAME_RATE_HZ = 25
 VOICE_RATE_HZ = 100
@@ -91,7 +91,7 @@ class Tone:
     formants: float
 
 
-def tone_of(clip: Clip, generator: np.random.Generator) -> Tone:
+def tone_of(clip: ScriptedClip, generator: np.random.Generator) -> Tone:
     """The clip's mixture of emotional tones, with the scatter from take to take."""
     tone = np.array(clip.voice) @ np.array([_TONES[emotion] for emotion in EMOTIONS])
     tone[:5] += generator.normal(size=5) * (0.8, 0.4, 0.6, 0.25, 0.6)
@@ -128,7 +128,7 @@ def vowel_track(syllables: Syllables, times: np.ndarray, column: slice | int) ->
     return np.stack(tracks, -1) if len(columns) > 1 else tracks[0]
 
 
-def act(clip: Clip, syllables: Syllables, generator: np.random.Generator) -> FaceTracks:
+def act(clip: ScriptedClip, syllables: Syllables, generator: np.random.Generator) -> FaceTracks:
     """The face of a clip: expression, speech, blinks and head motion, frame by frame."""
     num_frames = clip.num_frames
     times = (np.arange(num_frames) + 0.5) / FRAME_RATE_HZ
@@ -153,7 +153,7 @@ def act(clip: Clip, syllables: Syllables, generator: np.random.Generator) -> Fac
     return FaceTracks(movements, mouth, lids, poses)
 
 
-def _expression(clip: Clip, generator: np.random.Generator) -> np.ndarray:
+def _expression(clip: ScriptedClip, generator: np.random.Generator) -> np.ndarray:
     """The clip's mixture of emotional expressions, by `FACE_UNITS`, with the scatter from take to take."""
     table = np.array([[_EXPRESSIONS[emotion].get(unit, 0.0) for unit in FACE_UNITS] for emotion in EMOTIONS])
     strength = generator.uniform(0.9, 1.2)

@@ -13,7 +13,7 @@ import numpy as np
 from hicmae_core.config import SAMPLE_RATE_HZ
 from hicmae_core.demo.face import FRAME_SIZE, FaceRenderer, Pose, backdrop, lighting, place, to_bytes
 from hicmae_core.demo.performance import FRAME_RATE_HZ, FaceTracks, Syllables, act, speak, tone_of
-from hicmae_core.demo.script import Clip, Speaker
+from hicmae_core.demo.script import ScriptedClip, Speaker
 from hicmae_core.demo.voice import synthesise
 from hicmae_core.files import atomic_path
 
@@ -31,7 +31,7 @@ class Studio:
     def __init__(self) -> None:
         self._renderers: dict[str, FaceRenderer] = {}
 
-    def render(self, clip: Clip, out_dir: Path) -> None:
+    def render(self, clip: ScriptedClip, out_dir: Path) -> None:
         """Write `clip` under `out_dir`, whole or not at all; a broken clip gets its flaw."""
         path = out_dir / clip.file
         if clip.flaw == "zero_byte":
@@ -49,7 +49,7 @@ class Studio:
                 content = temporary.read_bytes()
                 temporary.write_bytes(content[: int(len(content) * _TRUNCATED_SHARE)])
 
-    def _frames(self, clip: Clip, syllables: Syllables, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    def _frames(self, clip: ScriptedClip, syllables: Syllables, generator: np.random.Generator) -> Iterator[np.ndarray]:
         tracks = act(clip, syllables, generator)
         room, light = backdrop(generator), lighting(generator)
         grain = generator.normal(scale=_GRAIN / 255, size=(FRAME_SIZE + 32, FRAME_SIZE + 32, 3)).astype(np.float32)

@@ -65,7 +65,7 @@ class Speaker:
 
 
 @dataclass(frozen=True)
-class Clip:
+class ScriptedClip:
     """One clip to be filmed."""
 
     clip_id: str
@@ -89,7 +89,7 @@ class Clip:
         return np.random.default_rng(self.seed)
 
 
-def write_script(params: CorpusParams, frame_rate: int) -> tuple[list[Clip], list[Clip]]:
+def write_script(params: CorpusParams, frame_rate: int) -> tuple[list[ScriptedClip], list[ScriptedClip]]:
     """Cast the speakers and list the labelled and the unlabelled clips.
 
     Args:
@@ -165,7 +165,7 @@ def _clip(
     emotion: str | None = None,
     flaw: Flaw = "none",
     companion: Speaker | None = None,
-) -> Clip:
+) -> ScriptedClip:
     clip_seed = (params.seed, zlib.crc32(clip_id.encode()))
     generator = np.random.default_rng((*clip_seed, 1))
     if emotion is None:
@@ -174,7 +174,7 @@ def _clip(
         face = _shares(emotion, FACE_TWIN[emotion], generator)
         voice = _shares(emotion, VOICE_TWIN[emotion], generator)
     seconds = generator.uniform(params.min_seconds, params.max_seconds)
-    return Clip(
+    return ScriptedClip(
         clip_id=clip_id,
         file=f"{folder}/{clip_id}.mp4",
         speaker=speaker,

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hicmae_core.config import SAMPLE_RATE_HZ
-from hicmae_core.demo.script import EMOTIONS, Clip
+from hicmae_core.demo.script import EMOTIONS, ScriptedClip
 from hicmae_core.files import atomic_path
 from hicmae_core.media.decoding import read_audio, read_frames
 from hicmae_core.media.waveform import FRAME_SHIFT_SAMPLES, log_mel
@@ -23,7 +23,7 @@ _SPECTROGRAM_SPEAKERS = 3
 
 
 def draw_contact_sheet(
-    labelled: Sequence[Clip], labelled_dir: Path, unlabelled: Sequence[Clip], unlabelled_dir: Path
+    labelled: Sequence[ScriptedClip], labelled_dir: Path, unlabelled: Sequence[ScriptedClip], unlabelled_dir: Path
 ) -> None:
     """Write ``contact_sheet.png`` beside the labelled clips.
 
@@ -55,9 +55,9 @@ def draw_contact_sheet(
         temporary.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
 
 
-def draw_spectrograms(labelled: Sequence[Clip], labelled_dir: Path) -> None:
+def draw_spectrograms(labelled: Sequence[ScriptedClip], labelled_dir: Path) -> None:
     """Write ``spectrograms.png`` beside the labelled clips: log-mel features by speaker and emotion."""
-    takes: dict[str, dict[str | None, Clip]] = {}
+    takes: dict[str, dict[str | None, ScriptedClip]] = {}
     for clip in labelled:
         if clip.flaw == "none":
             takes.setdefault(clip.speaker.name, {}).setdefault(clip.emotion, clip)

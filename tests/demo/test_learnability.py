@@ -16,14 +16,14 @@ from sklearn.preprocessing import StandardScaler
 from hicmae_core.config import CorpusParams
 from hicmae_core.demo.face import FaceRenderer, Pose, place, to_bytes
 from hicmae_core.demo.performance import FRAME_RATE_HZ, act, speak, tone_of
-from hicmae_core.demo.script import EMOTIONS, Clip, fold_of, write_script
+from hicmae_core.demo.script import EMOTIONS, ScriptedClip, fold_of, write_script
 from hicmae_core.demo.voice import synthesise
 from hicmae_core.media.waveform import log_mel
 
 CROP = (slice(62, 182), slice(52, 172))
 
 
-def features(clip: Clip, renderer: FaceRenderer) -> tuple[np.ndarray, np.ndarray]:
+def features(clip: ScriptedClip, renderer: FaceRenderer) -> tuple[np.ndarray, np.ndarray]:
     """Gradient histograms of an 80x80 face, and level-free log-mel statistics of the voice."""
     generator = clip.generator
     tone = tone_of(clip, generator)
